@@ -1,0 +1,33 @@
+//! JOSE formats: compact JWS and JWE, JWK, thumbprints, claims. Formats only: no key is ever here.
+
+pub mod base64url;
+pub mod claims;
+pub mod jwe;
+pub mod jwk;
+pub mod jws;
+
+/// Why a piece of untrusted text is not the JOSE object it should be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Malformed {
+    /// Not the right number of parts separated by full stops.
+    #[error("expected {expected} parts separated by full stops")]
+    Parts {
+        /// Three for a JWS, five for a JWE.
+        expected: usize,
+    },
+    /// A part is not unpadded base64url (RFC 7515 §2).
+    #[error("expected unpadded base64url")]
+    Base64,
+    /// A part is not the JSON object it should be, or has members that are not allowed there.
+    #[error("expected a JSON object with exactly the members of its kind")]
+    Json,
+    /// A fixed-size part has another size.
+    #[error("expected {expected} bytes")]
+    Length {
+        /// The size in bytes.
+        expected: usize,
+    },
+    /// A header names an algorithm that mintkeep does not use there.
+    #[error("expected another algorithm")]
+    Algorithm,
+}

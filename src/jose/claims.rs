@@ -1,0 +1,81 @@
+//! The claims of mintkeep's access tokens (RFC 9068 §2.2).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// The `typ` of an access token (RFC 9068 §2.1).
+pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+
+/// `aud`: one value, or a list of them (RFC 7519 §4.1.3).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One recipient, written as a string.
+    One(String),
+    /// Several recipients, written as an array.
+    Several(Vec<String>),
+}
+
+impl Audience {
+    /// Whether no recipient is named at all.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::One(value) => value.is_empty(),
+            Self::Several(values) => values.is_empty() || values.iter().any(String::is_empty),
+        }
+    }
+}
+
+/// The claims of one access token.
+#[derive(Debug, Serialize)]
+pub struct AccessTokenClaims<'a> {
+    /// The issuer identifier.
+    pub iss: &'a str,
+    /// Who the token speaks for; the client itself where no person or workload is named.
+    pub sub: &'a str,
+    /// Who the token is for.
+    pub aud: &'a Audience,
+    /// The client that asked for it.
+    pub client_id: &'a str,
+    /// The scope, its values separated by spaces; absent where there is none.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub scope: &'a str,
+    /// When it was issued.
+    pub iat: Timestamp,
+    /// When it ends.
+    pub exp: Timestamp,
+    /// A random name of this one token.
+    pub jti: &'a str,
+    /// The refresh family that it came from, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<&'a str>,
+}
+
+/// The claims of a JWT that somebody asks to have signed, before any rule was applied. Absent
+/// claims are `None`; claims that no rule speaks of are not read.
+#[derive(Debug, Deserialize)]
+pub struct PresentedClaims<'a> {
+    /// `iss`.
+    #[serde(borrow)]
+    pub iss: Option<Cow<'a, str>>,
+    /// `sub`.
+    #[serde(borrow)]
+    pub sub: Option<Cow<'a, str>>,
+    /// `aud`.
+    pub aud: Option<Audience>,
+    /// `client_id`.
+    #[serde(borrow)]
+    pub client_id: Option<Cow<'a, str>>,
+    /// `iat`.
+    pub iat: Option<Timestamp>,
+    /// `exp`.
+    pub exp: Option<Timestamp>,
+    /// `nbf`.
+    pub nbf: Option<Timestamp>,
+    /// `jti`.
+    #[serde(borrow)]
+    pub jti: Option<Cow<'a, str>>,
+}

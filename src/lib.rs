@@ -1,0 +1,8 @@
+//! mintkeep mints short-lived OAuth tokens while its keys stay in hardware.
+//!
+//! The modules are declared in the order of their layers: **a module names only modules that
+//! are declared before it** (`tests/layers.rs` proves it; `ARCHITECTURE.md` says why).
+
+pub mod clock;
+pub mod entropy;
+pub mod jose;
