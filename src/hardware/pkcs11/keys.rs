@@ -1,0 +1,230 @@
+//! Finding the keys in a PKCS#11 token, reading back what the token says of them, and refusing
+//! those that could leave it.
+
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use super::{Pkcs11Settings, failed};
+use crate::hardware::{Error, PinnedPublicKey, Provenance};
+use crate::jose::base64url;
+use crate::jose::jwk::P256PublicKey;
+
+/// DER of the object identifier of P-256, 1.2.840.10045.3.1.7: what `CKA_EC_PARAMS` holds.
+pub(super) const P256_PARAMS: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Role {
+    Signing,
+    Sealing,
+}
+
+impl Role {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Signing => "signing",
+            Self::Sealing => "sealing",
+        }
+    }
+
+    fn class_and_type(self) -> [Attribute; 2] {
+        match self {
+            Self::Signing => [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::EC)],
+            Self::Sealing => [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)],
+        }
+    }
+
+    /// The uses that the role needs.
+    fn required_uses(self) -> &'static [(AttributeType, &'static str)] {
+        match self {
+            Self::Signing => &[(AttributeType::Sign, "CKA_SIGN")],
+            Self::Sealing => &[(AttributeType::Encrypt, "CKA_ENCRYPT"), (AttributeType::Decrypt, "CKA_DECRYPT")],
+        }
+    }
+}
+
+/// A key that passed every check: its handle in the token, and the public half or id.
+pub(super) struct SigningKey {
+    pub(super) handle: ObjectHandle,
+    pub(super) public: PinnedPublicKey,
+}
+
+/// The AES key that seals refresh tokens.
+pub(super) struct SealingKey {
+    pub(super) handle: ObjectHandle,
+    pub(super) kid: String,
+}
+
+/// All keys labelled for `role`, in the token's order.
+pub(super) fn labelled(session: &Session, role: Role, label: &str) -> Result<Vec<ObjectHandle>, Error> {
+    let [class, key_type] = role.class_and_type();
+    let template = [class, key_type, Attribute::Token(true), Attribute::Label(label.into())];
+    session.find_objects(&template).map_err(failed)
+}
+
+/// The one signing key, checked.
+pub(super) fn find_signing(session: &Session, settings: &Pkcs11Settings) -> Result<SigningKey, Error> {
+    let (handle, id) = find_one(session, Role::Signing, &settings.signing_label)?;
+    let public_template = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Id(id.clone())];
+    let public_handles = session.find_objects(&public_template).map_err(failed)?;
+    let what = format!("public keys with CKA_ID {}", hexadecimal(&id));
+    let public_handle = exactly_one(&public_handles, what)?;
+    let public = PinnedPublicKey::new(read_public_key(session, public_handle)?)
+        .map_err(|_| unacceptable(Role::Signing, &id, "CKA_EC_POINT", "a point off the curve", "a point on P-256"))?;
+    check(session, handle, Role::Signing, public.kid(), settings.provenance)?;
+    Ok(SigningKey { handle, public })
+}
+
+/// The one sealing key, checked.
+pub(super) fn find_sealing(session: &Session, settings: &Pkcs11Settings) -> Result<SealingKey, Error> {
+    let (handle, id) = find_one(session, Role::Sealing, &settings.sealing_label)?;
+    let kid = base64url::encode(id);
+    check(session, handle, Role::Sealing, &kid, settings.provenance)?;
+    Ok(SealingKey { handle, kid })
+}
+
+/// The key labelled for `role`, which must be the only one with that label and the only one of
+/// its class with that `CKA_ID`: a signature must never depend on the order of a search.
+fn find_one(session: &Session, role: Role, label: &str) -> Result<(ObjectHandle, Vec<u8>), Error> {
+    let handles = labelled(session, role, label)?;
+    if handles.is_empty() {
+        return Err(Error::KeyMissing { role: role.name(), label: label.to_owned() });
+    }
+    // The id is told before the label, because two keys under one id are the graver fault.
+    let id = read_id(session, handles[0])?;
+    let [class, _] = role.class_and_type();
+    let same_id = session.find_objects(&[class, Attribute::Id(id.clone())]).map_err(failed)?;
+    exactly_one(&same_id, format!("{} keys with CKA_ID {}", role.name(), hexadecimal(&id)))?;
+    let handle = exactly_one(&handles, format!("{} keys labelled {label}", role.name()))?;
+    Ok((handle, id))
+}
+
+fn exactly_one(handles: &[ObjectHandle], what: String) -> Result<ObjectHandle, Error> {
+    match handles {
+        [handle] => Ok(*handle),
+        _ => Err(Error::KeyAmbiguous { what, count: handles.len() }),
+    }
+}
+
+fn read_id(session: &Session, key: ObjectHandle) -> Result<Vec<u8>, Error> {
+    match read(session, key, AttributeType::Id)? {
+        Some(Attribute::Id(id)) => Ok(id),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The public key of `key`, a public-key object on P-256. `CKA_EC_POINT` is a DER octet string
+/// around the point by the specification (PKCS#11 3.1 §6.3.3), and the bare point on some modules.
+pub(super) fn read_public_key(session: &Session, key: ObjectHandle) -> Result<P256PublicKey, Error> {
+    let id = read_id(session, key)?;
+    match read(session, key, AttributeType::EcParams)? {
+        Some(Attribute::EcParams(params)) if params == P256_PARAMS => {}
+        other => return Err(unacceptable(Role::Signing, &id, "CKA_EC_PARAMS", &shown(other.as_ref()), "P-256")),
+    }
+    let Some(Attribute::EcPoint(point)) = read(session, key, AttributeType::EcPoint)? else {
+        return Err(unacceptable(Role::Signing, &id, "CKA_EC_POINT", "absent", "a point on P-256"));
+    };
+    let bare = match point.as_slice() {
+        [0x04, 0x41, bare @ ..] if bare.len() == 65 => bare,
+        bare => bare,
+    };
+    P256PublicKey::from_uncompressed(bare).map_err(|_| {
+        unacceptable(Role::Signing, &id, "CKA_EC_POINT", &format!("{} bytes", point.len()), "an uncompressed point")
+    })
+}
+
+/// Refuses a key that could leave the token, whose history is not known to be inside it, or that
+/// cannot do what its role needs (PKCS#11 3.1 §4.9, §4.10).
+fn check(session: &Session, key: ObjectHandle, role: Role, kid: &str, provenance: Provenance) -> Result<(), Error> {
+    const WHAT_IT_IS: [(AttributeType, &str, bool); 2] =
+        [(AttributeType::Extractable, "CKA_EXTRACTABLE", false), (AttributeType::Sensitive, "CKA_SENSITIVE", true)];
+    const WHAT_IT_WAS: [(AttributeType, &str, bool); 3] = [
+        (AttributeType::Local, "CKA_LOCAL", true),
+        (AttributeType::AlwaysSensitive, "CKA_ALWAYS_SENSITIVE", true),
+        (AttributeType::NeverExtractable, "CKA_NEVER_EXTRACTABLE", true),
+    ];
+    let refuse = |attribute, found: Option<bool>, expected: bool, remedy| Error::KeyUnacceptable {
+        role: role.name(),
+        kid: kid.to_owned(),
+        attribute,
+        found: found.map_or("absent".to_owned(), |value| value.to_string()),
+        expected: expected.to_string(),
+        remedy,
+    };
+    for (attribute, name, expected) in WHAT_IT_IS {
+        let found = read_bool(session, key, attribute)?;
+        if found != Some(expected) {
+            return Err(refuse(name, found, expected, ""));
+        }
+    }
+    for (attribute, name) in role.required_uses() {
+        let found = read_bool(session, key, *attribute)?;
+        if found != Some(true) {
+            return Err(refuse(name, found, true, ""));
+        }
+    }
+    for (attribute, name, expected) in WHAT_IT_WAS {
+        let found = read_bool(session, key, attribute)?;
+        if found == Some(expected) {
+            continue;
+        }
+        match provenance {
+            Provenance::GeneratedInDevice => {
+                return Err(refuse(name, found, expected, ", or accept its past with allow_imported = true"));
+            }
+            Provenance::ImportedAllowed => tracing::warn!(
+                role = role.name(),
+                kid,
+                attribute = name,
+                "allow_imported: accepting a key that may have been outside the device"
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// Whether `key`, a session copy, is still sensitive and cannot be extracted.
+pub(super) fn cannot_leave(session: &Session, key: ObjectHandle) -> Result<bool, Error> {
+    Ok(read_bool(session, key, AttributeType::Extractable)? == Some(false)
+        && read_bool(session, key, AttributeType::Sensitive)? == Some(true))
+}
+
+fn read_bool(session: &Session, key: ObjectHandle, attribute: AttributeType) -> Result<Option<bool>, Error> {
+    Ok(match read(session, key, attribute)? {
+        Some(
+            Attribute::Extractable(value)
+            | Attribute::Sensitive(value)
+            | Attribute::Local(value)
+            | Attribute::AlwaysSensitive(value)
+            | Attribute::NeverExtractable(value)
+            | Attribute::Sign(value)
+            | Attribute::Encrypt(value)
+            | Attribute::Decrypt(value),
+        ) => Some(value),
+        _ => None,
+    })
+}
+
+/// An attribute, or `None` where the token does not have or tell it.
+fn read(session: &Session, key: ObjectHandle, attribute: AttributeType) -> Result<Option<Attribute>, Error> {
+    Ok(session.get_attributes(key, &[attribute]).map_err(failed)?.pop())
+}
+
+fn unacceptable(role: Role, id: &[u8], attribute: &'static str, found: &str, expected: &str) -> Error {
+    Error::KeyUnacceptable {
+        role: role.name(),
+        kid: hexadecimal(id),
+        attribute,
+        found: found.to_owned(),
+        expected: expected.to_owned(),
+        remedy: "",
+    }
+}
+
+fn shown(attribute: Option<&Attribute>) -> String {
+    attribute.map_or("absent".to_owned(), |attribute| format!("{attribute:?}"))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

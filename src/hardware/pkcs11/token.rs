@@ -1,0 +1,102 @@
+//! Finding a token and logging in to it, once.
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error as Pkcs11Error, RvError};
+use cryptoki::session::{Session as Pkcs11Session, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+
+use super::{Pkcs11Settings, TokenName, failed, module_error, pin};
+use crate::hardware::Error;
+
+/// A token that was found and logged in to.
+pub(super) struct OpenToken {
+    pub(super) context: Pkcs11,
+    pub(super) slot: Slot,
+    pub(super) description: String,
+    pub(super) session: Pkcs11Session,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+impl OpenToken {
+    pub(super) fn log_in(settings: &Pkcs11Settings, access: Access) -> Result<Self, Error> {
+        let context = Pkcs11::new(&settings.module).map_err(|error| module_error(settings, error.to_string()))?;
+        context
+            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+            .map_err(|error| module_error(settings, error.to_string()))?;
+        let (slot, token) = find_token(&context, settings)?;
+        refuse_unusable_pin(&token)?;
+        let session = match access {
+            Access::ReadOnly => context.open_ro_session(slot),
+            Access::ReadWrite => context.open_rw_session(slot),
+        }
+        .map_err(failed)?;
+        let pin = pin::read(&settings.pin)?;
+        match session.login(UserType::User, Some(&pin)) {
+            Ok(()) | Err(Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+            Err(Pkcs11Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
+                return Err(Error::PinIncorrect { origin: settings.pin.to_string() });
+            }
+            Err(Pkcs11Error::Pkcs11(RvError::PinLocked, _)) => {
+                return Err(Error::PinUnusable { state: "its PIN is locked" });
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        let description = format!(
+            "{} {}, serial number {}, label {}",
+            token.manufacturer_id(),
+            token.model(),
+            token.serial_number(),
+            token.label()
+        );
+        Ok(Self { context, slot, description, session })
+    }
+}
+
+fn find_token(context: &Pkcs11, settings: &Pkcs11Settings) -> Result<(Slot, TokenInfo), Error> {
+    let mut matching = Vec::new();
+    let mut found = Vec::new();
+    for slot in context.get_slots_with_token().map_err(failed)? {
+        let token = context.get_token_info(slot).map_err(failed)?;
+        if !token.token_initialized() {
+            continue;
+        }
+        found.push(format!("{:?}", token.label()));
+        let matches = match &settings.token {
+            TokenName::Label(label) => token.label() == label,
+            TokenName::Serial(serial) => token.serial_number() == serial,
+        };
+        if matches {
+            matching.push((slot, token));
+        }
+    }
+    let (wanted, name) = (settings.token.to_string(), settings.name.clone());
+    match matching.len() {
+        1 => Ok(matching.remove(0)),
+        0 => {
+            let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+            Err(Error::TokenAbsent { wanted, found, name })
+        }
+        count => Err(Error::TokenAmbiguous { wanted, count, name }),
+    }
+}
+
+/// Refuses where a login could lock the token for good (PKCS#11 3.1 §3.2, `CK_TOKEN_INFO.flags`).
+fn refuse_unusable_pin(token: &TokenInfo) -> Result<(), Error> {
+    let state = if token.user_pin_locked() {
+        "its PIN is locked (CKF_USER_PIN_LOCKED)"
+    } else if token.user_pin_final_try() {
+        "one more wrong PIN locks it (CKF_USER_PIN_FINAL_TRY)"
+    } else if token.user_pin_to_be_changed() {
+        "its PIN must be changed first (CKF_USER_PIN_TO_BE_CHANGED)"
+    } else if !token.user_pin_initialized() {
+        "no user PIN is set (CKF_USER_PIN_INITIALIZED is off)"
+    } else {
+        return Ok(());
+    };
+    Err(Error::PinUnusable { state })
+}

@@ -1,0 +1,102 @@
+//! The threads that call into the hardware: each owns one [`Session`], all take jobs from one
+//! bounded queue. A full queue is an answer, never a wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::{Device, Error, Session};
+use crate::clock::Clock;
+
+/// A fixed set of session threads with their queue. Dropping it lets the threads finish what is
+/// queued and end.
+pub struct Sessions<Job> {
+    queue: Sender<Job>,
+    threads: Vec<Arc<Activity>>,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+}
+
+/// What a session thread is doing: zero while it waits, else the milliseconds after `started`, plus
+/// one, at which its present job began.
+#[derive(Default)]
+struct Activity {
+    busy_since: AtomicU64,
+}
+
+impl<Job: Send + 'static> Sessions<Job> {
+    /// Opens `count` sessions of `device` and starts their threads; `work` does one job.
+    ///
+    /// # Errors
+    /// The device's, where it does not give that many sessions.
+    pub fn start(
+        device: &dyn Device,
+        count: usize,
+        queue_capacity: usize,
+        clock: Arc<dyn Clock>,
+        work: impl Fn(&mut dyn Session, Job) + Clone + Send + 'static,
+    ) -> Result<Self, Error> {
+        let (queue, jobs) = bounded(queue_capacity);
+        let started = clock.instant();
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            let session = device.open_session()?;
+            let activity = Arc::new(Activity::default());
+            let runner = Runner {
+                jobs: jobs.clone(),
+                activity: Arc::clone(&activity),
+                clock: Arc::clone(&clock),
+                started,
+                work: work.clone(),
+            };
+            std::thread::Builder::new().name(format!("session-{number}")).spawn(move || runner.run(session)).map_err(
+                |error| Error::Call { call: "starting a session thread".to_owned(), reason: error.to_string() },
+            )?;
+            threads.push(activity);
+        }
+        Ok(Self { queue, threads, clock, started })
+    }
+
+    /// Queues `job`.
+    ///
+    /// # Errors
+    /// The job itself, where the queue is full.
+    pub fn submit(&self, job: Job) -> Result<(), Job> {
+        self.queue.try_send(job).map_err(|error| match error {
+            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+        })
+    }
+
+    /// How long the longest running job has been inside the device.
+    pub fn longest_running(&self) -> Duration {
+        let now = milliseconds(self.clock.instant() - self.started);
+        let busy = self.threads.iter().map(|thread| thread.busy_since.load(Ordering::Relaxed));
+        let oldest = busy.filter(|since| *since != 0).map(|since| since - 1).min();
+        Duration::from_millis(oldest.map_or(0, |since| now.saturating_sub(since)))
+    }
+}
+
+struct Runner<Job, Work> {
+    jobs: Receiver<Job>,
+    activity: Arc<Activity>,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    work: Work,
+}
+
+impl<Job, Work: Fn(&mut dyn Session, Job)> Runner<Job, Work> {
+    fn run(self, mut session: Box<dyn Session>) {
+        for job in &self.jobs {
+            let since = milliseconds(self.clock.instant() - self.started) + 1;
+            self.activity.busy_since.store(since, Ordering::Relaxed);
+            (self.work)(session.as_mut(), job);
+            self.activity.busy_since.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
