@@ -7,3 +7,4 @@ pub mod clock;
 pub mod entropy;
 pub mod jose;
 pub mod hardware;
+pub mod keeper;

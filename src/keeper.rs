@@ -1,0 +1,17 @@
+//! The keeper: the only process that loads a PKCS#11 module, knows the PIN and holds sessions, and
+//! the mint's way to it.
+//!
+//! In the keeper's process: [`server`] takes requests, [`policy`] judges what may be signed,
+//! [`worker`] has the hardware do it. In the mint's process: [`Keeper`] is the handle, kept connected
+//! by the [`supervisor`]. Between them: [`wire`].
+
+pub mod counters;
+pub mod policy;
+pub mod wire;
+pub mod worker;
+pub mod server;
+mod link;
+pub mod supervisor;
+mod handle;
+
+pub use handle::{Keeper, KeeperError};

@@ -1,0 +1,216 @@
+//! The mint's handle to the keeper.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::counters::Counters;
+use super::link::{Link, LinkFault};
+use super::supervisor::Presence;
+use super::wire::{PublicKeys, Refusal, Reply, Request};
+use crate::clock::Clock;
+use crate::jose::jwe::{NONCE_BYTES, PresentedJwe};
+use crate::jose::jws::{Signature, SigningInput};
+
+/// Asks the keeper. Clones share one connection.
+///
+/// Every request is safe to repeat (a signature that nobody received harms nobody), so one that a
+/// dying keeper took with it is put once more to the next. All of it, the wait for the next keeper
+/// included, ends by the request limit of [`super::supervisor::Settings`].
+#[derive(Clone)]
+pub struct Keeper {
+    presence: watch::Receiver<Presence>,
+    public_keys: PublicKeys,
+    counters: Arc<Counters>,
+    request_limit: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why the keeper did not do what it was asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum KeeperError {
+    /// No keeper answered in time; another one is being started, or the device is slow.
+    #[error("the keeper did not answer in time")]
+    TimedOut,
+    /// Keepers died while they had the request.
+    #[error("the keeper was lost twice during one request")]
+    Lost,
+    /// More requests wait than may wait.
+    #[error("the keeper is busy")]
+    Busy,
+    /// The keeper cannot be started until an operator acts.
+    #[error("there is no keeper: {0}")]
+    Refused(String),
+    /// The signing policy forbids it.
+    #[error("the signing policy refused: {0}")]
+    Policy(String),
+    /// What was to be opened was not sealed by this keeper's key, or was changed since.
+    #[error("what was to be opened is not authentic")]
+    NotAuthentic,
+    /// The hardware failed.
+    #[error("the hardware failed: {0}")]
+    Hardware(String),
+    /// Mint and keeper do not understand each other.
+    #[error("unexpected answer from the keeper")]
+    Protocol,
+}
+
+/// A ciphertext made by the hardware, with the nonce that it needs to be opened.
+pub struct Sealed {
+    /// The nonce.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The ciphertext, its tag at the end.
+    pub ciphertext_and_tag: Vec<u8>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        presence: watch::Receiver<Presence>,
+        public_keys: PublicKeys,
+        counters: Arc<Counters>,
+        request_limit: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { presence, public_keys, counters, request_limit, clock }
+    }
+
+    /// The keys, as the keeper told them when it was first connected to. One that comes back with
+    /// others is refused.
+    pub fn public_keys(&self) -> &PublicKeys {
+        &self.public_keys
+    }
+
+    /// What was asked of the keeper since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The keeper's process id, where the mint started it.
+    pub fn process_id(&self) -> Option<u32> {
+        match &*self.presence.borrow() {
+            Presence::Up(_, process_id) => *process_id,
+            Presence::Down | Presence::Refused(_) => None,
+        }
+    }
+
+    /// Returns when a keeper was connected, lost or refused.
+    pub async fn changed(&mut self) {
+        // The sender lives as long as the supervisor; after it nothing changes any more.
+        if self.presence.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Signs on behalf of `client` under the signing profile `profile`.
+    ///
+    /// # Errors
+    /// [`KeeperError`]; [`KeeperError::Policy`] names the rule.
+    pub async fn sign(
+        &self,
+        client: &str,
+        profile: &str,
+        signing_input: &SigningInput,
+    ) -> Result<Signature, KeeperError> {
+        self.counters.sign.increment();
+        match self.ask(&Request::Sign { client, profile, signing_input: signing_input.as_bytes() }).await? {
+            Reply::Signature(signature) => Ok(signature),
+            _ => Err(KeeperError::Protocol),
+        }
+    }
+
+    /// Seals `plaintext` by the key `kid` on behalf of `client`.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn seal(&self, client: &str, kid: &str, aad: &[u8], plaintext: &[u8]) -> Result<Sealed, KeeperError> {
+        self.counters.seal.increment();
+        match self.ask(&Request::Seal { client, kid, aad, plaintext }).await? {
+            Reply::Sealed { nonce, ciphertext_and_tag } => Ok(Sealed { nonce, ciphertext_and_tag }),
+            _ => Err(KeeperError::Protocol),
+        }
+    }
+
+    /// Opens `presented` on behalf of `client`.
+    ///
+    /// # Errors
+    /// [`KeeperError`]; [`KeeperError::NotAuthentic`] for anything that this key did not seal.
+    pub async fn open(&self, client: &str, presented: &PresentedJwe) -> Result<Vec<u8>, KeeperError> {
+        self.counters.open.increment();
+        let request = Request::Open {
+            client,
+            kid: &presented.kid,
+            nonce: presented.nonce,
+            aad: presented.protected_header.as_bytes(),
+            ciphertext_and_tag: &presented.ciphertext_and_tag,
+        };
+        match self.ask(&request).await? {
+            Reply::Opened(plaintext) => Ok(plaintext),
+            _ => Err(KeeperError::Protocol),
+        }
+    }
+
+    /// Has the hardware make a signature and verifies it: what readiness means.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn probe(&self) -> Result<(), KeeperError> {
+        match self.ask(&Request::Health).await? {
+            Reply::Healthy => Ok(()),
+            _ => Err(KeeperError::Protocol),
+        }
+    }
+
+    async fn ask(&self, request: &Request<'_>) -> Result<Reply, KeeperError> {
+        let deadline = self.clock.instant() + self.request_limit;
+        for _attempt in 0..2 {
+            let link = self.link(deadline).await?;
+            match link.exchange(request, deadline).await {
+                Ok(Reply::Refused(refusal)) => return Err(self.refused(refusal)),
+                Ok(reply) => return Ok(reply),
+                Err(LinkFault::Lost) => {}
+                Err(LinkFault::Busy) => return Err(KeeperError::Busy),
+                Err(LinkFault::TimedOut) => return Err(KeeperError::TimedOut),
+                Err(LinkFault::TooLarge) => return Err(KeeperError::Protocol),
+            }
+        }
+        Err(KeeperError::Lost)
+    }
+
+    /// The connection of the present keeper; waits for one that is being started.
+    async fn link(&self, deadline: Instant) -> Result<Arc<Link>, KeeperError> {
+        if let Presence::Up(link, _) = &*self.presence.borrow()
+            && link.is_open()
+        {
+            return Ok(Arc::clone(link));
+        }
+        let mut presence = self.presence.clone();
+        let settled = presence.wait_for(|presence| match presence {
+            Presence::Up(link, _) => link.is_open(),
+            Presence::Down => false,
+            Presence::Refused(_) => true,
+        });
+        match tokio::time::timeout_at(deadline.into(), settled).await {
+            Ok(Ok(presence)) => match &*presence {
+                Presence::Up(link, _) => Ok(Arc::clone(link)),
+                Presence::Refused(failure) => Err(KeeperError::Refused(failure.message.clone())),
+                Presence::Down => Err(KeeperError::TimedOut),
+            },
+            Ok(Err(_)) | Err(_) => Err(KeeperError::TimedOut),
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> KeeperError {
+        match refusal {
+            Refusal::Policy(rule) => {
+                self.counters.refused.increment();
+                KeeperError::Policy(rule)
+            }
+            Refusal::Busy => KeeperError::Busy,
+            Refusal::TooLate => KeeperError::TimedOut,
+            Refusal::NotAuthentic | Refusal::UnknownKey => KeeperError::NotAuthentic,
+            Refusal::Hardware(reason) => KeeperError::Hardware(reason),
+            Refusal::Malformed => KeeperError::Protocol,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One connection to a keeper, as the mint uses it: requests of all tasks leave in one write, and
+//! the answers of one read wake them all.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, oneshot};
+
+use super::wire::{Frame, GREETING_ID, Greeting, Inbox, PREAMBLE, Reply, Request, WireError, append_frame, decode};
+use crate::clock::Clock;
+
+/// The shared half of a connection; [`Driver`] does the reading and writing.
+pub(super) struct Link {
+    state: Mutex<State>,
+    /// Wakes the writer.
+    queued: Notify,
+    /// Ends the driver: the keeper is to be replaced.
+    suspected: Notify,
+    max_in_flight: usize,
+    clock: Arc<dyn Clock>,
+}
+
+struct State {
+    buffer: Vec<u8>,
+    waiting: HashMap<u64, oneshot::Sender<Reply>>,
+    next_id: u64,
+    closed: bool,
+    last_received: Instant,
+}
+
+/// Why a request got no answer over this connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LinkFault {
+    /// The connection ended; whether the request was carried out is not known.
+    Lost,
+    /// Too many requests wait already.
+    Busy,
+    /// The time allowed has passed.
+    TimedOut,
+    /// The request does not fit a frame.
+    TooLarge,
+}
+
+impl Link {
+    /// Speaks the keeper protocol over `stream` until its greeting arrived.
+    pub(super) async fn establish(
+        stream: UnixStream,
+        max_in_flight: usize,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<(Greeting, Arc<Self>, Driver)> {
+        let (reader, mut writer) = stream.into_split();
+        writer.write_all(&PREAMBLE).await?;
+        let mut incoming = Incoming { reader, inbox: Inbox::default(), chunk: vec![0; 64 * 1024] };
+        let greeting = incoming.greeting().await?;
+        let link = Arc::new(Self {
+            state: Mutex::new(State {
+                buffer: Vec::new(),
+                waiting: HashMap::new(),
+                next_id: GREETING_ID + 1,
+                closed: false,
+                last_received: clock.instant(),
+            }),
+            queued: Notify::new(),
+            suspected: Notify::new(),
+            max_in_flight,
+            clock,
+        });
+        Ok((greeting, Arc::clone(&link), Driver { link, incoming, writer }))
+    }
+
+    /// Asks and waits for the answer, at the longest until `deadline`. Dropping the future takes the
+    /// request back.
+    pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Instant) -> Result<Reply, LinkFault> {
+        let asked_at = self.clock.instant();
+        let (id, answer) = self.enqueue(request, deadline.saturating_duration_since(asked_at))?;
+        let mut waiting = Waiting { link: self, id, answered: false };
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(reply)) => {
+                waiting.answered = true;
+                Ok(reply)
+            }
+            Ok(Err(_)) => {
+                waiting.answered = true;
+                Err(LinkFault::Lost)
+            }
+            Err(_) => {
+                // Silence since the question was put means a keeper that hangs: a slow one still answers
+                // others. It cannot be called off from here, so it is replaced.
+                if self.lock().last_received <= asked_at {
+                    self.suspected.notify_one();
+                }
+                Err(LinkFault::TimedOut)
+            }
+        }
+    }
+
+    fn enqueue(&self, request: &Request<'_>, allowed: Duration) -> Result<(u64, oneshot::Receiver<Reply>), LinkFault> {
+        let milliseconds = u32::try_from(allowed.as_millis()).unwrap_or(u32::MAX);
+        let mut state = self.lock();
+        if state.closed {
+            return Err(LinkFault::Lost);
+        }
+        if state.waiting.len() >= self.max_in_flight {
+            return Err(LinkFault::Busy);
+        }
+        let id = state.next_id;
+        state.next_id += 1;
+        append_frame(&mut state.buffer, id, milliseconds, request).map_err(|_| LinkFault::TooLarge)?;
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.insert(id, sender);
+        drop(state);
+        self.queued.notify_one();
+        Ok((id, receiver))
+    }
+
+    fn take_back(&self, id: u64) {
+        let mut state = self.lock();
+        if state.waiting.remove(&id).is_some() && !state.closed {
+            // Fits always: a cancellation is one byte.
+            let _ = append_frame(&mut state.buffer, id, 0, &Request::Cancel);
+            drop(state);
+            self.queued.notify_one();
+        }
+    }
+
+    fn deliver(&self, frame: &Frame<'_>) -> Result<(), WireError> {
+        let reply = decode(frame.message)?;
+        let mut state = self.lock();
+        let waiting = state.waiting.remove(&frame.id);
+        drop(state);
+        if let Some(waiting) = waiting {
+            // Nobody waits where the asking task ended at this very moment.
+            let _ = waiting.send(reply);
+        }
+        Ok(())
+    }
+
+    /// Whether requests can still be put.
+    pub(super) fn is_open(&self) -> bool {
+        !self.lock().closed
+    }
+
+    /// Ends the waiting of every request.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.buffer.clear();
+        // Dropping the senders tells every waiting task that the connection is lost.
+        state.waiting.clear();
+    }
+
+    /// A panic while the lock was held cannot have left half a frame: frames are appended whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request whose answer is still to come; takes itself back when the asking task is dropped.
+struct Waiting<'a> {
+    link: &'a Link,
+    id: u64,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.link.take_back(self.id);
+        }
+    }
+}
+
+/// What moves the bytes of one [`Link`]; the link works while this runs.
+pub(super) struct Driver {
+    link: Arc<Link>,
+    incoming: Incoming,
+    writer: OwnedWriteHalf,
+}
+
+impl Driver {
+    /// Runs until the keeper closes the connection, breaks the protocol, or is suspected to hang.
+    /// Every request still waiting is then lost.
+    pub(super) async fn run(self) -> &'static str {
+        let Self { link, incoming, writer } = self;
+        let reason = tokio::select! {
+            reason = incoming.deliver_to(&link) => reason,
+            _ = write_queued(&link, writer) => "writing to it failed",
+            () = link.suspected.notified() => "it did not answer in time",
+        };
+        link.close();
+        reason
+    }
+}
+
+async fn write_queued(link: &Link, mut writer: OwnedWriteHalf) -> io::Result<()> {
+    let mut writing = Vec::new();
+    loop {
+        link.queued.notified().await;
+        std::mem::swap(&mut writing, &mut link.lock().buffer);
+        writer.write_all(&writing).await?;
+        writing.clear();
+    }
+}
+
+struct Incoming {
+    reader: OwnedReadHalf,
+    inbox: Inbox,
+    chunk: Vec<u8>,
+}
+
+impl Incoming {
+    async fn greeting(&mut self) -> io::Result<Greeting> {
+        loop {
+            if let Some(frame) = self.inbox.next_frame().map_err(io::Error::other)? {
+                return decode(frame.message).map_err(io::Error::other);
+            }
+            if self.receive().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn deliver_to(mut self, link: &Link) -> &'static str {
+        loop {
+            match self.receive().await {
+                Ok(0) => return "it closed the connection",
+                Ok(_) => {}
+                Err(_) => return "reading from it failed",
+            }
+            link.lock().last_received = link.clock.instant();
+            loop {
+                match self.inbox.next_frame() {
+                    Ok(Some(frame)) => {
+                        if link.deliver(&frame).is_err() {
+                            return "it sent a message that does not decode";
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(_) => return "it broke the protocol",
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> io::Result<usize> {
+        let length = self.reader.read(&mut self.chunk).await?;
+        self.inbox.extend(&self.chunk[..length]);
+        Ok(length)
+    }
+}

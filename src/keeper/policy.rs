@@ -1,0 +1,197 @@
+//! The signing policy: what the keeper is willing to sign, whoever asks.
+//!
+//! It is enforced here, behind the hardware boundary, and not in the process that parses HTTP: even
+//! somebody who owns that process cannot have a ten-year token signed, or one for another issuer.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::jose::Malformed;
+use crate::jose::claims::PresentedClaims;
+use crate::jose::jws::{ES256, PresentedSigningInput};
+
+/// How far `iat` may be from the keeper's own clock.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// The profile of the access tokens that the mint issues.
+pub const ACCESS_TOKEN_PROFILE: &str = "access-token";
+
+/// What one kind of token must look like to be signed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Profile {
+    /// The name by which a request asks for it.
+    pub name: String,
+    /// The one `iss` allowed.
+    pub issuer: String,
+    /// The one `typ` allowed.
+    pub typ: String,
+    /// The longest `exp - iat` allowed.
+    pub max_lifetime: Duration,
+}
+
+/// The rule that a JWT broke.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Rule {
+    /// No profile of this name.
+    #[error("profile: no signing profile of that name")]
+    Profile,
+    /// Not a JWS signing input with a header of just `alg`, `typ`, `kid` and JSON claims.
+    #[error("format: {0}")]
+    Format(#[from] Malformed),
+    /// `alg` is not ES256.
+    #[error("alg: expected ES256")]
+    Algorithm,
+    /// `typ` is not the profile's.
+    #[error("typ: expected the profile's")]
+    Type,
+    /// `kid` is not the key that signs now.
+    #[error("kid: expected the active signing key's")]
+    KeyId,
+    /// `iss` is not the profile's.
+    #[error("iss: expected the profile's issuer")]
+    Issuer,
+    /// A claim that every token must have is absent or empty.
+    #[error("{0}: required, and absent or empty")]
+    Required(&'static str),
+    /// `client_id` is not the client that the request is on record for.
+    #[error("client_id: expected the client on whose behalf the request is made")]
+    Client,
+    /// `iat` is not within [`CLOCK_TOLERANCE`] of the keeper's clock.
+    #[error("iat: more than 60 s off the keeper's clock")]
+    IssuedAt,
+    /// `exp` is not after `iat`, or too long after it.
+    #[error("lifetime: exp - iat is not between 1 s and the profile's maximum")]
+    Lifetime,
+}
+
+/// The profiles that a keeper knows.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    profiles: Vec<Profile>,
+}
+
+impl Policy {
+    /// A policy of exactly `profiles`.
+    pub fn new(profiles: Vec<Profile>) -> Self {
+        Self { profiles }
+    }
+
+    /// Whether `signing_input` may be signed by the active key `kid` under the profile `profile`, for
+    /// the client `client`, at `now`.
+    ///
+    /// # Errors
+    /// The first [`Rule`] that it breaks.
+    pub fn check(
+        &self,
+        profile: &str,
+        kid: &str,
+        client: &str,
+        signing_input: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Rule> {
+        let profile = self.profiles.iter().find(|known| known.name == profile).ok_or(Rule::Profile)?;
+        let presented = PresentedSigningInput::parse(signing_input)?;
+        let header = presented.header()?;
+        require(header.alg == ES256, Rule::Algorithm)?;
+        require(header.typ == profile.typ, Rule::Type)?;
+        require(header.kid == kid, Rule::KeyId)?;
+        let claims: PresentedClaims<'_> = presented.claims()?;
+        require(claims.iss.as_deref() == Some(profile.issuer.as_str()), Rule::Issuer)?;
+        require(claims.sub.is_some_and(|sub| !sub.is_empty()), Rule::Required("sub"))?;
+        require(claims.aud.is_some_and(|aud| !aud.is_empty()), Rule::Required("aud"))?;
+        require(claims.jti.is_some_and(|jti| !jti.is_empty()), Rule::Required("jti"))?;
+        let client_id = claims.client_id.filter(|id| !id.is_empty()).ok_or(Rule::Required("client_id"))?;
+        require(client_id == client, Rule::Client)?;
+        let issued_at = claims.iat.ok_or(Rule::Required("iat"))?;
+        let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
+        let off_clock = issued_at.since(now).max(now.since(issued_at));
+        require(off_clock <= CLOCK_TOLERANCE, Rule::IssuedAt)?;
+        require(expires_at > issued_at && expires_at.since(issued_at) <= profile.max_lifetime, Rule::Lifetime)
+    }
+}
+
+fn require(holds: bool, rule: Rule) -> Result<(), Rule> {
+    if holds { Ok(()) } else { Err(rule) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::jose::base64url;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn check(header: &Value, claims: &Value) -> Result<(), Rule> {
+        let policy = Policy::new(vec![Profile {
+            name: ACCESS_TOKEN_PROFILE.to_owned(),
+            issuer: "https://mint.example".to_owned(),
+            typ: "at+jwt".to_owned(),
+            max_lifetime: Duration::from_secs(300),
+        }]);
+        let input = format!("{}.{}", base64url::encode(header.to_string()), base64url::encode(claims.to_string()));
+        let now = Timestamp::from_unix_seconds(NOW);
+        policy.check(ACCESS_TOKEN_PROFILE, "active", "robot", input.as_bytes(), now)
+    }
+
+    fn header() -> Value {
+        json!({"alg": "ES256", "typ": "at+jwt", "kid": "active"})
+    }
+
+    fn claims() -> Value {
+        json!({
+            "iss": "https://mint.example", "sub": "deploy", "aud": "https://api.example", "client_id": "robot",
+            "iat": NOW, "exp": NOW + 300, "jti": "one", "scope": "read",
+        })
+    }
+
+    #[test]
+    fn what_the_profile_describes_is_signed() {
+        assert_eq!(check(&header(), &claims()), Ok(()));
+    }
+
+    #[test]
+    fn each_rule_refuses_what_breaks_it() {
+        let broken = |member: &str, value: Value| {
+            let mut claims = claims();
+            claims[member] = value;
+            check(&header(), &claims).unwrap_err()
+        };
+        assert_eq!(broken("iss", json!("https://other.example")), Rule::Issuer);
+        assert_eq!(broken("iss", Value::Null), Rule::Issuer);
+        assert_eq!(broken("client_id", json!("somebody-else")), Rule::Client);
+        assert_eq!(broken("exp", json!(NOW + 301)), Rule::Lifetime);
+        assert_eq!(broken("exp", json!(NOW)), Rule::Lifetime);
+        assert_eq!(broken("exp", json!(i64::MAX)), Rule::Lifetime);
+        assert_eq!(broken("iat", json!(NOW + 61)), Rule::IssuedAt);
+        assert_eq!(broken("iat", json!(NOW - 61)), Rule::IssuedAt);
+        assert_eq!(broken("iat", json!(i64::MIN)), Rule::IssuedAt);
+        assert_eq!(broken("iss", json!(["https://mint.example"])), Rule::Format(Malformed::Json));
+        for claim in ["sub", "aud", "client_id", "jti"] {
+            assert_eq!(broken(claim, json!("")), Rule::Required(claim));
+        }
+        for claim in ["sub", "aud", "client_id", "jti", "iat", "exp"] {
+            assert_eq!(broken(claim, Value::Null), Rule::Required(claim));
+        }
+        let mut header = header();
+        header["kid"] = json!("retired");
+        assert_eq!(check(&header, &claims()), Err(Rule::KeyId));
+        header["kid"] = json!("active");
+        header["typ"] = json!("JWT");
+        assert_eq!(check(&header, &claims()), Err(Rule::Type));
+        header["alg"] = json!("none");
+        assert_eq!(check(&header, &claims()), Err(Rule::Algorithm));
+    }
+
+    #[test]
+    fn a_claim_named_twice_is_refused() {
+        let claims = claims().to_string().replacen('{', r#"{"exp":1800000001,"#, 1);
+        let policy = Policy::new(vec![]);
+        let input = format!("{}.{}", base64url::encode(header().to_string()), base64url::encode(&claims));
+        let presented = PresentedSigningInput::parse(input.as_bytes()).unwrap();
+        assert!(presented.claims::<PresentedClaims<'_>>().is_err());
+        let now = Timestamp::from_unix_seconds(NOW);
+        assert_eq!(policy.check("unknown", "active", "robot", input.as_bytes(), now), Err(Rule::Profile));
+    }
+}

@@ -1,0 +1,284 @@
+//! Keeps one keeper running and connected: starts it, notices its end, waits, and starts the next.
+//! A keeper that says it must not be tried again (a wrong PIN would lock the token) is not.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::counters::Counters;
+use super::handle::{Keeper, KeeperError};
+use super::link::{Driver, Link};
+use super::wire::{Greeting, PublicKeys, Reply, Request, StartFailure};
+use crate::clock::Clock;
+
+/// The pause before the second start in a row that fails; doubled up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A keeper that ran this long is not one of a row of failures.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// How long a keeper may take to end when its connection was closed, before it is killed.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// How the mint comes to a keeper.
+#[derive(Clone, Debug)]
+pub enum Launcher {
+    /// The mint starts it, with one end of a socket pair as its standard input.
+    Spawn {
+        /// The `mintkeep` binary.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<OsString>,
+    },
+    /// It runs by itself, under another user, and listens on a Unix socket.
+    Connect {
+        /// The socket.
+        socket: PathBuf,
+        /// The uid that it must run under (`SO_PEERCRED`).
+        uid: u32,
+    },
+}
+
+/// How the mint uses its keeper.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How to come to it.
+    pub launcher: Launcher,
+    /// How long it may take to open the device.
+    pub start_limit: Duration,
+    /// How long one request may take, the wait for a new keeper included.
+    pub request_limit: Duration,
+    /// How many requests may be under way; one more is refused as busy.
+    pub max_in_flight: usize,
+}
+
+/// Where the keeper is now.
+#[derive(Clone)]
+pub(super) enum Presence {
+    /// It answers.
+    Up(Arc<Link>, Option<u32>),
+    /// It is being started again.
+    Down,
+    /// It must not be started again until somebody changed something.
+    Refused(StartFailure),
+}
+
+/// Starts or finds the keeper, and keeps it. The returned handle works until `shutdown` says true;
+/// the task then ends the keeper, and with it.
+///
+/// # Errors
+/// [`StartFailure`] where the first start does not succeed.
+pub async fn start(
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(Keeper, tokio::task::JoinHandle<()>), StartFailure> {
+    let counters = Arc::new(Counters::default());
+    let first = connect(&settings, &clock).await?;
+    let (publish, presence) = watch::channel(first.presence());
+    let supervisor = Supervisor {
+        settings: settings.clone(),
+        clock: Arc::clone(&clock),
+        publish,
+        counters: Arc::clone(&counters),
+        shutdown,
+    };
+    let (pinned, first_run) = pin(first, &settings, &clock).await?;
+    counters.connected.increment();
+    let keeper = Keeper::new(presence, pinned.clone(), counters, settings.request_limit, clock);
+    let task = tokio::spawn(supervisor.run(first_run, pinned));
+    Ok((keeper, task))
+}
+
+/// A keeper that greeted and whose link is not driven yet.
+struct Connected {
+    link: Arc<Link>,
+    driver: Driver,
+    child: Option<Child>,
+}
+
+/// A keeper whose link is driven by a task.
+struct Running {
+    link: Arc<Link>,
+    driver: tokio::task::JoinHandle<&'static str>,
+    child: Option<Child>,
+}
+
+impl Connected {
+    fn presence(&self) -> Presence {
+        Presence::Up(Arc::clone(&self.link), self.child.as_ref().and_then(Child::id))
+    }
+}
+
+struct Supervisor {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    publish: watch::Sender<Presence>,
+    counters: Arc<Counters>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Supervisor {
+    async fn run(mut self, first: Running, pinned: PublicKeys) {
+        let mut current = first;
+        let mut pause = Duration::ZERO;
+        loop {
+            let started = self.clock.instant();
+            let mut ended = current.driver;
+            let reason = tokio::select! {
+                reason = &mut ended => reason.unwrap_or("its driver panicked"),
+                () = asked(&mut self.shutdown) => {
+                    current.link.close();
+                    ended.abort();
+                    self.publish.send_replace(Presence::Down);
+                    end(current.child).await;
+                    return;
+                }
+            };
+            self.publish.send_replace(Presence::Down);
+            tracing::warn!(reason, "the keeper is gone; starting another");
+            if let Some(mut child) = current.child {
+                // It is gone or hangs: there is nothing left to ask it for.
+                let _ = child.kill().await;
+            }
+            if self.clock.instant() - started > SETTLED_AFTER {
+                pause = Duration::ZERO;
+            }
+            current = match self.restart(&mut pause, &pinned).await {
+                Some(running) => running,
+                None => return,
+            };
+        }
+    }
+
+    /// Tries until a keeper runs; `None` where there is none to be had any more.
+    async fn restart(&mut self, pause: &mut Duration, pinned: &PublicKeys) -> Option<Running> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(*pause) => {}
+                () = asked(&mut self.shutdown) => return None,
+            }
+            *pause = (*pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            let attempt = async {
+                let connected = connect(&self.settings, &self.clock).await?;
+                let presence = connected.presence();
+                let (keys, running) = pin(connected, &self.settings, &self.clock).await?;
+                if keys != *pinned {
+                    return Err(StartFailure {
+                        message: "the keeper came back with other keys; restart mintkeep if that is intended"
+                            .to_owned(),
+                        is_final: true,
+                    });
+                }
+                Ok((presence, running))
+            };
+            match attempt.await {
+                Ok((presence, running)) => {
+                    self.counters.connected.increment();
+                    self.publish.send_replace(presence);
+                    tracing::info!("the keeper is back");
+                    return Some(running);
+                }
+                Err(failure) if failure.is_final => {
+                    tracing::error!(error = %failure, "the keeper refused to start and is not tried again");
+                    self.publish.send_replace(Presence::Refused(failure));
+                    asked(&mut self.shutdown).await;
+                    return None;
+                }
+                Err(failure) => tracing::warn!(error = %failure, "the keeper did not start"),
+            }
+        }
+    }
+}
+
+/// Returns when the shutdown was asked for.
+async fn asked(shutdown: &mut watch::Receiver<bool>) {
+    // An error says that whoever could ask is gone, which asks for the same.
+    let _ = shutdown.wait_for(|asked| *asked).await;
+}
+
+async fn connect(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Connected, StartFailure> {
+    let passing = |message: String| StartFailure { message, is_final: false };
+    let (stream, child) = match &settings.launcher {
+        Launcher::Spawn { program, arguments } => spawn(program, arguments)
+            .map(|(stream, child)| (stream, Some(child)))
+            .map_err(|error| passing(format!("cannot start the keeper {}: {error}", program.display())))?,
+        Launcher::Connect { socket, uid } => (find(socket, *uid).await?, None),
+    };
+    let established = Link::establish(stream, settings.max_in_flight, Arc::clone(clock));
+    match tokio::time::timeout(settings.start_limit, established).await {
+        Ok(Ok((Greeting::Ready, link, driver))) => Ok(Connected { link, driver, child }),
+        Ok(Ok((Greeting::Failed(failure), _, _))) => Err(failure),
+        Ok(Err(error)) => Err(passing(format!("the keeper ended before it was ready ({error}); see its own messages"))),
+        Err(_) => Err(passing(format!(
+            "the keeper did not open the device within {} s; is the device connected?",
+            settings.start_limit.as_secs()
+        ))),
+    }
+}
+
+/// Drives the link of `connected` from here on, and asks for its keys.
+async fn pin(
+    connected: Connected,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> Result<(PublicKeys, Running), StartFailure> {
+    let Connected { link, driver, child } = connected;
+    let running = Running { link, driver: tokio::spawn(driver.run()), child };
+    let answer = running.link.exchange(&Request::PublicKeys, clock.instant() + settings.request_limit).await;
+    match answer {
+        Ok(Reply::PublicKeys(keys)) => Ok((keys, running)),
+        other => Err(StartFailure { message: format!("the keeper did not tell its keys: {other:?}"), is_final: false }),
+    }
+}
+
+fn spawn(program: &PathBuf, arguments: &[OsString]) -> io::Result<(UnixStream, Child)> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        // A group of its own: Ctrl-C is for the mint, which lets requests under way finish first.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok((UnixStream::from_std(ours)?, child))
+}
+
+async fn find(socket: &PathBuf, uid: u32) -> Result<UnixStream, StartFailure> {
+    let shown = socket.display();
+    let stream = UnixStream::connect(socket).await.map_err(|error| StartFailure {
+        message: format!("no keeper at {shown}: {error}; start `mintkeep keeper` first"),
+        is_final: false,
+    })?;
+    let peer = stream.peer_cred().map(|peer| peer.uid());
+    if peer.as_ref().ok() != Some(&uid) {
+        return Err(StartFailure {
+            message: format!("the process at {shown} runs as uid {peer:?}, expected {uid}; check keeper.user"),
+            is_final: true,
+        });
+    }
+    Ok(stream)
+}
+
+/// Lets a keeper end by itself, its connection being closed, so that it logs out of the device.
+async fn end(child: Option<Child>) {
+    let Some(mut child) = child else { return };
+    if tokio::time::timeout(END_LIMIT, child.wait()).await.is_err() {
+        tracing::warn!("the keeper did not end by itself and is killed");
+        let _ = child.kill().await;
+    }
+}
+
+impl From<StartFailure> for KeeperError {
+    fn from(failure: StartFailure) -> Self {
+        Self::Refused(failure.message)
+    }
+}

@@ -1,0 +1,115 @@
+//! One request carried out: judged by the policy, done by the hardware, verified, answered.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::policy::Policy;
+use super::wire::{PublicKeys, Refusal, Reply, Request};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::hardware::{Device, Error, PinnedPublicKey, Session};
+
+const TRIAL: &[u8] = b"mintkeep health";
+
+/// What every session thread of a keeper shares: nothing in it changes.
+pub struct Worker {
+    policy: Policy,
+    public_keys: PublicKeys,
+    pinned: PinnedPublicKey,
+    verify_signatures: bool,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// An answer, and the fault behind it where the device can no longer be relied on.
+pub struct Answer {
+    /// What the mint is told.
+    pub reply: Reply,
+    /// Set where the keeper has to start anew.
+    pub lost: Option<Error>,
+}
+
+impl Worker {
+    /// A worker for the keys of `device`, which checked them when it was opened.
+    ///
+    /// # Errors
+    /// [`Error::Call`] where the device's public key is not on the curve.
+    pub fn new(
+        device: &dyn Device,
+        policy: Policy,
+        verify_signatures: bool,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
+        let keys = device.keys();
+        let pinned = PinnedPublicKey::new(keys.signing)
+            .map_err(|error| Error::Call { call: "pinning the public key".to_owned(), reason: error.to_string() })?;
+        let public_keys = PublicKeys {
+            device: device.description().to_owned(),
+            signing: keys.signing,
+            sealing: keys.sealing.clone(),
+        };
+        Ok(Self { policy, public_keys, pinned, verify_signatures, clock, entropy })
+    }
+
+    /// Carries out `request` on `session`.
+    pub fn answer(&self, session: &mut dyn Session, request: &Request<'_>) -> Answer {
+        let outcome = match request {
+            Request::Sign { client, profile, signing_input } => self.sign(session, client, profile, signing_input),
+            Request::Seal { kid, aad, plaintext, .. } => {
+                let nonce = self.entropy.bytes();
+                let sealed = session.encrypt(kid, &nonce, aad, plaintext);
+                sealed.map(|ciphertext_and_tag| Reply::Sealed { nonce, ciphertext_and_tag })
+            }
+            Request::Open { kid, nonce, aad, ciphertext_and_tag, .. } => {
+                session.decrypt(kid, nonce, aad, ciphertext_and_tag).map(Reply::Opened)
+            }
+            Request::PublicKeys => Ok(Reply::PublicKeys(self.public_keys.clone())),
+            Request::Health => self.make_signature(session, TRIAL, true).map(|_| Reply::Healthy),
+            Request::Cancel => Ok(Reply::Refused(Refusal::Malformed)),
+        };
+        match outcome {
+            Ok(reply) => Answer { reply, lost: None },
+            Err(error) => refused(error),
+        }
+    }
+
+    fn sign(
+        &self,
+        session: &mut dyn Session,
+        client: &str,
+        profile: &str,
+        signing_input: &[u8],
+    ) -> Result<Reply, Error> {
+        let now = self.clock.now();
+        if let Err(rule) = self.policy.check(profile, self.pinned.kid(), client, signing_input, now) {
+            tracing::warn!(client, profile, %rule, "refused to sign");
+            return Ok(Reply::Refused(Refusal::Policy(rule.to_string())));
+        }
+        self.make_signature(session, signing_input, self.verify_signatures).map(Reply::Signature)
+    }
+
+    fn make_signature(&self, session: &mut dyn Session, message: &[u8], verify: bool) -> Result<[u8; 64], Error> {
+        let hash = digest(&SHA256, message);
+        let hash = hash.as_ref().try_into().expect("SHA-256 gives 32 bytes");
+        let signature = session.sign(self.pinned.kid(), hash)?;
+        if verify && !self.pinned.verifies(message, &signature) {
+            return Err(Error::WrongSignature);
+        }
+        Ok(signature)
+    }
+}
+
+fn refused(error: Error) -> Answer {
+    let refusal = match &error {
+        Error::NotAuthentic => Refusal::NotAuthentic,
+        Error::UnknownKey(_) => Refusal::UnknownKey,
+        other => {
+            tracing::error!(error = %other, "the hardware failed");
+            Refusal::Hardware(other.to_string())
+        }
+    };
+    let lost = matches!(error, Error::Lost { .. }).then_some(error);
+    Answer { reply: Reply::Refused(refusal), lost }
+}
