@@ -8,3 +8,4 @@ pub mod entropy;
 pub mod jose;
 pub mod hardware;
 pub mod keeper;
+pub mod store;

@@ -1,0 +1,58 @@
+//! What mintkeep remembers, and the [`Store`] trait: atomic steps of the protocol, not
+//! create-read-update-delete. Nobody finds a record, changes it, and writes it back.
+
+pub mod family;
+pub mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::clock::Timestamp;
+
+pub use family::{Family, FamilyId, Redeemed, Redemption};
+
+/// A step under way. Dropping it does not undo it: a step that was begun may still be carried out.
+pub type Step<'a, Value> = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send + 'a>>;
+
+/// Durable memory.
+///
+/// A step that changes something is durable when its future ends with `Ok`: after that neither a
+/// kill of this process nor a loss of power undoes it. Steps from any number of tasks, and from other
+/// processes on the same store, are as if they had happened one after the other. A step that ended with
+/// an error may or may not have happened, and is safe to repeat.
+pub trait Store: Send + Sync {
+    /// Begins a refresh family.
+    fn begin_family(&self, family: Family) -> Step<'_, ()>;
+
+    /// The family, as it was last committed; `None` where there is none, or none any more.
+    fn family(&self, fid: FamilyId) -> Step<'_, Option<Family>>;
+
+    /// Applies [`Family::redeem`] to the family as it is at that moment: the compare-and-swap of
+    /// rotation. `None` where there is no such family.
+    fn redeem(&self, fid: FamilyId, redemption: Redemption) -> Step<'_, Option<Redeemed>>;
+
+    /// Removes up to `limit` families that ended before `now`; says how many.
+    fn prune(&self, now: Timestamp, limit: u32) -> Step<'_, usize>;
+
+    /// Commits something that changes nothing: ends well where a real step would.
+    fn probe(&self) -> Step<'_, ()>;
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The store could not be opened.
+    #[error("cannot open the store {path}: {reason}")]
+    Open {
+        /// Where it should be.
+        path: String,
+        /// What went wrong, and what to do.
+        reason: String,
+    },
+    /// The store did not carry out the step: its disk is full, read-only or failing.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// More steps wait than may wait.
+    #[error("the store is busy")]
+    Busy,
+}
