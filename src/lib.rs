@@ -9,3 +9,6 @@ pub mod jose;
 pub mod hardware;
 pub mod keeper;
 pub mod store;
+pub mod keyring;
+pub mod sealing;
+pub mod oauth;

@@ -1,0 +1,22 @@
+//! The OAuth protocol: clients and how they prove themselves, scopes, grants, issuing. It knows neither
+//! HTTP nor SQL.
+//!
+//! The order of an exchange: authenticate the client ([`authentication`]), let a grant decide
+//! ([`grant`] and below), which alone can make an [`authorized::Authorized`], and hand that to
+//! [`issuer::Issuer`], which alone can use it up.
+
+pub mod error;
+pub mod scope;
+pub mod secret;
+pub mod client;
+pub mod authentication;
+pub mod parameters;
+pub mod authorized;
+pub mod client_credentials;
+pub mod refresh_token;
+pub mod workload;
+pub mod issuer;
+pub mod token_endpoint;
+pub mod metadata;
+
+pub use error::OAuthError;

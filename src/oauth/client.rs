@@ -1,0 +1,149 @@
+//! The registered clients.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::scope::Scope;
+use super::secret::SecretHash;
+use crate::jose::claims::Audience;
+use crate::store::family::{OnReplay, RetryWindow, Rotation};
+
+/// A client as the operator registered it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its `client_id`.
+    pub id: String,
+    /// How it proves itself.
+    pub authentication: ClientAuthentication,
+    /// The grants that it may use.
+    pub grants: Vec<GrantType>,
+    /// The most scope that it may get.
+    pub scope: Scope,
+    /// Who its access tokens are for.
+    pub audience: Audience,
+    /// How long its access tokens live.
+    pub access_token_lifetime: Duration,
+    /// The rules for its refresh tokens.
+    pub refresh: RefreshRules,
+}
+
+/// The rules for a client's refresh tokens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RefreshRules {
+    /// How long a family lives, however much it is used.
+    pub lifetime: Duration,
+    /// How long it lives unused.
+    pub idle_lifetime: Duration,
+    /// How long the predecessor of an unused token is taken for a retry.
+    pub retry_window: RetryWindow,
+    /// Whose refresh tokens are replaced at each use.
+    pub rotate: Rotate,
+}
+
+/// Whose refresh tokens are replaced at each use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rotate {
+    /// Those of public clients, which are bound to nothing (RFC 9700 §2.2.2).
+    Public,
+    /// Everybody's.
+    Always,
+}
+
+/// How a client proves itself at the token endpoint: one way, as registered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ClientAuthentication {
+    /// It does not: a public client (`none`).
+    None,
+    /// By a secret.
+    Secret {
+        /// Where the secret may be.
+        transport: SecretTransport,
+        /// The secrets that are good now; two while one replaces the other.
+        hashes: Vec<SecretHash>,
+    },
+}
+
+/// Where a client secret may be presented (RFC 6749 §2.3.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecretTransport {
+    /// In the `Authorization` header (`client_secret_basic`).
+    Basic,
+    /// In the form (`client_secret_post`).
+    Post,
+    /// In either, though never in both at once.
+    BasicOrPost,
+}
+
+/// The grants of the token endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GrantType {
+    /// RFC 6749 §4.4.
+    ClientCredentials,
+    /// RFC 6749 §6.
+    RefreshToken,
+}
+
+impl GrantType {
+    /// Every grant that works.
+    pub const ALL: [Self; 2] = [Self::ClientCredentials, Self::RefreshToken];
+
+    /// The value of `grant_type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+
+    /// The grant that `text` names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grant| grant.as_str() == text)
+    }
+}
+
+impl Client {
+    /// Whether it may use `grant`.
+    pub fn may_use(&self, grant: GrantType) -> bool {
+        self.grants.contains(&grant)
+    }
+
+    /// Whether its refresh tokens are replaced at each use.
+    pub fn rotation(&self) -> Rotation {
+        match (self.refresh.rotate, &self.authentication) {
+            (Rotate::Always, _) | (Rotate::Public, ClientAuthentication::None) => Rotation::Rotate,
+            (Rotate::Public, ClientAuthentication::Secret { .. }) => Rotation::Keep,
+        }
+    }
+
+    /// What a replayed refresh token of its does.
+    pub fn on_replay(&self) -> OnReplay {
+        match self.authentication {
+            ClientAuthentication::None => OnReplay::RevokeFamily,
+            ClientAuthentication::Secret { .. } => OnReplay::Refuse,
+        }
+    }
+}
+
+/// All registered clients, found by id.
+#[derive(Debug, Default)]
+pub struct ClientRegistry {
+    clients: HashMap<String, Client>,
+}
+
+impl ClientRegistry {
+    /// The client `id`.
+    pub fn find(&self, id: &str) -> Option<&Client> {
+        self.clients.get(id)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.clients.values()
+    }
+}
+
+impl FromIterator<Client> for ClientRegistry {
+    fn from_iter<Clients: IntoIterator<Item = Client>>(clients: Clients) -> Self {
+        Self { clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect() }
+    }
+}

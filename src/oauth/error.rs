@@ -1,0 +1,103 @@
+//! The errors of the token endpoint (RFC 6749 §5.2), and the one mapping of every cause to them.
+
+use std::time::Duration;
+
+use crate::keeper::KeeperError;
+use crate::store;
+
+/// What a client is told to wait before it tries again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An error as a client learns it. The description is fixed text: what went wrong inside, and whose
+/// token it was, is for the log.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum OAuthError {
+    /// `invalid_request`: a parameter is missing, repeated or malformed.
+    #[error("invalid_request: {0}")]
+    InvalidRequest(&'static str),
+    /// `invalid_client`: the client did not prove itself.
+    #[error("invalid_client: {0}")]
+    InvalidClient(&'static str),
+    /// `invalid_grant`: the refresh token is invalid, expired, revoked, or another client's.
+    #[error("invalid_grant: {0}")]
+    InvalidGrant(&'static str),
+    /// `unauthorized_client`: the client is not registered for this grant.
+    #[error("unauthorized_client: {0}")]
+    UnauthorizedClient(&'static str),
+    /// `unsupported_grant_type`.
+    #[error("unsupported_grant_type: {0}")]
+    UnsupportedGrantType(&'static str),
+    /// `invalid_scope`: malformed, or more than was granted.
+    #[error("invalid_scope: {0}")]
+    InvalidScope(&'static str),
+    /// `temporarily_unavailable`, HTTP 503: hardware, keeper or store cannot serve this now.
+    #[error("temporarily_unavailable: try again after {} s", retry_after.as_secs())]
+    TemporarilyUnavailable {
+        /// For `Retry-After`.
+        retry_after: Duration,
+    },
+    /// `server_error`, HTTP 500: mintkeep contradicts itself.
+    #[error("server_error")]
+    ServerError,
+}
+
+impl OAuthError {
+    /// The `error` code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidClient(_) => "invalid_client",
+            Self::InvalidGrant(_) => "invalid_grant",
+            Self::UnauthorizedClient(_) => "unauthorized_client",
+            Self::UnsupportedGrantType(_) => "unsupported_grant_type",
+            Self::InvalidScope(_) => "invalid_scope",
+            Self::TemporarilyUnavailable { .. } => "temporarily_unavailable",
+            Self::ServerError => "server_error",
+        }
+    }
+
+    /// The `error_description`.
+    pub fn description(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(text)
+            | Self::InvalidClient(text)
+            | Self::InvalidGrant(text)
+            | Self::UnauthorizedClient(text)
+            | Self::UnsupportedGrantType(text)
+            | Self::InvalidScope(text) => text,
+            Self::TemporarilyUnavailable { .. } => "the server cannot serve this request now; try again",
+            Self::ServerError => "the server met an unexpected condition",
+        }
+    }
+}
+
+impl From<KeeperError> for OAuthError {
+    fn from(error: KeeperError) -> Self {
+        match error {
+            KeeperError::NotAuthentic => Self::InvalidGrant("the refresh token is invalid"),
+            KeeperError::TimedOut
+            | KeeperError::Lost
+            | KeeperError::Busy
+            | KeeperError::Refused(_)
+            | KeeperError::Hardware(_) => {
+                tracing::warn!(%error, "answering 503");
+                Self::TemporarilyUnavailable { retry_after: RETRY_AFTER }
+            }
+            KeeperError::Policy(_) | KeeperError::Protocol => {
+                tracing::error!(%error, "mint and keeper disagree");
+                Self::ServerError
+            }
+        }
+    }
+}
+
+impl From<store::Error> for OAuthError {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Busy => {
+                tracing::warn!(%error, "answering 503");
+                Self::TemporarilyUnavailable { retry_after: RETRY_AFTER }
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The form of a token request: parameters once each, empty ones left out, unknown ones ignored
+//! (RFC 6749 §3.2).
+
+use std::borrow::Cow;
+
+use super::OAuthError;
+
+/// The parameters of a request, and no judgement on them.
+#[derive(Debug, Default)]
+pub struct PresentedParameters<'a> {
+    values: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> PresentedParameters<'a> {
+    /// Reads `application/x-www-form-urlencoded`.
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] where a parameter is repeated, known to us or not, or where the body
+    /// is not UTF-8.
+    pub fn parse(body: &'a [u8]) -> Result<Self, OAuthError> {
+        let mut values: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
+        for (name, value) in form_urlencoded::parse(body) {
+            if values.iter().any(|(known, _)| *known == name) {
+                return Err(OAuthError::InvalidRequest("a parameter is included more than once"));
+            }
+            // What form decoding puts in place of bytes that are no UTF-8.
+            if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
+                return Err(OAuthError::InvalidRequest("expected UTF-8"));
+            }
+            values.push((name, value));
+        }
+        Ok(Self { values })
+    }
+
+    /// The value of `name`; `None` also where it is empty, which counts as left out.
+    pub fn find(&self, name: &str) -> Option<&str> {
+        let value = self.values.iter().find(|(known, _)| known == name)?.1.as_ref();
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_parameters_are_refused_also_when_empty_or_unknown() {
+        for body in ["a=1&a=2", "a=&a=", "unknown&unknown"] {
+            assert!(PresentedParameters::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_empty_parameter_counts_as_left_out_and_escapes_are_undone() {
+        let parameters = PresentedParameters::parse(b"scope=&client_id=a%20b+c").unwrap();
+        assert_eq!(parameters.find("scope"), None);
+        assert_eq!(parameters.find("client_id"), Some("a b c"));
+        assert!(PresentedParameters::parse(b"a=%ff").is_err());
+    }
+}

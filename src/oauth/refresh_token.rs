@@ -1,0 +1,94 @@
+//! The refresh token grant (RFC 6749 §6).
+
+use super::OAuthError;
+use super::authentication::AuthenticatedClient;
+use super::authorized::{Authorized, Renewal};
+use super::client::{Client, GrantType};
+use super::scope::Scope;
+use crate::clock::Timestamp;
+use crate::sealing::{PresentedRefreshToken, Sealer};
+use crate::store::{Family, FamilyId, Redeemed, Redemption, Store};
+
+/// Said of every token that is not good, so that it tells nothing about why.
+pub(super) const INVALID: OAuthError = OAuthError::InvalidGrant("the refresh token is invalid, expired or revoked");
+
+/// What the presented refresh token allows `client`.
+///
+/// The family is looked up before the hardware is asked to open anything: a made-up token, or one of a
+/// family that ended or is another client's, costs no hardware operation.
+///
+/// # Errors
+/// [`OAuthError::InvalidGrant`] for every token that is not good, [`OAuthError::InvalidScope`],
+/// [`OAuthError::UnauthorizedClient`], and what the store or the keeper failed by.
+pub async fn authorize<'a>(
+    client: AuthenticatedClient<'a>,
+    token: &str,
+    scope: Option<&str>,
+    store: &dyn Store,
+    sealer: &Sealer,
+    now: Timestamp,
+) -> Result<Authorized<'a>, OAuthError> {
+    let client = client.client();
+    if !client.may_use(GrantType::RefreshToken) {
+        return Err(OAuthError::UnauthorizedClient("the client may not use this grant"));
+    }
+    let presented = PresentedRefreshToken::parse(token).map_err(|_| INVALID)?;
+    let fid = presented.fid();
+    let family = store.family(fid).await?.filter(|family| is_live(family, client, now)).ok_or(INVALID)?;
+    let content = sealer.open(&client.id, &presented).await?;
+    if content.client_id != client.id {
+        return Err(INVALID);
+    }
+    let redemption = Redemption {
+        presented: content.generation,
+        rotation: client.rotation(),
+        retry_window: client.refresh.retry_window,
+        on_replay: client.on_replay(),
+        idle_lifetime: client.refresh.idle_lifetime,
+        now,
+    };
+    let Redeemed::Granted { generation, renewed } = family.clone().redeem(&redemption) else {
+        return Err(refuse(store, fid, &client.id, redemption).await?);
+    };
+    // What is still granted: the family's scope, as far as the client may still have it.
+    let granted = Scope::parse(&family.scope).map_err(|_| OAuthError::ServerError)?;
+    if !granted.is_within(&client.scope) {
+        tracing::warn!(client = client.id, %fid, "the family's scope is wider than the client's is now");
+        return Err(INVALID);
+    }
+    let scope = granted.narrowed(scope)?;
+    let renewal = Renewal { fid, redemption, generation, renewed, expires_at: family.expires_at };
+    Ok(Authorized { client, subject: family.subject, scope, renewal: Some(renewal) })
+}
+
+fn is_live(family: &Family, client: &Client, now: Timestamp) -> bool {
+    family.client_id == client.id
+        && family.revoked_at.is_none()
+        && !family.is_expired(client.refresh.idle_lifetime, now)
+}
+
+/// Commits a redemption that grants nothing, which revokes the family where the rules say so, and
+/// reports it.
+pub(super) async fn refuse(
+    store: &dyn Store,
+    fid: FamilyId,
+    client_id: &str,
+    redemption: Redemption,
+) -> Result<OAuthError, OAuthError> {
+    let redeemed = store.redeem(fid, redemption).await?;
+    report(redeemed, fid, client_id, redemption.presented);
+    Ok(INVALID)
+}
+
+/// Tells the operator what became of a token that was refused.
+pub(super) fn report(redeemed: Option<Redeemed>, fid: FamilyId, client_id: &str, presented: u32) {
+    match redeemed {
+        Some(Redeemed::Replayed { family_revoked }) => {
+            tracing::warn!(client = client_id, %fid, presented, family_revoked, "a refresh token was replayed");
+        }
+        Some(Redeemed::NeverIssued) => {
+            tracing::warn!(client = client_id, %fid, presented, "a refresh token is ahead of the store: was it restored?");
+        }
+        Some(Redeemed::Granted { .. } | Redeemed::Revoked | Redeemed::Expired) | None => {}
+    }
+}

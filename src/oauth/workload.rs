@@ -1,0 +1,27 @@
+//! The first refresh token of a workload, granted by an operator: what takes the place of its API key.
+
+use super::OAuthError;
+use super::authorized::AuthorizedWorkload;
+use super::client::{ClientRegistry, GrantType};
+
+/// What the operator may grant to the client `client_id`, to speak for `subject`.
+///
+/// # Errors
+/// [`OAuthError`]: an unknown client, one that may not use refresh tokens, a scope beyond its own, an empty
+/// subject.
+pub fn authorize<'a>(
+    clients: &'a ClientRegistry,
+    client_id: &str,
+    subject: &str,
+    scope: Option<&str>,
+) -> Result<AuthorizedWorkload<'a>, OAuthError> {
+    let client = clients.find(client_id).ok_or(OAuthError::InvalidClient("no client of that id is registered"))?;
+    if !client.may_use(GrantType::RefreshToken) {
+        return Err(OAuthError::UnauthorizedClient("the client is not registered for the refresh_token grant"));
+    }
+    if subject.is_empty() {
+        return Err(OAuthError::InvalidRequest("the subject is empty"));
+    }
+    let scope = client.scope.narrowed(scope)?;
+    Ok(AuthorizedWorkload { client, subject: subject.to_owned(), scope })
+}
