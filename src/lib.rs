@@ -12,3 +12,4 @@ pub mod store;
 pub mod keyring;
 pub mod sealing;
 pub mod oauth;
+pub mod http;

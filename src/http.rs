@@ -1,0 +1,7 @@
+//! HTTP: listeners, routers, and how requests and errors are written. What a request means is
+//! [`crate::oauth`]'s to know.
+
+pub mod listener;
+mod render;
+pub mod public;
+pub mod admin;

@@ -1,0 +1,104 @@
+//! The admin listener's routes: health, metrics, and what operators ask for. It is a Unix socket that
+//! only its owner can open.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+
+use super::render::{not_stored, oauth_error};
+use crate::keeper::Keeper;
+use crate::oauth::OAuthError;
+use crate::oauth::token_endpoint::TokenEndpoint;
+use crate::store::Store;
+
+/// The path where operators grant a workload its first refresh token.
+pub const GRANTS_PATH: &str = "/admin/v1/grants";
+
+/// What the routes serve.
+pub struct AdminApi {
+    /// Issues grants.
+    pub token_endpoint: Arc<TokenEndpoint>,
+    /// Probed for readiness.
+    pub keeper: Keeper,
+    /// Probed for readiness.
+    pub store: Arc<dyn Store>,
+    /// What `/metrics` shows.
+    pub metrics: Registry,
+}
+
+/// An operator's wish for a first refresh token.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRequest {
+    /// The registered client.
+    pub client_id: String,
+    /// Who the tokens speak for.
+    pub subject: String,
+    /// The scope; all of the client's where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
+/// Whether each part can serve.
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    keeper: String,
+    store: String,
+}
+
+/// The router of the admin listener.
+pub fn router(api: AdminApi) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readiness))
+        .route("/metrics", get(metrics))
+        .route(GRANTS_PATH, post(grant))
+        .with_state(Arc::new(api))
+}
+
+/// Ready means: the hardware made a signature that verifies, and the store committed a write.
+async fn readiness(State(api): State<Arc<AdminApi>>) -> Response {
+    let (keeper, store) = tokio::join!(api.keeper.probe(), api.store.probe());
+    let ready = keeper.is_ok() && store.is_ok();
+    let told = |failure: Option<String>| failure.unwrap_or_else(|| "ok".to_owned());
+    let body = Readiness {
+        ready,
+        keeper: told(keeper.err().map(|error| error.to_string())),
+        store: told(store.err().map(|error| error.to_string())),
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    not_stored(status, &body)
+}
+
+async fn metrics(State(api): State<Arc<AdminApi>>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &api.metrics) {
+        Ok(()) => {
+            ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn grant(State(api): State<Arc<AdminApi>>, request: Result<Json<GrantRequest>, JsonRejection>) -> Response {
+    let Ok(Json(request)) = request else {
+        return oauth_error(&OAuthError::InvalidRequest(
+            "expected JSON with client_id, subject and, optionally, scope",
+        ));
+    };
+    let GrantRequest { client_id, subject, scope } = request;
+    match api.token_endpoint.begin_family(&client_id, &subject, scope.as_deref()).await {
+        Ok(grant) => not_stored(StatusCode::CREATED, &grant),
+        Err(error) => oauth_error(&error),
+    }
+}

@@ -1,0 +1,45 @@
+//! The public listener's routes: what clients and resource servers use.
+
+mod discovery;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+
+use crate::keyring::{Document, Keyring};
+use crate::oauth::metadata::{JWKS_PATH, METADATA_PATH, TOKEN_PATH};
+use crate::oauth::token_endpoint::TokenEndpoint;
+
+/// A token request is a few hundred bytes; a body larger than this is not read.
+const BODY_LIMIT: usize = 16 * 1024;
+
+/// What the routes serve.
+pub struct PublicApi {
+    /// The token endpoint.
+    pub token_endpoint: Arc<TokenEndpoint>,
+    /// The published keys.
+    pub keyring: Arc<Keyring>,
+    /// The authorization server metadata.
+    pub metadata: Document,
+    /// How long others may keep the published keys and the metadata.
+    pub max_age: Duration,
+    /// The path of the issuer identifier, empty or beginning with a slash: every route is below it.
+    pub issuer_path: String,
+}
+
+/// The router of the public listener.
+pub fn router(api: PublicApi) -> Router {
+    let path = api.issuer_path.clone();
+    let token_route = post(token::exchange).fallback(token::method_not_allowed);
+    Router::new()
+        .route(&format!("{path}{TOKEN_PATH}"), token_route)
+        .route(&format!("{path}{JWKS_PATH}"), get(discovery::jwks))
+        // The issuer's path comes after the well-known one here (RFC 8414 §3).
+        .route(&format!("{METADATA_PATH}{path}"), get(discovery::metadata))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(Arc::new(api))
+}

@@ -1,0 +1,58 @@
+//! How errors become answers: the one place (RFC 6749 §5.2, RFC 9110 §10.2.3).
+
+use axum::Json;
+use axum::http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::oauth::OAuthError;
+
+/// The realm of the `Basic` challenge (RFC 7617).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mintkeep\", charset=\"UTF-8\"");
+
+/// An answer that no cache may keep, because it carries a token or says something about one
+/// (RFC 6749 §5.1).
+pub(super) fn not_stored(status: StatusCode, body: &impl Serialize) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: &'static str,
+    error_description: &'static str,
+}
+
+/// `error` as an answer.
+pub(super) fn oauth_error(error: &OAuthError) -> Response {
+    let mut headers = HeaderMap::new();
+    let status = match error {
+        OAuthError::InvalidClient(_) => {
+            headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+            StatusCode::UNAUTHORIZED
+        }
+        OAuthError::InvalidRequest(_)
+        | OAuthError::InvalidGrant(_)
+        | OAuthError::UnauthorizedClient(_)
+        | OAuthError::UnsupportedGrantType(_)
+        | OAuthError::InvalidScope(_) => StatusCode::BAD_REQUEST,
+        OAuthError::TemporarilyUnavailable { retry_after } => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        OAuthError::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    with_status(status, headers, error)
+}
+
+/// `error` under a status of HTTP's own, such as 405 or 413.
+pub(super) fn with_status(status: StatusCode, headers: HeaderMap, error: &OAuthError) -> Response {
+    let body = ErrorBody { error: error.code(), error_description: error.description() };
+    let mut response = not_stored(status, &body);
+    response.headers_mut().extend(headers);
+    response
+}
