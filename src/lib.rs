@@ -13,3 +13,7 @@ pub mod keyring;
 pub mod sealing;
 pub mod oauth;
 pub mod http;
+pub mod telemetry;
+pub mod config;
+pub mod app;
+pub mod cli;

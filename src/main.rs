@@ -1,3 +1,7 @@
-//! The binary.
+//! The binary: it decides the exit code, and nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mintkeep::cli::run()
+}

@@ -1,0 +1,14 @@
+//! Wiring: the one place that chooses backends, starts processes and puts the layers together.
+
+mod environment;
+mod failure;
+pub mod keeper_process;
+pub mod services;
+pub mod mint;
+pub mod admin_client;
+pub mod grant;
+pub mod keys;
+pub mod check;
+pub mod dev;
+
+pub use failure::{Failure, Kind};

@@ -1,0 +1,109 @@
+//! `mintkeep check`: whether a mint would start and issue, and for each part what was found.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::services::{Services, open_store};
+use super::{Failure, Kind};
+use crate::clock::Clock as _;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::hardware::PinnedPublicKey;
+use crate::jose::base64url;
+use crate::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
+use crate::jose::jws::SigningInput;
+use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
+
+/// One part and what was found of it.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// The part.
+    pub part: &'static str,
+    /// Whether it is as it must be.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    #[serde(skip)]
+    kind: Kind,
+}
+
+impl Finding {
+    fn ok(part: &'static str, found: impl Into<String>) -> Self {
+        Self { part, ok: true, found: found.into(), kind: Kind::Other }
+    }
+
+    fn failed(part: &'static str, failure: Failure) -> Self {
+        Self { part, ok: false, found: failure.message, kind: failure.kind }
+    }
+}
+
+/// The exit code of a check: that of the first finding that is not as it must be.
+pub fn exit_code(findings: &[Finding]) -> u8 {
+    findings.iter().find(|finding| !finding.ok).map_or(0, |finding| finding.kind.exit_code())
+}
+
+/// Checks configuration, store, hardware and keys, and has a token signed and verified. Nothing is
+/// issued; the keeper is started for it, or found, as by `serve`.
+pub async fn check(config_path: &Path) -> Vec<Finding> {
+    let config = match Config::load(config_path) {
+        Ok(config) => config,
+        Err(error) => return vec![Finding::failed("configuration", error.into())],
+    };
+    let mut findings =
+        vec![Finding::ok("configuration", format!("{}, {} clients", config.issuer.as_str(), config.clients.len()))];
+    let store = async { open_store(&config.store)?.probe().await.map_err(Failure::from) };
+    findings.push(match store.await {
+        Ok(()) => Finding::ok("store", format!("{:?}, a write was committed", config.store)),
+        Err(failure) => return with(findings, Finding::failed("store", failure)),
+    });
+    let services = match Services::start(config_path, &config).await {
+        Ok(services) => services,
+        Err(failure) => return with(findings, Finding::failed("hardware", failure)),
+    };
+    let keys = services.keeper.public_keys();
+    findings.push(Finding::ok("hardware", keys.device.clone()));
+    let kids = format!("signing {}, sealing {}; neither can leave the device", keys.signing.kid(), keys.sealing);
+    findings.push(Finding::ok("keys", kids));
+    findings.push(match sign_and_verify(&config, &services).await {
+        Ok(()) => Finding::ok("signature", "made by the hardware, and verifies under the published key"),
+        Err(failure) => Finding::failed("signature", failure),
+    });
+    services.stop().await;
+    findings
+}
+
+fn with(mut findings: Vec<Finding>, last: Finding) -> Vec<Finding> {
+    findings.push(last);
+    findings
+}
+
+/// A token like the first client's, under the signing policy; it is thrown away.
+async fn sign_and_verify(config: &Config, services: &Services) -> Result<(), Failure> {
+    let Some(client) = config.clients.first() else {
+        return services.keeper.probe().await.map_err(|error| Failure::new(Kind::Hardware, error.to_string()));
+    };
+    let entropy: &dyn Entropy = &SystemEntropy::new();
+    let now = SystemClock.now();
+    let claims = AccessTokenClaims {
+        iss: config.issuer.as_str(),
+        sub: "mintkeep check",
+        aud: &client.audience,
+        client_id: &client.id,
+        scope: "",
+        iat: now,
+        exp: now.plus(std::time::Duration::from_secs(1)),
+        jti: &base64url::encode(entropy.bytes::<16>()),
+        sid: None,
+    };
+    let input = SigningInput::new(ACCESS_TOKEN_TYPE, services.keyring.signing_kid(), &claims);
+    let signature = services.keeper.sign(&client.id, ACCESS_TOKEN_PROFILE, &input).await;
+    let signature = signature.map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?;
+    let pinned = PinnedPublicKey::new(services.keeper.public_keys().signing)
+        .map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?;
+    match pinned.verifies(input.as_bytes(), &signature) {
+        true => Ok(()),
+        false => Err(Failure::new(Kind::Hardware, "the signature does not verify under the published key")),
+    }
+}

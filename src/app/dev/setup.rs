@@ -1,0 +1,131 @@
+//! What a development mint needs before it can start: token, PIN, keys, configuration. Made once, in
+//! this order; a run that was interrupted is taken up where it ended.
+
+use std::fs::{self, DirBuilder};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use toml_edit::{DocumentMut, value};
+
+use super::record::Record;
+use super::{Files, SERVICE, write_private};
+use crate::app::{Failure, Kind};
+use crate::entropy::SystemEntropy;
+use crate::oauth::secret::{self, SecretHash};
+
+/// What makes a SoftHSM2 token; the same script that operators run by hand.
+const INIT_TOKEN: &str = include_str!("../../../softhsm/init-token");
+const TEMPLATE: &str = include_str!("../../../config/development.toml");
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+/// Where distributions put SoftHSM2.
+const MODULES: [&str; 5] = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/usr/lib64/softhsm/libsofthsm2.so",
+];
+
+pub(super) fn make_private_folder(path: &Path) -> Result<PathBuf, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::new(Kind::Other, format!("cannot use the folder {}: {error}", path.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    path.canonicalize().map_err(failed)
+}
+
+/// Makes what is missing; the secret of the confidential client is the one of the run before, where there
+/// was one.
+pub(super) fn prepare(files: &Files, listen: Option<SocketAddr>) -> Result<SecretString, Failure> {
+    let module = MODULES.iter().map(Path::new).find(|module| module.exists()).ok_or_else(|| {
+        Failure::new(
+            Kind::Hardware,
+            format!("SoftHSM2 is not installed (looked for {}); install the package softhsm2", MODULES.join(", ")),
+        )
+    })?;
+    let known_secret = Record::read(&files.record()).and_then(|record| record.client_secret(SERVICE));
+    let secret = known_secret.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from);
+    write_config(files, module, listen, &secret)?;
+    make_token(files, module)?;
+    make_keys(files)?;
+    Ok(secret)
+}
+
+fn write_config(
+    files: &Files,
+    module: &Path,
+    listen: Option<SocketAddr>,
+    secret: &SecretString,
+) -> Result<(), Failure> {
+    let path = files.config();
+    let known = fs::read_to_string(&path).ok();
+    let text = known.as_deref().unwrap_or(TEMPLATE);
+    let mut document: DocumentMut = text.parse().map_err(|error| {
+        Failure::new(
+            Kind::Configuration,
+            format!("{}: {error}; correct it, or remove it to start afresh", path.display()),
+        )
+    })?;
+    let is_new = known.is_none();
+    if is_new {
+        let absolute = |relative: &str| files.state.join(relative).display().to_string();
+        document["listen"]["admin"] = value(absolute("admin.sock"));
+        document["store"]["url"] = value(format!("sqlite:{}", absolute("mintkeep.db")));
+        let hardware = &mut document["hardware"]["softhsm"];
+        hardware["module"] = value(module.display().to_string());
+        hardware["pin"]["file"] = value(absolute("softhsm/pin"));
+        hardware["environment"]["SOFTHSM2_CONF"] = value(absolute("softhsm/softhsm2.conf"));
+    }
+    if is_new || listen.is_some() {
+        let address = free_port(listen.unwrap_or(DEFAULT_LISTEN))?;
+        document["listen"]["public"] = value(address.to_string());
+        document["issuer"] = value(format!("http://{address}"));
+    }
+    // The record and the configuration are written one after the other; a run that ended between them
+    // must not leave a secret that opens nothing.
+    let hash = SecretHash::of(secret.expose_secret()).hexadecimal();
+    if let Some(clients) = document["client"].as_array_of_tables_mut() {
+        for client in clients.iter_mut().filter(|client| client.get("id").and_then(|id| id.as_str()) == Some(SERVICE)) {
+            client["secret_sha256"] = value(hash.as_str());
+        }
+    }
+    let text = document.to_string();
+    if known.as_deref() == Some(text.as_str()) { Ok(()) } else { write_private(&path, &text) }
+}
+
+/// `address`, with a free port where it has none: the issuer's name needs the number.
+fn free_port(address: SocketAddr) -> Result<SocketAddr, Failure> {
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr());
+    bound.map_err(|error| Failure::new(Kind::Listen, format!("cannot listen at {address}: {error}")))
+}
+
+fn make_token(files: &Files, module: &Path) -> Result<(), Failure> {
+    let mut script = Command::new("sh");
+    script.args(["-c", INIT_TOKEN, "init-token"]).arg(files.softhsm()).arg("mintkeep").arg(module);
+    finish(script.stdin(Stdio::null()), "setting up a SoftHSM2 token")
+}
+
+/// In a process of its own, because this one will talk to the network and must never load the module.
+fn make_keys(files: &Files) -> Result<(), Failure> {
+    let program = std::env::current_exe().map_err(Failure::while_doing("cannot find this program"))?;
+    let mut command = Command::new(program);
+    command.args(["keys", "init", "--config"]).arg(files.config());
+    finish(command.stdin(Stdio::null()), "generating the keys")
+}
+
+fn finish(command: &mut Command, what: &'static str) -> Result<(), Failure> {
+    let output = command.output().map_err(Failure::while_doing(what))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    let message = message.trim().trim_start_matches("mintkeep: ");
+    Err(Failure::new(Kind::Hardware, format!("{what}: {message}")))
+}

@@ -1,0 +1,43 @@
+//! The environment that a PKCS#11 module reads, such as `SOFTHSM2_CONF`.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use super::{Failure, Kind};
+use crate::config::{Config, KeeperPlacement};
+use crate::hardware::PinSource;
+
+/// Makes sure that this process, which is about to load the module, has `variables` in its environment:
+/// where it lacks one, the process starts itself anew with all of them. Changing the environment of a
+/// running process is not safe; starting over is.
+pub(super) fn ensure(variables: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let is_set =
+        |(name, value): (&String, &String)| std::env::var_os(name).is_some_and(|found| found == value.as_str());
+    if variables.iter().all(is_set) {
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(Failure::while_doing("cannot find this program"))?;
+    // Returns only where it failed.
+    let error = Command::new(program).args(std::env::args_os().skip(1)).envs(variables).exec();
+    Err(Failure::while_doing("cannot start anew with the module's environment")(error))
+}
+
+/// Refuses to run a mint whose own environment holds the PIN: what the process that talks to the network
+/// was started with, it keeps in its memory.
+pub(super) fn refuse_pin_in_mint(config: &Config) -> Result<(), Failure> {
+    let PinSource::Environment(name) = &config.hardware.device.pin else {
+        return Ok(());
+    };
+    let hint = match config.keeper.placement {
+        KeeperPlacement::Child => "run the keeper by itself ([keeper] socket), or use pin = { file = … }",
+        KeeperPlacement::Socket { .. } => "set it for `mintkeep keeper` only",
+    };
+    match std::env::var_os(name) {
+        None if matches!(config.keeper.placement, KeeperPlacement::Socket { .. }) => Ok(()),
+        Some(_) | None => Err(Failure::new(
+            Kind::Configuration,
+            format!("pin = {{ env = {name:?} }} would put the PIN into the environment of the mint; {hint}"),
+        )),
+    }
+}

@@ -1,0 +1,94 @@
+//! Why a command failed, as the operator and the exit code learn it.
+
+use crate::config::ConfigError;
+use crate::hardware;
+use crate::keeper::wire::StartFailure;
+use crate::oauth::OAuthError;
+use crate::store;
+
+/// One line for the operator, and what it was about.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What failed.
+    pub kind: Kind,
+    /// What was expected, what was found, what to do.
+    pub message: String,
+}
+
+/// What failed; each has an exit code of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Anything else: 1.
+    Other,
+    /// The configuration: 3.
+    Configuration,
+    /// Module, token, PIN, keys or keeper: 4.
+    Hardware,
+    /// The store: 5.
+    Store,
+    /// An address or socket that cannot be listened at: 6.
+    Listen,
+    /// What was asked for is not allowed: 7.
+    Refused,
+}
+
+impl Kind {
+    /// The exit code of the process. 2 is the command line's own.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Other => 1,
+            Self::Configuration => 3,
+            Self::Hardware => 4,
+            Self::Store => 5,
+            Self::Listen => 6,
+            Self::Refused => 7,
+        }
+    }
+}
+
+impl Failure {
+    /// A failure of `kind`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// For `map_err`: a failure of no particular kind, and what was being done.
+    pub(super) fn while_doing<Cause: std::fmt::Display>(what: impl std::fmt::Display) -> impl FnOnce(Cause) -> Self {
+        move |cause| Self::new(Kind::Other, format!("{what}: {cause}"))
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Kind::Configuration, error.to_string())
+    }
+}
+
+impl From<hardware::Error> for Failure {
+    fn from(error: hardware::Error) -> Self {
+        Self::new(Kind::Hardware, error.to_string())
+    }
+}
+
+impl From<StartFailure> for Failure {
+    fn from(failure: StartFailure) -> Self {
+        Self::new(Kind::Hardware, failure.message)
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        Self::new(Kind::Store, error.to_string())
+    }
+}
+
+impl From<OAuthError> for Failure {
+    fn from(error: OAuthError) -> Self {
+        let kind = match error {
+            OAuthError::TemporarilyUnavailable { .. } | OAuthError::ServerError => Kind::Other,
+            _ => Kind::Refused,
+        };
+        Self::new(kind, format!("{}: {}", error.code(), error.description()))
+    }
+}

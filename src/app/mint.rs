@@ -1,0 +1,124 @@
+//! `mintkeep serve`: the process that talks to the network.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::services::Services;
+use super::{Failure, Kind};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::admin::{self, AdminApi};
+use crate::http::listener::{Limits, UnixSocket, serve};
+use crate::http::public::{self, PublicApi};
+use crate::keyring::Document;
+use crate::oauth::client::ClientRegistry;
+use crate::oauth::metadata::Metadata;
+use crate::store::Store;
+use crate::telemetry;
+
+/// How often families that ended are removed, and how many at a time.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_LIMIT: u32 = 1000;
+
+/// A mint that listens and does not serve yet.
+pub struct Mint {
+    /// What answers requests.
+    pub services: Services,
+    public: TcpListener,
+    admin: UnixSocket,
+    public_api: PublicApi,
+    limits: Limits,
+    signals: Signals,
+}
+
+impl Mint {
+    /// Takes the addresses, opens the store and starts the keeper; in this order, so that nothing is
+    /// touched where another mint is running already.
+    ///
+    /// # Errors
+    /// [`Failure`], with all that was started ended.
+    pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
+        let signals = Signals::catch()?;
+        let listen = &config.listen;
+        let public = TcpListener::bind(listen.public).await.map_err(|error| {
+            Failure::new(
+                Kind::Listen,
+                format!(
+                    "cannot listen at {}: {error}; choose another listen.public, or end what listens there",
+                    listen.public
+                ),
+            )
+        })?;
+        let admin = UnixSocket::bind(&listen.admin).map_err(|error| {
+            Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", listen.admin.display()))
+        })?;
+        let services = Services::start(config_path, config).await?;
+        let clients: ClientRegistry = config.clients.iter().cloned().collect();
+        let public_api = PublicApi {
+            token_endpoint: Arc::clone(&services.token_endpoint),
+            keyring: Arc::clone(&services.keyring),
+            metadata: Document::of(&Metadata::new(config.issuer.as_str(), &clients)),
+            max_age: config.jwks_max_age,
+            issuer_path: config.issuer.path().to_owned(),
+        };
+        Ok(Self { services, public, admin, public_api, limits: listen.limits, signals })
+    }
+
+    /// Serves until SIGINT or SIGTERM, lets the requests under way finish, and ends the keeper.
+    pub async fn run(self) {
+        let Self { services, public, admin, public_api, limits, mut signals } = self;
+        let admin_api = AdminApi {
+            token_endpoint: Arc::clone(&services.token_endpoint),
+            keeper: services.keeper.clone(),
+            store: Arc::clone(&services.store),
+            metrics: telemetry::metrics(services.keeper.clone()),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let public = tokio::spawn(serve(public, public::router(public_api), limits, stopped.clone()));
+        let admin = tokio::spawn(serve(admin, admin::router(admin_api), limits, stopped));
+        let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock)));
+        signals.wait().await;
+        tracing::info!("ending");
+        stop.send_replace(true);
+        let _ = tokio::join!(public, admin);
+        pruning.abort();
+        services.stop().await;
+    }
+}
+
+/// The signals that ask for the end, caught before anything is started that would have to be ended.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, Failure> {
+        let catch = |kind| signal(kind).map_err(Failure::while_doing("cannot catch signals"));
+        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        ticks.tick().await;
+        match store.prune(clock.now(), PRUNE_LIMIT).await {
+            Ok(0) => {}
+            Ok(families) => tracing::info!(families, "removed families that ended"),
+            Err(error) => tracing::warn!(%error, "cannot remove families that ended"),
+        }
+    }
+}

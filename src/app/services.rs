@@ -1,0 +1,98 @@
+//! The mint without its listeners: keeper, store and protocol, started in that order and ended in the
+//! other. `serve` listens with it; `check` and `grant issue` use it as it is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{Failure, environment};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, KeeperPlacement, StoreLocation};
+use crate::entropy::SystemEntropy;
+use crate::keeper::Keeper;
+use crate::keeper::supervisor::{self, Launcher, Settings};
+use crate::keyring::Keyring;
+use crate::oauth::client::ClientRegistry;
+use crate::oauth::issuer::Issuer;
+use crate::oauth::token_endpoint::TokenEndpoint;
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+
+/// What answers requests.
+pub struct Services {
+    /// The handle to the keeper.
+    pub keeper: Keeper,
+    /// The keys in use.
+    pub keyring: Arc<Keyring>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The clock that everything here goes by.
+    pub clock: Arc<dyn Clock>,
+    /// The protocol.
+    pub token_endpoint: Arc<TokenEndpoint>,
+    supervisor: tokio::task::JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Services {
+    /// Opens the store and starts, or finds, the keeper.
+    ///
+    /// # Errors
+    /// [`Failure`]: of the store or of the hardware.
+    pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
+        environment::refuse_pin_in_mint(config)?;
+        let store = open_store(&config.store)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (stop, stopped) = watch::channel(false);
+        let (keeper, supervisor) =
+            supervisor::start(keeper_settings(config_path, config)?, Arc::clone(&clock), stopped).await?;
+        let keyring = Arc::new(Keyring::new(keeper.public_keys()));
+        let issuer = Issuer::new(
+            config.issuer.as_str().to_owned(),
+            keeper.clone(),
+            Arc::clone(&keyring),
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::new(SystemEntropy::new()),
+        );
+        let clients: ClientRegistry = config.clients.iter().cloned().collect();
+        let token_endpoint = Arc::new(TokenEndpoint::new(clients, issuer));
+        Ok(Self { keeper, keyring, store, clock, token_endpoint, supervisor, stop })
+    }
+
+    /// Ends the keeper, where it is this process's child, and waits for it.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let _ = self.supervisor.await;
+    }
+}
+
+/// Opens the configured store.
+///
+/// # Errors
+/// [`Failure`] of the store.
+pub fn open_store(location: &StoreLocation) -> Result<Arc<dyn Store>, Failure> {
+    match location {
+        StoreLocation::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
+    }
+}
+
+fn keeper_settings(config_path: &Path, config: &Config) -> Result<Settings, Failure> {
+    let launcher = match &config.keeper.placement {
+        KeeperPlacement::Child => Launcher::Spawn {
+            program: std::env::current_exe().map_err(Failure::while_doing("cannot find this program"))?,
+            arguments: vec!["keeper".into(), "--config".into(), config_path.into(), "--standard-input".into()],
+        },
+        KeeperPlacement::Socket { path, keeper_uid, .. } => {
+            Launcher::Connect { socket: path.clone(), uid: *keeper_uid }
+        }
+    };
+    Ok(Settings {
+        launcher,
+        start_limit: config.keeper.start_limit,
+        request_limit: config.keeper.request_limit,
+        // The queue and the sessions' own jobs; a request beyond that would only be refused by the keeper.
+        max_in_flight: config.keeper.queue_capacity,
+    })
+}

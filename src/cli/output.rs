@@ -1,0 +1,65 @@
+//! What commands print: for people, or as JSON for scripts.
+
+use std::io::{self, Write as _};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+
+use crate::app::check::Finding;
+use crate::app::keys::KeyList;
+use crate::app::{Failure, Kind};
+use crate::oauth::secret::SecretHash;
+
+pub(super) fn findings(findings: &[Finding], as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!({ "ok": findings.iter().all(|finding| finding.ok), "findings": findings }));
+    }
+    let lines = findings.iter().map(|Finding { part, ok, found, .. }| {
+        format!("{}  {part:<14} {found}", if *ok { "ok    " } else { "FAILED" })
+    });
+    print_lines(lines)
+}
+
+pub(super) fn keys(list: &KeyList, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!(list));
+    }
+    let keys = list.keys.iter().map(|key| {
+        let origin = if key.generated { "generated now" } else { "there already" };
+        format!("{:<8} {:<8} {}  ({}, {origin})", key.role, key.algorithm, key.kid, key.label)
+    });
+    print_lines(std::iter::once(list.device.clone()).chain(keys))
+}
+
+pub(super) fn secret(secret: &SecretString, hash: &SecretHash, as_json: bool) -> Result<(), Failure> {
+    let (secret, hash) = (secret.expose_secret(), hash.hexadecimal());
+    if as_json {
+        return print_json(&json!({ "client_secret": secret, "secret_sha256": hash }));
+    }
+    print_lines([
+        format!("The secret, for the client; it is not kept anywhere:\n\n    {secret}\n"),
+        format!("The line for its [[client]] in the configuration:\n\n    secret_sha256 = \"{hash}\""),
+    ])
+}
+
+pub(super) fn grant(grant: &Value, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(grant);
+    }
+    let text = |name: &str| grant.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    print_lines([
+        format!("The refresh token, for the workload; it is not kept anywhere:\n\n    {}\n", text("refresh_token")),
+        format!("family {}, scope {:?}", text("family"), text("scope")),
+    ])
+}
+
+fn print_json(value: &Value) -> Result<(), Failure> {
+    print_lines([format!("{value:#}")])
+}
+
+/// A closed pipe is an error like any other, and not a panic.
+fn print_lines(lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = lines.into_iter().try_for_each(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush());
+    written.map_err(|error| Failure::new(Kind::Other, format!("cannot write the output: {error}")))
+}

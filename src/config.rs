@@ -1,0 +1,180 @@
+//! The configuration file: parsed once, into types that cannot be wrong. Nothing below this module
+//! knows that it exists.
+
+mod client;
+mod file;
+mod hardware;
+mod problem;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use crate::http::listener::Limits;
+use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, Profile};
+use crate::oauth::client::Client;
+use crate::telemetry::LogFormat;
+
+pub use self::hardware::Hardware;
+pub use self::problem::ConfigError;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who issues.
+    pub issuer: IssuerIdentifier,
+    /// Where requests come in.
+    pub listen: Listen,
+    /// How mint and keeper meet.
+    pub keeper: KeeperConfig,
+    /// The device.
+    pub hardware: Hardware,
+    /// How long others may keep the published keys.
+    pub jwks_max_age: Duration,
+    /// The store.
+    pub store: StoreLocation,
+    /// The log.
+    pub log: LogConfig,
+    /// The registered clients.
+    pub clients: Vec<Client>,
+}
+
+/// An issuer identifier (RFC 8414 §2): an URL without query, fragment or slash at its end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IssuerIdentifier {
+    text: String,
+    path: String,
+}
+
+impl IssuerIdentifier {
+    /// Reads an identifier.
+    ///
+    /// # Errors
+    /// What was expected, for the operator.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let expected = "expected an https URL without query, fragment or slash at its end";
+        let url = Url::parse(text).map_err(|error| format!("{expected}: {error}"))?;
+        let host = url.host_str().unwrap_or_default();
+        let is_loopback = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback) {
+            return Err(format!("{expected} (http is accepted for a loopback host only)"));
+        }
+        if url.query().is_some()
+            || url.fragment().is_some()
+            || text.ends_with('/')
+            || url.has_authority() && !url.username().is_empty()
+        {
+            return Err(expected.to_owned());
+        }
+        let path = url.path().trim_end_matches('/').to_owned();
+        // Braces would be patterns to the router.
+        if path.contains(['{', '}']) {
+            return Err(expected.to_owned());
+        }
+        Ok(Self { text: text.to_owned(), path })
+    }
+
+    /// The identifier, as tokens carry it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Its path, empty or beginning with a slash.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// Where requests come in.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The public listener.
+    pub public: SocketAddr,
+    /// The admin listener, a Unix socket.
+    pub admin: PathBuf,
+    /// What both allow their clients.
+    pub limits: Limits,
+}
+
+/// How mint and keeper meet.
+#[derive(Clone, Debug)]
+pub struct KeeperConfig {
+    /// Who starts the keeper.
+    pub placement: KeeperPlacement,
+    /// How long one request to the keeper may take.
+    pub request_limit: Duration,
+    /// How long the keeper may take to open the device.
+    pub start_limit: Duration,
+    /// How long one call into the device may take before the keeper gives itself up.
+    pub hang_limit: Duration,
+    /// Requests that may wait for the keeper.
+    pub queue_capacity: usize,
+    /// Whether each signature is verified before it is released.
+    pub verify_signatures: bool,
+}
+
+/// Who starts the keeper.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KeeperPlacement {
+    /// The mint, as its child under the same user.
+    Child,
+    /// Somebody else, under another user; they meet at a Unix socket and check each other's uid.
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// The uid of the keeper.
+        keeper_uid: u32,
+        /// The uid of the mint.
+        mint_uid: u32,
+    },
+}
+
+/// The store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoreLocation {
+    /// `sqlite:PATH`.
+    Sqlite(PathBuf),
+}
+
+/// The log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogConfig {
+    /// How a line is written.
+    pub format: LogFormat,
+    /// The least severe level that is written.
+    pub level: String,
+}
+
+impl Config {
+    /// Reads the file at `path`. Relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: file, line, what was expected.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads `text`, the content of the file at `path`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        file::parse(path, text).map_err(|problem| problem.locate(path, text))
+    }
+
+    /// The signing profiles that the keeper enforces: as strict as the clients' lifetimes allow.
+    pub fn signing_profiles(&self) -> Vec<Profile> {
+        let longest = self.clients.iter().map(|client| client.access_token_lifetime).max();
+        vec![Profile {
+            name: ACCESS_TOKEN_PROFILE.to_owned(),
+            issuer: self.issuer.as_str().to_owned(),
+            typ: crate::jose::claims::ACCESS_TOKEN_TYPE.to_owned(),
+            max_lifetime: longest.unwrap_or_default(),
+        }]
+    }
+}

@@ -1,0 +1,180 @@
+//! `[[client]]` and `[tokens]`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::problem::Problem;
+use super::values::{OneOrSeveral, ScopeText, Seconds, SecretHashText};
+use crate::jose::claims::Audience;
+use crate::oauth::client::{Client, ClientAuthentication, GrantType, RefreshRules, Rotate, SecretTransport};
+use crate::store::family::RetryWindow;
+
+/// The lifetimes that hold for every client that does not say otherwise.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TokensTable {
+    pub(super) access_token_lifetime: Seconds,
+    refresh_token_lifetime: Seconds,
+    refresh_token_idle_lifetime: Option<Seconds>,
+    retry_window: RetryWindowText,
+    pub(super) jwks_max_age: Seconds,
+}
+
+impl Default for TokensTable {
+    fn default() -> Self {
+        let days = |days: u64| Seconds(Duration::from_secs(days * 24 * 60 * 60));
+        Self {
+            access_token_lifetime: Seconds(Duration::from_secs(300)),
+            refresh_token_lifetime: days(30),
+            refresh_token_idle_lifetime: None,
+            retry_window: RetryWindowText::For(Seconds(Duration::from_secs(60))),
+            jwks_max_age: Seconds(Duration::from_secs(300)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a duration such as \"60s\", or \"unlimited\"")]
+enum RetryWindowText {
+    Unlimited(Unlimited),
+    For(Seconds),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Unlimited {
+    Unlimited,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientTable {
+    id: Spanned<String>,
+    authentication: OneOrSeveral<Method>,
+    secret_sha256: Option<OneOrSeveral<SecretHashText>>,
+    grants: Vec<Grant>,
+    scope: ScopeText,
+    audience: OneOrSeveral<String>,
+    access_token_lifetime: Option<Seconds>,
+    refresh_token_lifetime: Option<Seconds>,
+    refresh_token_idle_lifetime: Option<Seconds>,
+    #[serde(default)]
+    rotation: Rotation,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Method {
+    None,
+    ClientSecretBasic,
+    ClientSecretPost,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Grant {
+    ClientCredentials,
+    RefreshToken,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Rotation {
+    #[default]
+    Public,
+    Always,
+}
+
+impl ClientTable {
+    pub(super) fn id(&self) -> &Spanned<String> {
+        &self.id
+    }
+
+    pub(super) fn into_client(self, tokens: &TokensTable) -> Result<Client, Problem> {
+        let span = self.id.span();
+        let wrong = |message: &str| Err(Problem::at(span.clone(), message));
+        let id = self.id.into_inner();
+        // RFC 6749 A.1: VSCHAR, which a form, a header and a log line all carry unchanged.
+        if id.is_empty() || !id.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+            return wrong("expected a client id of printable ASCII characters");
+        }
+        let audience = self.audience.into_vec();
+        if audience.is_empty() || audience.iter().any(String::is_empty) {
+            return wrong("expected an audience: the URL of the API that this client's access tokens are for");
+        }
+        let authentication = authentication(self.authentication.into_vec(), self.secret_sha256)
+            .map_err(|message| Problem::at(span.clone(), message))?;
+        let grants: Vec<GrantType> = self.grants.iter().map(|grant| grant.grant_type()).collect();
+        if grants.is_empty() {
+            return wrong("expected at least one grant, such as grants = [\"refresh_token\"]");
+        }
+        if grants.contains(&GrantType::ClientCredentials) && authentication == ClientAuthentication::None {
+            return wrong(
+                "client_credentials needs a client that authenticates (RFC 6749 §4.4); expected client_secret_basic or client_secret_post",
+            );
+        }
+        let lifetime = self.refresh_token_lifetime.unwrap_or(tokens.refresh_token_lifetime).0;
+        let idle_lifetime = self.refresh_token_idle_lifetime.or(tokens.refresh_token_idle_lifetime);
+        Ok(Client {
+            id,
+            authentication,
+            grants,
+            scope: self.scope.0,
+            audience: match <[String; 1]>::try_from(audience) {
+                Ok([one]) => Audience::One(one),
+                Err(several) => Audience::Several(several),
+            },
+            access_token_lifetime: self.access_token_lifetime.unwrap_or(tokens.access_token_lifetime).0,
+            refresh: RefreshRules {
+                lifetime,
+                idle_lifetime: idle_lifetime.map_or(lifetime, |idle| idle.0),
+                retry_window: match tokens.retry_window {
+                    RetryWindowText::Unlimited(Unlimited::Unlimited) => RetryWindow::Unlimited,
+                    RetryWindowText::For(window) => RetryWindow::For(window.0),
+                },
+                rotate: match self.rotation {
+                    Rotation::Public => Rotate::Public,
+                    Rotation::Always => Rotate::Always,
+                },
+            },
+        })
+    }
+}
+
+impl Grant {
+    fn grant_type(self) -> GrantType {
+        match self {
+            Self::ClientCredentials => GrantType::ClientCredentials,
+            Self::RefreshToken => GrantType::RefreshToken,
+        }
+    }
+}
+
+fn authentication(
+    methods: Vec<Method>,
+    secrets: Option<OneOrSeveral<SecretHashText>>,
+) -> Result<ClientAuthentication, &'static str> {
+    let has = |method| methods.contains(&method);
+    let transport = match (has(Method::None), has(Method::ClientSecretBasic), has(Method::ClientSecretPost)) {
+        (true, false, false) => {
+            return match secrets {
+                None => Ok(ClientAuthentication::None),
+                Some(_) => Err("a client with authentication = \"none\" has no secret; remove secret_sha256"),
+            };
+        }
+        (false, true, false) => SecretTransport::Basic,
+        (false, false, true) => SecretTransport::Post,
+        (false, true, true) => SecretTransport::BasicOrPost,
+        (true, _, _) | (false, false, false) => {
+            return Err("expected authentication = \"none\", \"client_secret_basic\" or \"client_secret_post\"");
+        }
+    };
+    let hashes: Vec<_> = secrets.map(OneOrSeveral::into_vec).unwrap_or_default().iter().map(|hash| hash.0).collect();
+    match hashes.len() {
+        1 | 2 => Ok(ClientAuthentication::Secret { transport, hashes }),
+        0 => Err("expected secret_sha256; run `mintkeep client secret` for a secret and this line"),
+        _ => Err("expected one secret_sha256, or two while one replaces the other"),
+    }
+}

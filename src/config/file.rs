@@ -1,0 +1,180 @@
+//! The file as it is written: its tables, and how they become a [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::User;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::client::{ClientTable, TokensTable};
+use super::hardware::{Hardware, HardwareTable};
+use super::problem::Problem;
+use super::values::{Seconds, from_folder};
+use super::{Config, IssuerIdentifier, KeeperConfig, KeeperPlacement, Listen, LogConfig, StoreLocation};
+use crate::http::listener::Limits;
+use crate::telemetry::LogFormat;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    issuer: Spanned<String>,
+    listen: ListenTable,
+    #[serde(default)]
+    keeper: KeeperTable,
+    hardware: Spanned<BTreeMap<String, HardwareTable>>,
+    #[serde(default)]
+    tokens: TokensTable,
+    store: StoreTable,
+    #[serde(default)]
+    log: LogTable,
+    #[serde(default)]
+    client: Vec<ClientTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenTable {
+    public: SocketAddr,
+    admin: PathBuf,
+    #[serde(default = "default_max_connections")]
+    max_connections: std::num::NonZeroU16,
+    header_timeout: Option<Seconds>,
+    request_timeout: Option<Seconds>,
+    drain_timeout: Option<Seconds>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KeeperTable {
+    socket: Option<PathBuf>,
+    user: Option<Spanned<String>>,
+    mint_user: Option<Spanned<String>>,
+    request_timeout: Option<Seconds>,
+    start_timeout: Option<Seconds>,
+    hang_timeout: Option<Seconds>,
+    queue: Option<std::num::NonZeroU16>,
+    verify_signatures: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreTable {
+    url: Spanned<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogTable {
+    format: LogFormat,
+    level: Level,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
+    let file: File = toml::from_str(text)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let issuer = IssuerIdentifier::parse(file.issuer.get_ref())
+        .map_err(|message| Problem::at(file.issuer.span(), format!("issuer: {message}")))?;
+    let jwks_max_age = file.tokens.jwks_max_age.0;
+    let mut ids: Vec<String> = Vec::new();
+    let mut clients = Vec::with_capacity(file.client.len());
+    for table in file.client {
+        let id = table.id();
+        if ids.contains(id.get_ref()) {
+            return Err(Problem::at(id.span(), format!("another client has the id {:?} already", id.get_ref())));
+        }
+        ids.push(id.get_ref().clone());
+        clients.push(table.into_client(&file.tokens)?);
+    }
+    Ok(Config {
+        issuer,
+        listen: listen(file.listen, &folder),
+        keeper: keeper(file.keeper, &folder)?,
+        hardware: one_device(file.hardware, &folder)?,
+        jwks_max_age,
+        store: store(&file.store.url, &folder)?,
+        log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
+        clients,
+    })
+}
+
+fn listen(table: ListenTable, folder: &Path) -> Listen {
+    let limits = Limits {
+        max_connections: table.max_connections.get().into(),
+        header_limit: seconds_or(table.header_timeout, 30),
+        request_limit: seconds_or(table.request_timeout, 30),
+        drain_limit: seconds_or(table.drain_timeout, 10),
+    };
+    Listen { public: table.public, admin: from_folder(folder, table.admin), limits }
+}
+
+fn keeper(table: KeeperTable, folder: &Path) -> Result<KeeperConfig, Problem> {
+    let placement = match (table.socket, table.user, table.mint_user) {
+        (None, None, None) => KeeperPlacement::Child,
+        (Some(socket), Some(user), Some(mint_user)) => KeeperPlacement::Socket {
+            path: from_folder(folder, socket),
+            keeper_uid: uid(&user)?,
+            mint_uid: uid(&mint_user)?,
+        },
+        _ => {
+            return Err(Problem::anywhere(
+                "[keeper]: expected socket, user and mint_user together (a keeper that runs by itself), or none of them",
+            ));
+        }
+    };
+    Ok(KeeperConfig {
+        placement,
+        request_limit: seconds_or(table.request_timeout, 5),
+        start_limit: seconds_or(table.start_timeout, 30),
+        hang_limit: seconds_or(table.hang_timeout, 10),
+        queue_capacity: table.queue.map_or(256, |queue| queue.get().into()),
+        verify_signatures: table.verify_signatures.unwrap_or(true),
+    })
+}
+
+fn uid(user: &Spanned<String>) -> Result<u32, Problem> {
+    let name = user.get_ref();
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        Ok(None) => Err(Problem::at(user.span(), format!("no user {name:?} on this machine"))),
+        Err(error) => Err(Problem::at(user.span(), format!("cannot look up the user {name:?}: {error}"))),
+    }
+}
+
+fn one_device(tables: Spanned<BTreeMap<String, HardwareTable>>, folder: &Path) -> Result<Hardware, Problem> {
+    let span = tables.span();
+    let mut tables = tables.into_inner().into_iter();
+    match (tables.next(), tables.next()) {
+        (Some((name, table)), None) => Ok(table.into_hardware(name, folder)),
+        _ => Err(Problem::at(span, "expected exactly one device, such as [hardware.hsm]")),
+    }
+}
+
+fn store(url: &Spanned<String>, folder: &Path) -> Result<StoreLocation, Problem> {
+    match url.get_ref().strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(StoreLocation::Sqlite(from_folder(folder, PathBuf::from(path)))),
+        _ => Err(Problem::at(url.span(), "store.url: expected \"sqlite:PATH\"")),
+    }
+}
+
+fn seconds_or(value: Option<Seconds>, default_seconds: u64) -> Duration {
+    value.map_or(Duration::from_secs(default_seconds), |value| value.0)
+}
+
+fn default_max_connections() -> std::num::NonZeroU16 {
+    std::num::NonZeroU16::new(1024).expect("1024 is not zero")
+}

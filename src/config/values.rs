@@ -1,0 +1,124 @@
+//! Values that check themselves while they are read, so that the parser says the line.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
+use serde::{Deserialize, de};
+
+use crate::hardware::PinSource;
+use crate::oauth::scope::Scope;
+use crate::oauth::secret::SecretHash;
+
+/// A duration such as `"5m"` or `"30d"`, at least a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seconds(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let duration = humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format!("expected a duration such as \"5m\" or \"30d\": {error}")))?;
+        if duration < Duration::from_secs(1) || duration.subsec_nanos() != 0 {
+            return Err(D::Error::custom("expected a duration of whole seconds, at least one"));
+        }
+        Ok(Self(duration))
+    }
+}
+
+/// A scope, at least one value.
+#[derive(Clone, Debug)]
+pub(super) struct ScopeText(pub(super) Scope);
+
+impl<'de> Deserialize<'de> for ScopeText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let scope = Scope::parse(&text).map_err(|_| {
+            D::Error::custom("expected scope values separated by one space each, such as \"read write\"")
+        })?;
+        Ok(Self(scope))
+    }
+}
+
+/// The SHA-256 of a client secret. What was written instead is not repeated: it may be the secret.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SecretHashText(pub(super) SecretHash);
+
+impl<'de> Deserialize<'de> for SecretHashText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        SecretHash::from_hexadecimal(&text).map(Self).ok_or_else(|| {
+            D::Error::custom("expected the SHA-256 of a secret as 64 hexadecimal digits; run `mintkeep client secret`")
+        })
+    }
+}
+
+/// One value or a list of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected one value or a list of them")]
+pub(super) enum OneOrSeveral<Value> {
+    One(Value),
+    Several(Vec<Value>),
+}
+
+impl<Value> OneOrSeveral<Value> {
+    pub(super) fn into_vec(self) -> Vec<Value> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Several(values) => values,
+        }
+    }
+}
+
+/// `{ file = … }`, `{ env = … }` or `{ systemd-credential = … }`. A PIN written here by mistake is
+/// refused without being repeated.
+#[derive(Clone, Debug)]
+pub(super) struct PinTable(pub(super) PinSource);
+
+impl<'de> Deserialize<'de> for PinTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PinVisitor)
+    }
+}
+
+struct PinVisitor;
+
+impl<'de> Visitor<'de> for PinVisitor {
+    type Value = PinTable;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "{ file = \"…\" }, { env = \"…\" } or { systemd-credential = \"…\" }; a PIN itself is never written here",
+        )
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<PinTable, E> {
+        Err(E::invalid_type(Unexpected::Other("a string"), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<PinTable, E> {
+        Err(E::invalid_type(Unexpected::Other("a number"), &self))
+    }
+
+    fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<PinTable, M::Error> {
+        let Some((kind, place)) = map.next_entry::<String, String>()? else {
+            return Err(M::Error::invalid_length(0, &self));
+        };
+        let source = match kind.as_str() {
+            "file" => PinSource::File(PathBuf::from(place)),
+            "env" => PinSource::Environment(place),
+            "systemd-credential" => PinSource::SystemdCredential(place),
+            other => return Err(M::Error::unknown_field(other, &["file", "env", "systemd-credential"])),
+        };
+        match map.next_key::<String>()? {
+            None => Ok(PinTable(source)),
+            Some(_) => Err(M::Error::invalid_length(2, &self)),
+        }
+    }
+}
+
+/// `path`, from the folder of the configuration where it is relative.
+pub(super) fn from_folder(folder: &Path, path: PathBuf) -> PathBuf {
+    folder.join(path)
+}
