@@ -160,7 +160,8 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let config = load(&config_file)?;
             block_on(async {
                 let mint = Mint::start(&config_file.path, &config).await?;
-                tracing::info!(issuer = config.issuer.as_str(), listen = %config.listen.public, "mintkeep is ready");
+                let listen = mint.public_address()?;
+                tracing::info!(issuer = config.issuer.as_str(), %listen, "mintkeep is ready");
                 mint.run().await;
                 Ok(())
             })?;

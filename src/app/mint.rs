@@ -1,5 +1,6 @@
 //! `mintkeep serve`: the process that talks to the network.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,14 @@ impl Mint {
             issuer_path: config.issuer.path().to_owned(),
         };
         Ok(Self { services, public, admin, public_api, limits: listen.limits, signals })
+    }
+
+    /// Where it listens: the configured address, with the port that the system chose where that is 0.
+    ///
+    /// # Errors
+    /// [`Failure`] where the system does not tell.
+    pub fn public_address(&self) -> Result<SocketAddr, Failure> {
+        self.public.local_addr().map_err(Failure::while_doing("cannot tell the address"))
     }
 
     /// Serves until SIGINT or SIGTERM, lets the requests under way finish, and ends the keeper.

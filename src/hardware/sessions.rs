@@ -10,6 +10,15 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::{Device, Error, Session};
 use crate::clock::Clock;
 
+/// What one session thread does with its jobs; each thread has a value of its own.
+pub trait Work<Job>: Send + 'static {
+    /// Does one job, begun at `begun`.
+    fn run(&mut self, session: &mut dyn Session, job: Job, begun: Instant);
+
+    /// Does what was put off: no job is waiting, and this thread is about to.
+    fn rest(&mut self);
+}
+
 /// A fixed set of session threads with their queue. Dropping it lets the threads finish what is
 /// queued and end.
 pub struct Sessions<Job> {
@@ -27,16 +36,16 @@ struct Activity {
 }
 
 impl<Job: Send + 'static> Sessions<Job> {
-    /// Opens `count` sessions of `device` and starts their threads; `work` does one job.
+    /// Opens `count` sessions of `device` and starts their threads, each with a `work` of its own.
     ///
     /// # Errors
     /// The device's, where it does not give that many sessions.
-    pub fn start(
+    pub fn start<W: Work<Job>>(
         device: &dyn Device,
         count: usize,
         queue_capacity: usize,
         clock: Arc<dyn Clock>,
-        work: impl Fn(&mut dyn Session, Job) + Clone + Send + 'static,
+        work: impl Fn() -> W,
     ) -> Result<Self, Error> {
         let (queue, jobs) = bounded(queue_capacity);
         let started = clock.instant();
@@ -49,7 +58,7 @@ impl<Job: Send + 'static> Sessions<Job> {
                 activity: Arc::clone(&activity),
                 clock: Arc::clone(&clock),
                 started,
-                work: work.clone(),
+                work: work(),
             };
             std::thread::Builder::new().name(format!("session-{number}")).spawn(move || runner.run(session)).map_err(
                 |error| Error::Call { call: "starting a session thread".to_owned(), reason: error.to_string() },
@@ -78,22 +87,31 @@ impl<Job: Send + 'static> Sessions<Job> {
     }
 }
 
-struct Runner<Job, Work> {
+struct Runner<Job, W> {
     jobs: Receiver<Job>,
     activity: Arc<Activity>,
     clock: Arc<dyn Clock>,
     started: Instant,
-    work: Work,
+    work: W,
 }
 
-impl<Job, Work: Fn(&mut dyn Session, Job)> Runner<Job, Work> {
-    fn run(self, mut session: Box<dyn Session>) {
-        for job in &self.jobs {
-            let since = milliseconds(self.clock.instant() - self.started) + 1;
-            self.activity.busy_since.store(since, Ordering::Relaxed);
-            (self.work)(session.as_mut(), job);
+impl<Job, W: Work<Job>> Runner<Job, W> {
+    fn run(mut self, mut session: Box<dyn Session>) {
+        while let Some(job) = self.next_job() {
+            let begun = self.clock.instant();
+            self.activity.busy_since.store(milliseconds(begun - self.started) + 1, Ordering::Relaxed);
+            self.work.run(session.as_mut(), job, begun);
             self.activity.busy_since.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// The next job; `None` when there will be none any more.
+    fn next_job(&mut self) -> Option<Job> {
+        if let Ok(job) = self.jobs.try_recv() {
+            return Some(job);
+        }
+        self.work.rest();
+        self.jobs.recv().ok()
     }
 }
 

@@ -201,6 +201,8 @@ async fn write_queued(link: &Link, mut writer: OwnedWriteHalf) -> io::Result<()>
     let mut writing = Vec::new();
     loop {
         link.queued.notified().await;
+        // Behind the other tasks that are ready now, so that what they are about to ask leaves too.
+        tokio::task::yield_now().await;
         std::mem::swap(&mut writing, &mut link.lock().buffer);
         writer.write_all(&writing).await?;
         writing.clear();

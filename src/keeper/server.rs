@@ -18,8 +18,14 @@ use super::wire::{
 };
 use super::worker::{Answer, Worker};
 use crate::clock::Clock;
-use crate::hardware::sessions::Sessions;
+use crate::hardware::sessions::{Sessions, Work};
 use crate::hardware::{Device, Error, Session};
+
+/// A job that takes longer is answered at once: the next may take as long.
+const QUICK: Duration = Duration::from_micros(250);
+
+/// How many answers of one session thread may wait for each other.
+const ANSWERS_TOGETHER: usize = 8;
 
 /// How a keeper runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,12 +86,11 @@ impl Server {
     ) -> Result<Self, Error> {
         let worker = Arc::new(worker);
         let events = unbounded();
-        let lost = events.0.clone();
-        let job_clock = Arc::clone(&clock);
-        let work = move |session: &mut dyn Session, job: Job| {
-            if let Some(error) = job.run(&worker, session, job_clock.instant()) {
-                let _ = lost.send(Event::Lost(error));
-            }
+        let work = || Answering {
+            worker: Arc::clone(&worker),
+            clock: Arc::clone(&clock),
+            lost: events.0.clone(),
+            put_off: None,
         };
         let sessions =
             Sessions::start(device.as_ref(), settings.sessions, settings.queue_capacity, Arc::clone(&clock), work)?;
@@ -141,10 +146,11 @@ pub fn refuse(stream: UnixStream, failure: StartFailure) -> std::io::Result<()> 
 }
 
 fn greet(outbox: &Outbox, greeting: &Greeting) -> std::io::Result<()> {
-    outbox.send_with(|buffer| {
+    outbox.queue(|buffer| {
         buffer.extend_from_slice(&PREAMBLE);
         append_frame(buffer, GREETING_ID, 0, greeting)
-    })
+    })?;
+    outbox.flush()
 }
 
 /// The reading side of one connection.
@@ -173,7 +179,7 @@ impl Connection {
                 let job =
                     Job { outbox: Arc::clone(&self.outbox), id: frame.id, deadline, message: frame.message.to_vec() };
                 if let Err(job) = self.sessions.submit(job) {
-                    job.reply(&Reply::Refused(Refusal::Busy));
+                    let _ = job.queue(&Reply::Refused(Refusal::Busy)).and_then(|()| job.outbox.flush());
                 }
             }
         }
@@ -183,25 +189,78 @@ impl Connection {
 }
 
 impl Job {
-    /// Does the job, unless nobody waits for it any more.
-    fn run(self, worker: &Worker, session: &mut dyn Session, now: Instant) -> Option<Error> {
+    /// What the job comes to; nothing where nobody waits for it any more.
+    fn outcome(&self, worker: &Worker, session: &mut dyn Session, now: Instant) -> Option<Answer> {
         if self.outbox.is_cancelled(self.id) {
             return None;
         }
+        let refused = |refusal| Answer { reply: Reply::Refused(refusal), lost: None };
         if now >= self.deadline {
-            self.reply(&Reply::Refused(Refusal::TooLate));
-            return None;
+            return Some(refused(Refusal::TooLate));
         }
-        let Answer { reply, lost } = match decode(&self.message) {
+        Some(match decode(&self.message) {
             Ok(request) => worker.answer(session, &request),
-            Err(_) => Answer { reply: Reply::Refused(Refusal::Malformed), lost: None },
-        };
-        self.reply(&reply);
-        lost
+            Err(_) => refused(Refusal::Malformed),
+        })
     }
 
-    fn reply(&self, reply: &Reply) {
+    /// Queues `reply` on its connection.
+    fn queue(&self, reply: &Reply) -> std::io::Result<()> {
+        self.outbox.queue(|buffer| append_frame(buffer, self.id, 0, reply))
+    }
+}
+
+/// Answers that may leave together, and the connection that they wait on.
+struct PutOff {
+    outbox: Arc<Outbox>,
+    answers: usize,
+}
+
+/// What a session thread does with its jobs.
+///
+/// Under load the answers of quick jobs leave in one write, which wakes the mint once for all of them: on
+/// SoftHSM2 waking each other is what costs the two processes most after the signatures themselves.
+struct Answering {
+    worker: Arc<Worker>,
+    clock: Arc<dyn Clock>,
+    lost: Sender<Event>,
+    put_off: Option<PutOff>,
+}
+
+impl Work<Job> for Answering {
+    fn run(&mut self, session: &mut dyn Session, job: Job, begun: Instant) {
+        let Some(Answer { reply, lost }) = job.outcome(&self.worker, session, begun) else {
+            return;
+        };
         // A failed write means that the mint is gone; its reader notices.
-        let _ = self.outbox.send_with(|buffer| append_frame(buffer, self.id, 0, reply));
+        let _ = job.queue(&reply);
+        let is_quick = self.clock.instant() - begun < QUICK;
+        self.put_off(job.outbox, is_quick);
+        if let Some(error) = lost {
+            self.rest();
+            let _ = self.lost.send(Event::Lost(error));
+        }
+    }
+
+    fn rest(&mut self) {
+        if let Some(PutOff { outbox, .. }) = self.put_off.take() {
+            let _ = outbox.flush();
+        }
+    }
+}
+
+impl Answering {
+    fn put_off(&mut self, outbox: Arc<Outbox>, is_quick: bool) {
+        let answers = match &self.put_off {
+            Some(waiting) if Arc::ptr_eq(&waiting.outbox, &outbox) => waiting.answers + 1,
+            Some(_) | None => {
+                self.rest();
+                1
+            }
+        };
+        self.put_off = Some(PutOff { outbox, answers });
+        if !is_quick || answers >= ANSWERS_TOGETHER {
+            self.rest();
+        }
     }
 }

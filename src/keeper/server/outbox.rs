@@ -44,13 +44,18 @@ impl Outbox {
         })
     }
 
-    /// Queues what `append` adds, and writes it unless another thread is about to.
-    pub(super) fn send_with(&self, append: impl FnOnce(&mut Vec<u8>) -> Result<(), WireError>) -> io::Result<()> {
+    /// Queues what `append` adds; it leaves with the next [`Self::flush`].
+    pub(super) fn queue(&self, append: impl FnOnce(&mut Vec<u8>) -> Result<(), WireError>) -> io::Result<()> {
         let mut queued = lock(&self.queued);
         if queued.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        append(&mut queued.buffer).map_err(io::Error::other)?;
+        append(&mut queued.buffer).map_err(io::Error::other)
+    }
+
+    /// Writes all that is queued, unless another thread is about to.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        let mut queued = lock(&self.queued);
         if queued.being_written {
             return Ok(());
         }
