@@ -110,6 +110,18 @@ pub enum Error {
         /// What the loader said.
         reason: String,
     },
+    /// The module was loaded and refused to start.
+    #[error(
+        "the PKCS#11 module {path} does not start: {reason}; check its own configuration, and the variables for it in hardware.{name}.environment"
+    )]
+    Initialize {
+        /// The configured path.
+        path: String,
+        /// The device's name in the configuration.
+        name: String,
+        /// The return code's name.
+        reason: String,
+    },
     /// No token matches the configured label or serial number.
     #[error("no token {wanted} in any slot (found: {found}); check hardware.{name}.token, or initialize the token")]
     TokenAbsent {
@@ -235,6 +247,7 @@ impl Error {
             | Self::KeyExists { .. }
             | Self::TokenAmbiguous { .. } => true,
             Self::Module { .. }
+            | Self::Initialize { .. }
             | Self::TokenAbsent { .. }
             | Self::UnknownKey(_)
             | Self::NotAuthentic

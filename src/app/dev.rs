@@ -14,9 +14,9 @@ use crate::oauth::issuer::IssuedGrant;
 use crate::sealing::PresentedRefreshToken;
 
 /// The public client of the development mint: a workload with a refresh token.
-pub(self) const WORKLOAD: &str = "ci-cd-pipeline-runner";
+const WORKLOAD: &str = "ci-cd-pipeline-runner";
 /// Its confidential client.
-pub(self) const SERVICE: &str = "billing-service";
+const SERVICE: &str = "billing-service";
 
 /// Where `dev` keeps everything, and where it listens.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct DevOptions {
 }
 
 /// The files of a development mint.
-pub(self) struct Files {
+struct Files {
     state: PathBuf,
 }
 

@@ -157,5 +157,7 @@ fn succeeded(name: &'static str, code: CK_RV) -> Result<(), Failed> {
 
 // The aliases above are the function-pointer types of the binding; this fails to compile if they
 // ever come apart.
-const _: fn(Init, Run) -> (CK_C_SignInit, CK_C_Sign, CK_C_EncryptInit, CK_C_Encrypt, CK_C_DecryptInit, CK_C_Decrypt) =
-    |init, run| (Some(init), Some(run), Some(init), Some(run), Some(init), Some(run));
+const _: fn(Init) -> [CK_C_SignInit; 3] =
+    |init| [Some(init) as CK_C_SignInit, Some(init) as CK_C_EncryptInit, Some(init) as CK_C_DecryptInit];
+const _: fn(Run) -> [CK_C_Sign; 3] =
+    |run| [Some(run) as CK_C_Sign, Some(run) as CK_C_Encrypt, Some(run) as CK_C_Decrypt];

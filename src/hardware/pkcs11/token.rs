@@ -25,9 +25,13 @@ pub(super) enum Access {
 impl OpenToken {
     pub(super) fn log_in(settings: &Pkcs11Settings, access: Access) -> Result<Self, Error> {
         let context = Pkcs11::new(&settings.module).map_err(|error| module_error(settings, error.to_string()))?;
-        context
-            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-            .map_err(|error| module_error(settings, error.to_string()))?;
+        context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(|error| {
+            Error::Initialize {
+                path: settings.module.display().to_string(),
+                name: settings.name.clone(),
+                reason: failed(error).to_string(),
+            }
+        })?;
         let (slot, token) = find_token(&context, settings)?;
         refuse_unusable_pin(&token)?;
         let session = match access {

@@ -83,14 +83,17 @@ fn commit(connection: &Connection, batch: &mut Vec<Write>) {
     }
 }
 
+/// A step in the queue of the reader; it answers by itself.
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
 /// The one thread that reads what was committed.
 pub(super) struct Reader {
-    queue: mpsc::Sender<Box<dyn FnOnce(&Connection) + Send>>,
+    queue: mpsc::Sender<Read>,
 }
 
 impl Reader {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
-        let (queue, mut steps) = mpsc::channel::<Box<dyn FnOnce(&Connection) + Send>>(QUEUE_CAPACITY);
+        let (queue, mut steps) = mpsc::channel::<Read>(QUEUE_CAPACITY);
         std::thread::Builder::new().name("store-reader".to_owned()).spawn(move || {
             while let Some(step) = steps.blocking_recv() {
                 step(&connection);

@@ -1,0 +1,30 @@
+# run    sets everything up and serves a development mint on SoftHSM2 and SQLite
+# test   sets everything up and passes the tests
+# bench  measures throughput, latency and memory against the raw rate of the hardware
+#
+# For `run`: STATE is the folder to keep everything in, LISTEN the address (see `mintkeep dev --help`).
+
+.PHONY: run test bench format
+
+run:
+	scripts/install-packages run
+	cargo run --release --locked -- dev $(if $(STATE),--state "$(STATE)") $(if $(LISTEN),--listen "$(LISTEN)")
+
+test:
+	scripts/install-packages test
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo build --locked --bins
+	if cargo nextest --version >/dev/null 2>&1; \
+		then cargo nextest run --locked; \
+		else cargo test --locked --lib --bins --tests; \
+	fi
+	cargo test --locked --doc
+	tests/quick-start
+
+bench:
+	scripts/install-packages run
+	cargo bench --locked --bench throughput
+
+format:
+	cargo fmt

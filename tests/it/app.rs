@@ -1,0 +1,5 @@
+mod check;
+mod dev;
+mod grant;
+mod secret;
+mod start;

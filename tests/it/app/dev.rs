@@ -1,0 +1,172 @@
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::PROGRAM;
+use crate::support::process::{one_line_of_error, runs, signal, succeed};
+
+/// A running `mintkeep dev`.
+struct Dev {
+    process: Child,
+    printed: Vec<String>,
+    record: Value,
+}
+
+impl Dev {
+    fn start(state: &Path) -> Self {
+        Self::start_with(state, &["--listen", "127.0.0.1:0"])
+    }
+
+    fn start_with(state: &Path, words: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["dev", "--state"]).arg(state).args(words).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
+        let mut printed = Vec::new();
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            printed.push(line.unwrap());
+            if printed.last().unwrap().starts_with("mintkeep is ready") {
+                break;
+            }
+        }
+        let record = serde_json::from_str(&fs::read_to_string(state.join("dev.json")).unwrap()).unwrap();
+        Self { process, printed, record }
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.record[name].as_str().unwrap().to_owned()
+    }
+
+    /// The commands that it printed, each in one text.
+    fn commands(&self) -> Vec<String> {
+        let text = self.printed.join("\n").replace("\\\n", " ");
+        text.lines().map(str::trim).filter(|line| line.starts_with("curl ")).map(str::to_owned).collect()
+    }
+
+    fn interrupt(mut self) {
+        signal(self.process.id(), Signal::SIGINT);
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+fn shell(command: &str) -> Value {
+    let output = succeed(Command::new("sh").args(["-c", &format!("{command} --silent --show-error --fail-with-body")]));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn one_command_sets_everything_up_and_the_lines_that_it_prints_work() {
+    let folder = TempDir::new().unwrap();
+    let state = folder.path().join("state");
+    let dev = Dev::start(&state);
+    let issuer = dev.text("issuer");
+    assert_eq!(dev.text("token_endpoint"), format!("{issuer}/oauth/token"));
+    assert_eq!(dev.text("jwks_uri"), format!("{issuer}/.well-known/jwks.json"));
+    assert!(Path::new(&dev.text("admin_socket")).exists());
+    assert_eq!(dev.record["mint_pid"], dev.process.id());
+    let keeper = u32::try_from(dev.record["keeper_pid"].as_u64().unwrap()).unwrap();
+    assert!(runs(keeper));
+    for (name, mode) in [("dev.json", 0o600), ("softhsm/pin", 0o600), ("mintkeep.db", 0o600), (".", 0o700)] {
+        assert_eq!(fs::metadata(state.join(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
+
+    let commands = dev.commands();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert_eq!(shell(&commands[0])["scope"], "read:metrics write:deployments");
+    let service = shell(&commands[1]);
+    assert_eq!(service["expires_in"], 300);
+    let jwks = shell(&commands[2]).to_string();
+    let token = service["access_token"].as_str().unwrap();
+    let claims = crate::support::jose::verified_by_jwcrypto(&jwks, token).expect("the signature verifies");
+    assert_eq!(claims["iss"], issuer.as_str());
+    dev.interrupt();
+    assert!(!runs(keeper));
+}
+
+#[test]
+fn a_later_run_reuses_everything() {
+    let folder = TempDir::new().unwrap();
+    let first = Dev::start(folder.path());
+    let (jwks, clients) = (shell(&first.commands()[2]), first.record["clients"].clone());
+    let config = fs::read_to_string(folder.path().join("mintkeep.toml")).unwrap();
+    first.interrupt();
+    // It listens where it did, and its unused refresh token is still the one in the record.
+    let second = Dev::start_with(folder.path(), &[]);
+    assert_eq!(second.record["clients"], clients);
+    assert_eq!(fs::read_to_string(folder.path().join("mintkeep.toml")).unwrap(), config);
+    assert_eq!(shell(&second.commands()[2]), jwks);
+    shell(&second.commands()[0]);
+    second.interrupt();
+    // A used one would look like a replay: there is a new one, and the rest is as it was.
+    let third = Dev::start_with(folder.path(), &[]);
+    assert_ne!(third.record["clients"][0]["refresh_token"], clients[0]["refresh_token"]);
+    assert_eq!(third.record["clients"][1], clients[1]);
+    shell(&third.commands()[0]);
+    third.interrupt();
+}
+
+#[test]
+fn what_it_wrote_is_an_ordinary_configuration() {
+    let folder = TempDir::new().unwrap();
+    let dev = Dev::start(folder.path());
+    let command = dev.commands()[1].clone();
+    dev.interrupt();
+    let config = folder.path().join("mintkeep.toml");
+    succeed(Command::new(PROGRAM).args(["check", "--config"]).arg(&config));
+    let mut serve =
+        Command::new(PROGRAM).args(["serve", "--config"]).arg(&config).stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(serve.stderr.take().unwrap());
+    assert!(log.lines().map_while(Result::ok).any(|line| line.contains("mintkeep is ready")));
+    assert_eq!(shell(&command)["token_type"], "Bearer");
+    signal(serve.id(), Signal::SIGTERM);
+    assert!(serve.wait().unwrap().success());
+}
+
+#[test]
+fn the_record_follows_the_keeper() {
+    let folder = TempDir::new().unwrap();
+    let dev = Dev::start(folder.path());
+    let keeper = u32::try_from(dev.record["keeper_pid"].as_u64().unwrap()).unwrap();
+    signal(keeper, Signal::SIGKILL);
+    let path = folder.path().join("dev.json");
+    loop {
+        let record: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        if record["keeper_pid"].as_u64().is_some_and(|pid| pid != u64::from(keeper)) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    shell(&dev.commands()[1]);
+    dev.interrupt();
+}
+
+#[test]
+fn a_set_up_that_was_interrupted_is_taken_up() {
+    let folder = TempDir::new().unwrap();
+    Dev::start(folder.path()).interrupt();
+    // As if it had ended between the token and the rest.
+    for name in ["dev.json", "mintkeep.db"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let again = Dev::start_with(folder.path(), &[]);
+    shell(&again.commands()[0]);
+    shell(&again.commands()[1]);
+    again.interrupt();
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let folder = TempDir::new().unwrap();
+    let first = Dev::start(folder.path());
+    let address = first.text("issuer").replace("http://", "");
+    let other = TempDir::new().unwrap();
+    let output =
+        Command::new(PROGRAM).args(["dev", "--listen", &address, "--state"]).arg(other.path()).output().unwrap();
+    assert!(one_line_of_error(&output, 6).contains(&address));
+    first.interrupt();
+}

@@ -1,0 +1,156 @@
+//! What can be wrong when a mint starts: one clear line that says what to do, an exit code, and nothing
+//! changed.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use toml_edit::value;
+
+use crate::support::Deployment;
+use crate::support::process::one_line_of_error;
+use crate::support::spy::Spy;
+
+#[track_caller]
+fn assert_refused(deployment: &Deployment, code: i32, expected: &[&str]) {
+    let before = files(deployment);
+    let error = one_line_of_error(&deployment.run(&["serve"]), code);
+    for text in expected {
+        assert!(error.contains(text), "{text:?} is not in {error}");
+    }
+    assert_eq!(files(deployment), before, "nothing was changed");
+}
+
+/// Every file below the token's folder, with its content.
+fn files(deployment: &Deployment) -> Vec<(String, Vec<u8>)> {
+    let output = Command::new("find").arg(deployment.path("softhsm")).args(["-type", "f"]).output().unwrap();
+    let paths = String::from_utf8(output.stdout).unwrap();
+    let mut files: Vec<_> = paths
+        .lines()
+        // SoftHSM2 writes its lock files and its own count of generations whenever it is opened.
+        .filter(|path| !path.ends_with(".lock") && !path.ends_with("generation"))
+        .map(|path| (path.to_owned(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_module_that_is_not_there() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["hardware"]["softhsm"]["module"] = value("/usr/lib/vendor/libpkcs11.so"));
+    assert_refused(&deployment, 4, &["/usr/lib/vendor/libpkcs11.so", "set hardware.softhsm.module"]);
+}
+
+#[test]
+fn a_module_that_is_none() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["hardware"]["softhsm"]["module"] = value("/etc/hostname"));
+    assert_refused(&deployment, 4, &["cannot load the PKCS#11 module /etc/hostname"]);
+}
+
+#[test]
+fn a_token_that_is_not_there() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["hardware"]["softhsm"]["token"]["label"] = value("other"));
+    assert_refused(&deployment, 4, &["no token labelled \"other\"", "found: \"mintkeep\"", "hardware.softhsm.token"]);
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once() {
+    let deployment = Deployment::new();
+    let spy = Spy::on(&deployment);
+    fs::write(deployment.path("softhsm/pin"), "wrong").unwrap();
+    assert_refused(&deployment, 4, &["the PIN is wrong", "will not be tried again", "softhsm/pin"]);
+    assert_eq!(spy.count("C_Login"), 1);
+}
+
+#[test]
+fn a_pin_that_others_can_read_or_that_is_not_there() {
+    let deployment = Deployment::new();
+    let pin = deployment.path("softhsm/pin");
+    fs::set_permissions(&pin, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_refused(&deployment, 4, &["others than its owner may read it", "chmod 600"]);
+    fs::remove_file(&pin).unwrap();
+    assert_refused(&deployment, 4, &["cannot read the PIN from the file", "softhsm/pin"]);
+}
+
+#[test]
+fn a_pin_from_the_environment_stays_out_of_the_mint() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| {
+        let pin = config["hardware"]["softhsm"]["pin"].as_inline_table_mut().unwrap();
+        pin.remove("file");
+        pin.insert("env", "TEST_PIN".into());
+    });
+    let output = deployment.command(&["serve"]).env("TEST_PIN", deployment.pin()).output().unwrap();
+    let error = one_line_of_error(&output, 3);
+    assert!(error.contains("would put the PIN into the environment of the mint"), "{error}");
+    // A command without a network has it from there.
+    let listed = deployment.command(&["keys", "list"]).env("TEST_PIN", deployment.pin()).output().unwrap();
+    assert!(listed.status.success());
+}
+
+#[test]
+fn a_token_by_its_serial_number_and_a_pin_from_systemd() {
+    let deployment = Deployment::new();
+    let device = deployment.run_json(&["keys", "list"])["device"].as_str().unwrap().to_owned();
+    let serial = device.split("serial number ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    deployment.edit(|config| {
+        let hardware = &mut config["hardware"]["softhsm"];
+        let token = hardware["token"].as_inline_table_mut().unwrap();
+        token.remove("label");
+        token.insert("serial", serial.as_str().into());
+        let pin = hardware["pin"].as_inline_table_mut().unwrap();
+        pin.remove("file");
+        pin.insert("systemd-credential", "pin".into());
+    });
+    let with_credentials = |folder: &str| {
+        deployment.command(&["check"]).env("CREDENTIALS_DIRECTORY", deployment.path(folder)).output().unwrap()
+    };
+    assert!(with_credentials("softhsm").status.success());
+    assert_eq!(with_credentials("elsewhere").status.code(), Some(4));
+    let error =
+        String::from_utf8(deployment.command(&["check"]).env_remove("CREDENTIALS_DIRECTORY").output().unwrap().stdout);
+    assert!(error.unwrap().contains("LoadCredential="));
+}
+
+#[test]
+fn a_store_that_cannot_be_written() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["store"]["url"] = value("sqlite:/nowhere/mintkeep.db"));
+    assert_refused(
+        &deployment,
+        5,
+        &["cannot open the store /nowhere/mintkeep.db", "the folder must exist and be writable"],
+    );
+    deployment.edit(|config| config["store"]["url"] = value("sqlite:/proc/mintkeep.db"));
+    assert_refused(&deployment, 5, &["cannot open the store /proc/mintkeep.db"]);
+}
+
+#[test]
+fn an_address_that_is_taken() {
+    let deployment = Deployment::new();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    deployment.edit(|config| config["listen"]["public"] = value(address.as_str()));
+    assert_refused(&deployment, 6, &[&address, "choose another listen.public, or end what listens there"]);
+    assert!(!deployment.path("mintkeep.db").exists());
+}
+
+#[test]
+fn a_second_mint_of_one_configuration() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    assert_refused(&deployment, 6, &["admin.sock", "another process listens there"]);
+    mint.client_credentials().text("access_token");
+    assert_eq!(mint.admin("/healthz").status, 200, "the first keeps its socket");
+}
+
+#[test]
+fn the_command_line_is_wrong() {
+    let output = Command::new(crate::support::PROGRAM).arg("serv").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("serve"), "it suggests the command that was meant");
+}

@@ -1,0 +1,48 @@
+//! The examples in `config/` are configurations that work.
+
+use std::path::Path;
+
+use mintkeep::config::Config;
+
+fn load(name: &str) -> Config {
+    // The production example names users that a test machine need not have.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("\"mintkeep-keeper\"", "\"nobody\"").replace("\"mintkeep\"\n", "\"daemon\"\n");
+    Config::parse(&path, &text).unwrap()
+}
+
+#[test]
+fn the_development_example_is_parsed() {
+    let config = load("development.toml");
+    assert_eq!(config.clients.len(), 2);
+}
+
+#[test]
+fn the_production_example_is_parsed() {
+    let config = load("mintkeep.toml");
+    assert!(config.issuer.as_str().starts_with("https://"));
+    assert!(config.clients.len() >= 2);
+}
+
+/// What is commented out is right too: each line that looks like a setting is one, with its default.
+#[test]
+fn every_setting_of_the_production_example_is_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mintkeep.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut settings = 0;
+    let uncommented: Vec<&str> = text
+        .lines()
+        .map(|line| match line.strip_prefix("#") {
+            Some(setting) if !setting.starts_with(' ') && setting.contains(" = ") => {
+                settings += 1;
+                setting
+            }
+            _ => line,
+        })
+        .collect();
+    assert!(settings > 10, "{settings} settings are commented out");
+    let text =
+        uncommented.join("\n").replace("\"mintkeep-keeper\"", "\"nobody\"").replace("\"mintkeep\"\n", "\"daemon\"\n");
+    Config::parse(&path, &text).unwrap();
+}

@@ -1,0 +1,82 @@
+//! A mistake in the configuration: file, line, and what was probably meant; nothing else happens.
+
+use crate::support::Deployment;
+use crate::support::process::one_line_of_error;
+
+/// What is said of the configuration with `old` replaced by `new`.
+#[track_caller]
+fn said(old: &str, new: &str) -> String {
+    let deployment = Deployment::without_token();
+    let text = deployment.config_text();
+    assert!(text.contains(old), "{old} is not in {text}");
+    let changed = text.replacen(old, new, 1);
+    let line = changed.lines().position(|line| line.contains(new.lines().last().unwrap_or(new))).unwrap_or(0) + 1;
+    std::fs::write(deployment.config_path(), &changed).unwrap();
+    let error = one_line_of_error(&deployment.run(&["serve"]), 3);
+    let place = format!("{}:{line}:", deployment.config_path().display());
+    assert!(error.contains(&place), "{place} is not in {error}");
+    assert!(!deployment.path("mintkeep.db").exists(), "nothing was made");
+    error
+}
+
+#[track_caller]
+fn assert_said(old: &str, new: &str, expected: &str) {
+    let error = said(old, new);
+    assert!(error.contains(expected), "{expected:?} is not in {error}");
+}
+
+#[test]
+fn a_misspelt_setting_is_named_with_the_one_that_was_meant() {
+    assert_said("audience =", "audiance =", "did you mean `audience`?");
+    assert_said("module =", "modul =", "did you mean `module`?");
+    assert_said("[listen]\n", "[listen]\nadress = 1\n", "unknown field `adress`");
+    assert_said("[store]", "[stor]", "did you mean `store`?");
+    assert_said("kind = \"pkcs11\"", "kind = \"pkcs12\"", "did you mean `pkcs11`?");
+    assert_said("\"refresh_token\"]", "\"refresh_tokens\"]", "did you mean `refresh_token`?");
+    assert_said("authentication = \"none\"", "authentication = \"non\"", "did you mean `none`?");
+    assert_said("{ file =", "{ fil =", "did you mean `file`?");
+    assert_said("{ label =", "{ lable =", "did you mean `label`?");
+}
+
+#[test]
+fn a_wrong_value_says_what_was_expected() {
+    assert_said("https://mint.example.com", "http://mint.example.com", "expected an https URL");
+    assert_said("https://mint.example.com", "https://mint.example.com/", "slash at its end");
+    assert_said("sqlite:", "mysql:", "expected \"sqlite:PATH\"");
+    assert_said(
+        "[store]",
+        "[tokens]\naccess_token_lifetime = \"5 parsecs\"\n[store]\n",
+        "expected a duration such as \"5m\"",
+    );
+    assert_said("[store]", "[tokens]\nretry_window = \"always\"\n[store]\n", "\"unlimited\"");
+    assert_said("\"read:metrics write:deployments\"", "\"read:metrics,write\\u0001\"", "expected scope values");
+    assert_said("id = \"billing-service\"", "id = \"ci-cd-pipeline-runner\"", "another client has the id");
+    assert_said("grants = [\"refresh_token\"]", "grants = []", "expected at least one grant");
+    assert_said(
+        "grants = [\"refresh_token\"]",
+        "grants = [\"client_credentials\"]",
+        "needs a client that authenticates",
+    );
+}
+
+#[test]
+fn a_pin_or_secret_written_into_the_file_is_refused_and_not_repeated() {
+    for (old, new, secret) in [
+        ("pin = { file = \"softhsm/pin\" }", "pin = \"93175\"", "93175"),
+        ("pin = { file = \"softhsm/pin\" }", "pin = 93175", "93175"),
+        ("secret_sha256 = \"", "secret_sha256 = \"mks_very-secret", "very-secret"),
+    ] {
+        let deployment = Deployment::without_token();
+        std::fs::write(deployment.config_path(), deployment.config_text().replacen(old, new, 1)).unwrap();
+        let error = one_line_of_error(&deployment.run(&["serve"]), 3);
+        assert!(!error.contains(secret), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let deployment = Deployment::without_token();
+    std::fs::remove_file(deployment.config_path()).unwrap();
+    let error = one_line_of_error(&deployment.run(&["serve"]), 3);
+    assert!(error.contains("mintkeep.toml: cannot read the configuration"), "{error}");
+}

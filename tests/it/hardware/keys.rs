@@ -1,0 +1,167 @@
+//! Keys must be unexportable: how they are generated, and which are refused.
+
+use std::fs;
+use std::process::Command;
+
+use p256::SecretKey;
+use p256::pkcs8::EncodePrivateKey as _;
+use toml_edit::value;
+
+use crate::support::process::{one_line_of_error, succeed};
+use crate::support::{Deployment, RunningMint};
+
+#[test]
+fn generated_keys_can_never_leave_and_do_one_thing_each() {
+    let deployment = Deployment::new();
+    let output = succeed(&mut deployment.pkcs11_tool(&["--list-objects"]));
+    let objects = String::from_utf8(output.stdout).unwrap();
+    let object = |kind: &str| {
+        let text = objects.split(kind).nth(1).unwrap_or_else(|| panic!("no {kind} in {objects}"));
+        let line = |name: &str| {
+            let line = text.lines().find(|line| line.trim().starts_with(name));
+            line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().trim_start_matches(name).trim().to_owned()
+        };
+        (line("Usage:"), line("Access:"))
+    };
+    let access = "sensitive, always sensitive, never extractable, local";
+    assert_eq!(object("Private Key Object; EC"), ("sign".to_owned(), access.to_owned()));
+    assert_eq!(object("Secret Key Object; AES length 32"), ("encrypt, decrypt".to_owned(), access.to_owned()));
+}
+
+#[test]
+fn generating_again_changes_nothing() {
+    let deployment = Deployment::new();
+    let first = deployment.run_json(&["keys", "list"]);
+    let second = deployment.run_json(&["keys", "init"]);
+    assert_eq!(first, second);
+    assert_eq!(second["keys"][0]["generated"], false);
+    assert_eq!(second["keys"][0]["algorithm"], "ES256");
+    assert_eq!(second["keys"][1]["algorithm"], "A256GCM");
+}
+
+/// What the keeper says of a token that it refuses.
+#[track_caller]
+fn refusal(deployment: &Deployment) -> String {
+    let serving = one_line_of_error(&deployment.run(&["serve"]), 4);
+    assert_eq!(one_line_of_error(&deployment.run(&["keys", "list"]), 4), serving);
+    serving
+}
+
+fn import_signing_key(deployment: &Deployment) {
+    let pem = SecretKey::from_slice(&[7; 32]).unwrap().to_pkcs8_pem(Default::default()).unwrap();
+    fs::write(deployment.path("key.pem"), pem.as_bytes()).unwrap();
+    succeed(
+        Command::new("softhsm2-util")
+            .env("SOFTHSM2_CONF", deployment.path("softhsm/softhsm2.conf"))
+            .args(["--import".as_ref(), deployment.path("key.pem").as_os_str()])
+            .args(["--token", "mintkeep", "--label", "mintkeep-signing", "--id", "0a", "--pin", &deployment.pin()]),
+    );
+}
+
+#[test]
+fn an_imported_key_is_refused_unless_allowed_and_then_warned_of() {
+    let deployment = Deployment::without_keys();
+    import_signing_key(&deployment);
+    // It takes the imported key for the signing key, and refuses it; the sealing key is generated.
+    one_line_of_error(&deployment.run(&["keys", "init"]), 4);
+    let message = refusal(&deployment);
+    assert!(message.contains("CKA_LOCAL is false, expected true"), "{message}");
+    assert!(message.contains("allow_imported = true"), "{message}");
+    deployment.edit(|config| config["hardware"]["softhsm"]["allow_imported"] = value(true));
+    for _ in 0..2 {
+        let mint: RunningMint = deployment.serve();
+        mint.client_credentials().text("access_token");
+        assert!(mint.log().contains("allow_imported: accepting a key that may have been outside the device"));
+        assert!(mint.terminate().success());
+    }
+}
+
+#[test]
+fn an_extractable_key_is_refused_whatever_is_allowed() {
+    let deployment = Deployment::without_keys();
+    succeed(&mut deployment.pkcs11_tool(&[
+        "--keypairgen",
+        "--key-type",
+        "EC:prime256v1",
+        "--label",
+        "mintkeep-signing",
+        "--id",
+        "0b",
+        "--usage-sign",
+        "--sensitive",
+        "--extractable",
+    ]));
+    deployment.edit(|config| config["hardware"]["softhsm"]["allow_imported"] = value(true));
+    one_line_of_error(&deployment.run(&["keys", "init"]), 4);
+    let message = refusal(&deployment);
+    assert!(message.contains("CKA_EXTRACTABLE is true, expected false"), "{message}");
+    assert!(!message.contains("allow_imported"), "{message}");
+}
+
+#[test]
+fn two_keys_with_one_id_are_refused() {
+    let deployment = Deployment::new();
+    for _ in 0..2 {
+        succeed(&mut deployment.pkcs11_tool(&[
+            "--keypairgen",
+            "--key-type",
+            "EC:prime256v1",
+            "--label",
+            "another",
+            "--id",
+            "0c",
+            "--usage-sign",
+            "--sensitive",
+        ]));
+    }
+    deployment.edit(|config| config["hardware"]["softhsm"]["signing_key"] = value("another"));
+    let message = refusal(&deployment);
+    assert!(message.contains("2 signing keys with CKA_ID 0c where exactly one is expected"), "{message}");
+}
+
+#[test]
+fn two_keys_with_one_label_are_refused() {
+    let deployment = Deployment::new();
+    succeed(&mut deployment.pkcs11_tool(&[
+        "--keypairgen",
+        "--key-type",
+        "EC:prime256v1",
+        "--label",
+        "mintkeep-signing",
+        "--id",
+        "0d",
+        "--usage-sign",
+        "--sensitive",
+    ]));
+    let message = refusal(&deployment);
+    assert!(message.contains("2 signing keys labelled mintkeep-signing"), "{message}");
+}
+
+#[test]
+fn a_key_on_another_curve_is_refused() {
+    let deployment = Deployment::without_keys();
+    succeed(&mut deployment.pkcs11_tool(&[
+        "--keypairgen",
+        "--key-type",
+        "EC:secp384r1",
+        "--label",
+        "mintkeep-signing",
+        "--id",
+        "0e",
+        "--usage-sign",
+        "--sensitive",
+    ]));
+    one_line_of_error(&deployment.run(&["keys", "init"]), 4);
+    let message = refusal(&deployment);
+    assert!(message.contains("CKA_EC_PARAMS") && message.contains("expected P-256"), "{message}");
+}
+
+#[test]
+fn a_missing_key_is_named_with_what_to_do() {
+    let deployment = Deployment::without_keys();
+    let message = refusal(&deployment);
+    assert!(
+        message.contains("the token has no signing key labelled mintkeep-signing; run `mintkeep keys init`"),
+        "{message}"
+    );
+}

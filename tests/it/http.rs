@@ -1,0 +1,4 @@
+mod admin;
+mod discovery;
+mod limits;
+mod token;

@@ -1,0 +1,4 @@
+mod faults;
+mod memory;
+mod placement;
+mod policy;

@@ -1,0 +1,195 @@
+//! The keeper dies, hangs, or finds its hardware gone: a defined answer, and nothing lost.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use toml_edit::value;
+
+use crate::support::process::{runs, signal};
+use crate::support::spy::Spy;
+use crate::support::{Deployment, RunningMint};
+
+const KILLS: usize = 8;
+
+#[test]
+fn keepers_killed_under_load_lose_no_refresh_token() {
+    const WORKLOADS: usize = 12;
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let done = AtomicBool::new(false);
+    let (exchanges, refusals) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..WORKLOADS {
+            let (mint, done, exchanges, refusals) = (&mint, &done, &exchanges, &refusals);
+            let mut token = deployment.grant();
+            scope.spawn(move || {
+                let mut is_last = false;
+                while !is_last {
+                    // One more after the last kill: every workload gets on with what it holds.
+                    is_last = done.load(Ordering::Relaxed);
+                    loop {
+                        let answer = mint.refresh(&token);
+                        if answer.status == 200 {
+                            token = answer.text("refresh_token");
+                            exchanges.fetch_add(1, Ordering::Relaxed);
+                            break;
+                        }
+                        // A token that was refused for good would never come back from here.
+                        answer.assert_error(503, "temporarily_unavailable");
+                        assert_eq!(answer.header("retry-after"), Some("1"));
+                        refusals.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        for _ in 0..KILLS {
+            let before = exchanges.load(Ordering::Relaxed);
+            signal(mint.keeper_pid(), Signal::SIGKILL);
+            mint.wait_for("the keeper is back");
+            // The next kill only hits a keeper that serves.
+            while exchanges.load(Ordering::Relaxed) < before + WORKLOADS {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(exchanges.load(Ordering::Relaxed) >= WORKLOADS * KILLS);
+    println!("{} exchanges, {} answered 503", exchanges.load(Ordering::Relaxed), refusals.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_keeper_that_hangs_is_replaced() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["keeper"]["request_timeout"] = value("1s"));
+    let mint = deployment.serve();
+    let hanging = mint.keeper_pid();
+    signal(hanging, Signal::SIGSTOP);
+    let answer = mint.client_credentials();
+    answer.assert_error(503, "temporarily_unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    mint.wait_for("the keeper is back");
+    mint.client_credentials().text("access_token");
+    assert_ne!(mint.keeper_pid(), hanging);
+    assert!(!runs(hanging));
+}
+
+#[test]
+fn a_keeper_ends_with_its_mint_however_that_ends() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let keeper = mint.keeper_pid();
+    mint.kill();
+    while runs(keeper) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // And the next one takes up where it ended.
+    deployment.serve().client_credentials().text("access_token");
+}
+
+#[test]
+fn a_mint_killed_under_way_loses_no_refresh_token() {
+    let deployment = Deployment::new();
+    let mut token = deployment.grant();
+    for _ in 0..5 {
+        let mint = deployment.serve();
+        let taken = std::thread::scope(|scope| {
+            let workload = scope.spawn(|| {
+                let mut held = token.clone();
+                while let Some(next) = try_refresh(&mint, &held) {
+                    held = next;
+                }
+                held
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            signal(mint.pid(), Signal::SIGKILL);
+            workload.join().unwrap()
+        });
+        token = taken;
+    }
+    // The last answer may have been lost with the mint; what the workload holds is still good.
+    deployment.serve().refresh(&token).text("access_token");
+}
+
+/// The next token, or `None` where the mint is gone before it answered.
+fn try_refresh(mint: &RunningMint, token: &str) -> Option<String> {
+    let form = crate::support::running::form(&[
+        ("grant_type", "refresh_token"),
+        ("client_id", crate::support::WORKLOAD),
+        ("refresh_token", token),
+    ]);
+    let response = exchange_or_break_off(mint, &form)?;
+    let body: serde_json::Value = serde_json::from_str(response.split("\r\n\r\n").nth(1)?).ok()?;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    Some(body["refresh_token"].as_str()?.to_owned())
+}
+
+fn exchange_or_break_off(mint: &RunningMint, form: &str) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(mint.address()).ok()?;
+    let request = format!(
+        "POST /oauth/token HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    Some(response)
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_and_never_again() {
+    let deployment = Deployment::new();
+    let spy = Spy::on(&deployment);
+    let mint = deployment.serve();
+    assert_eq!(spy.count("C_Login"), 1);
+    fs::write(deployment.path("softhsm/pin"), "not the PIN").unwrap();
+    signal(mint.keeper_pid(), Signal::SIGKILL);
+    mint.wait_for("the keeper refused to start and is not tried again");
+    for _ in 0..5 {
+        mint.client_credentials().assert_error(503, "temporarily_unavailable");
+    }
+    assert_eq!(spy.count("C_Login"), 2, "the good one, and the wrong one once");
+    let ready = mint.admin("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.json()["keeper"].as_str().unwrap().contains("the PIN is wrong"), "{ready:?}");
+    assert!(!mint.log().contains("not the PIN"));
+    assert!(mint.terminate().success());
+}
+
+#[test]
+fn a_device_that_comes_back_with_another_key_is_refused() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    crate::support::process::succeed(&mut deployment.pkcs11_tool(&[
+        "--keypairgen",
+        "--key-type",
+        "EC:prime256v1",
+        "--label",
+        "other",
+        "--id",
+        "0f",
+        "--usage-sign",
+        "--sensitive",
+    ]));
+    deployment.edit(|config| config["hardware"]["softhsm"]["signing_key"] = value("other"));
+    signal(mint.keeper_pid(), Signal::SIGKILL);
+    mint.wait_for("the keeper refused to start and is not tried again");
+    mint.client_credentials().assert_error(503, "temporarily_unavailable");
+}
+
+#[test]
+fn a_token_that_is_gone_is_waited_for() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let (tokens, hidden) = (deployment.path("softhsm/tokens"), deployment.path("softhsm/hidden"));
+    fs::rename(&tokens, &hidden).unwrap();
+    fs::create_dir(&tokens).unwrap();
+    signal(mint.keeper_pid(), Signal::SIGKILL);
+    mint.wait_for("the keeper did not start");
+    fs::remove_dir(&tokens).unwrap();
+    fs::rename(&hidden, &tokens).unwrap();
+    mint.wait_for("the keeper is back");
+    mint.client_credentials().text("access_token");
+}

@@ -1,0 +1,16 @@
+//! The integration tests: mintkeep as its users meet it, on real SoftHSM2, SQLite and HTTP. The modules
+//! mirror `src`.
+
+#![expect(unreachable_pub, reason = "the modules of a program have no outside")]
+#![expect(clippy::unwrap_used, reason = "in a test, what must not be is a failure of the test")]
+
+mod support;
+
+mod hardware;
+mod keeper;
+mod store;
+mod oauth;
+mod http;
+mod config;
+mod app;
+mod documents;

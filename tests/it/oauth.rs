@@ -1,0 +1,3 @@
+mod authentication;
+mod client_credentials;
+mod refresh_token;

@@ -1,0 +1,70 @@
+use crate::support::running::form;
+use crate::support::{Deployment, SERVICE, jose};
+
+#[test]
+fn a_client_gets_a_token_of_five_minutes_for_itself() {
+    let mint = Deployment::new();
+    let mint = mint.serve();
+    let answer = mint.client_credentials();
+    let token = answer.text("access_token");
+    let body = answer.json();
+    assert_eq!(body["token_type"], "Bearer");
+    assert_eq!(body["expires_in"], 300);
+    assert_eq!(body["scope"], "read:invoices write:invoices");
+    assert!(body.get("refresh_token").is_none(), "RFC 6749 §4.4.3: no refresh token");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("pragma"), Some("no-cache"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+
+    let header = jsonwebtoken::decode_header(&token).unwrap();
+    assert_eq!(header.typ.as_deref(), Some("at+jwt"));
+    let claims = jose::verified(&mint, &token, "https://billing.example.com");
+    assert_eq!(claims["sub"], SERVICE);
+    assert_eq!(claims["client_id"], SERVICE);
+    assert_eq!(claims["scope"], "read:invoices write:invoices");
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
+    assert!(claims.get("sid").is_none());
+    let other = jose::verified(&mint, &mint.client_credentials().text("access_token"), "https://billing.example.com");
+    assert_ne!(claims["jti"], other["jti"]);
+}
+
+#[test]
+fn a_library_in_another_language_verifies_the_token_and_refuses_a_changed_one() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let jwks = mint.get("/.well-known/jwks.json").body;
+    let token = mint.client_credentials().text("access_token");
+    let claims = jose::verified_by_jwcrypto(&jwks, &token).expect("the signature verifies");
+    assert_eq!(claims["iss"], "https://mint.example.com");
+    let (rest, signature) = token.rsplit_once('.').unwrap();
+    let (header, claims) = rest.split_once('.').unwrap();
+    let flipped = if claims.ends_with('Q') { "A" } else { "Q" };
+    let changed = format!("{header}.{}{flipped}.{signature}", &claims[..claims.len() - 1]);
+    assert_eq!(jose::verified_by_jwcrypto(&jwks, &changed), None);
+}
+
+#[test]
+fn the_scope_can_be_narrowed_and_never_widened() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let ask = |scope: &str| {
+        mint.post_form(&[&mint.basic()], &form(&[("grant_type", "client_credentials"), ("scope", scope)]))
+    };
+    assert_eq!(ask("read:invoices").json()["scope"], "read:invoices");
+    // RFC 6749 §3.1: a parameter without a value counts as left out.
+    assert_eq!(ask("").json()["scope"], "read:invoices write:invoices");
+    for scope in ["read:invoices admin", "admin", "read:invoices  write:invoices", " ", "\"", "read:invoices\u{7f}"] {
+        ask(scope).assert_error(400, "invalid_scope");
+    }
+}
+
+#[test]
+fn a_client_without_the_grant_is_unauthorized() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    mint.post_form(&[], "grant_type=client_credentials&client_id=ci-cd-pipeline-runner")
+        .assert_error(400, "unauthorized_client");
+    mint.post_form(&[&mint.basic()], "grant_type=refresh_token&refresh_token=x")
+        .assert_error(400, "unauthorized_client");
+    mint.post_form(&[&mint.basic()], "grant_type=password").assert_error(400, "unsupported_grant_type");
+}

@@ -1,0 +1,4 @@
+//! One contract for every store. Each test gets a store by a path of its own, and may open it again.
+
+mod contract;
+mod sqlite;

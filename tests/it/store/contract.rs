@@ -1,0 +1,143 @@
+//! What every store keeps to. A backend runs all of it by [`contract`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mintkeep::clock::Timestamp;
+use mintkeep::store::family::{OnReplay, RetryWindow, Rotation};
+use mintkeep::store::{Family, FamilyId, Redeemed, Redemption, Store};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+/// Opens the same store anew at each call.
+pub type Open<'a> = &'a dyn Fn() -> Arc<dyn Store>;
+
+pub async fn contract(open: Open<'_>) {
+    a_family_is_found_as_it_was_begun(open).await;
+    an_unknown_family_is_none(open).await;
+    a_family_is_begun_once(open).await;
+    a_redemption_is_durable(open).await;
+    concurrent_redemptions_converge(open).await;
+    racing_successors_leave_one_branch(open).await;
+    a_replay_revokes_durably(open).await;
+    ended_families_are_pruned_in_steps_and_others_stay(open).await;
+    open().probe().await.unwrap();
+}
+
+fn family(number: u8) -> Family {
+    Family {
+        fid: FamilyId([number; 16]),
+        client_id: "robot".to_owned(),
+        subject: "deploy@example.com · ünïcode".to_owned(),
+        scope: "read write".to_owned(),
+        generation: 0,
+        current_used: false,
+        superseded_at: None,
+        created_at: NOW,
+        last_used_at: NOW,
+        expires_at: NOW.plus(Duration::from_secs(1000)),
+        revoked_at: None,
+    }
+}
+
+fn present(presented: u32) -> Redemption {
+    Redemption {
+        presented,
+        rotation: Rotation::Rotate,
+        retry_window: RetryWindow::For(Duration::from_secs(60)),
+        on_replay: OnReplay::RevokeFamily,
+        idle_lifetime: Duration::from_secs(1000),
+        now: NOW,
+    }
+}
+
+async fn a_family_is_found_as_it_was_begun(open: Open<'_>) {
+    let begun = family(1);
+    open().begin_family(begun.clone()).await.unwrap();
+    assert_eq!(open().family(begun.fid).await.unwrap(), Some(begun));
+}
+
+async fn an_unknown_family_is_none(open: Open<'_>) {
+    let store = open();
+    assert_eq!(store.family(FamilyId([99; 16])).await.unwrap(), None);
+    assert_eq!(store.redeem(FamilyId([99; 16]), present(0)).await.unwrap(), None);
+}
+
+async fn a_family_is_begun_once(open: Open<'_>) {
+    let store = open();
+    store.begin_family(family(2)).await.unwrap();
+    store.redeem(FamilyId([2; 16]), present(0)).await.unwrap();
+    assert!(store.begin_family(family(2)).await.is_err());
+    assert_eq!(store.family(FamilyId([2; 16])).await.unwrap().unwrap().generation, 1, "it is as it was");
+}
+
+async fn a_redemption_is_durable(open: Open<'_>) {
+    open().begin_family(family(3)).await.unwrap();
+    let redeemed = open().redeem(FamilyId([3; 16]), present(0)).await.unwrap();
+    assert_eq!(redeemed, Some(Redeemed::Granted { generation: 1, renewed: true }));
+    let found = open().family(FamilyId([3; 16])).await.unwrap().unwrap();
+    assert_eq!((found.generation, found.superseded_at, found.current_used), (1, Some(NOW), false));
+}
+
+async fn concurrent_redemptions_converge(open: Open<'_>) {
+    // Two handles, as two processes would have.
+    let stores = [open(), open()];
+    stores[0].begin_family(family(4)).await.unwrap();
+    let tasks: Vec<_> = (0..64)
+        .map(|number| {
+            let store = Arc::clone(&stores[number % 2]);
+            tokio::spawn(async move { store.redeem(FamilyId([4; 16]), present(0)).await.unwrap() })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), Some(Redeemed::Granted { generation: 1, renewed: true }));
+    }
+}
+
+async fn racing_successors_leave_one_branch(open: Open<'_>) {
+    let stores = [open(), open()];
+    stores[0].begin_family(family(5)).await.unwrap();
+    stores[0].redeem(FamilyId([5; 16]), present(0)).await.unwrap();
+    // The thief presents the old one, the client the new one, at the same moment, many times over.
+    let tasks: Vec<_> = (0..64)
+        .map(|number| {
+            let store = Arc::clone(&stores[number % 2]);
+            let presented = u32::from(number % 3 == 0);
+            tokio::spawn(async move { (presented, store.redeem(FamilyId([5; 16]), present(presented)).await.unwrap()) })
+        })
+        .collect();
+    let mut highest = 0;
+    for task in tasks {
+        if let (presented, Some(Redeemed::Granted { generation, .. })) = task.await.unwrap() {
+            assert!(generation == 1 || generation == 2, "presented {presented}: {generation}");
+            highest = highest.max(generation);
+        }
+    }
+    let found = stores[0].family(FamilyId([5; 16])).await.unwrap().unwrap();
+    assert_eq!(found.generation, highest, "nothing was granted that the record does not know");
+}
+
+async fn a_replay_revokes_durably(open: Open<'_>) {
+    let store = open();
+    store.begin_family(family(6)).await.unwrap();
+    for generation in 0..2 {
+        store.redeem(FamilyId([6; 16]), present(generation)).await.unwrap();
+    }
+    let replayed = store.redeem(FamilyId([6; 16]), present(0)).await.unwrap();
+    assert_eq!(replayed, Some(Redeemed::Replayed { family_revoked: true }));
+    assert_eq!(open().redeem(FamilyId([6; 16]), present(2)).await.unwrap(), Some(Redeemed::Revoked));
+}
+
+async fn ended_families_are_pruned_in_steps_and_others_stay(open: Open<'_>) {
+    let store = open();
+    for number in 100..110 {
+        let ended = Family { expires_at: NOW, ..family(number) };
+        store.begin_family(ended).await.unwrap();
+    }
+    store.begin_family(family(110)).await.unwrap();
+    assert_eq!(store.prune(NOW, 6).await.unwrap(), 6);
+    assert_eq!(store.prune(NOW, 6).await.unwrap(), 4);
+    assert_eq!(store.prune(NOW, 6).await.unwrap(), 0);
+    assert_eq!(store.family(FamilyId([100; 16])).await.unwrap(), None);
+    assert!(store.family(FamilyId([110; 16])).await.unwrap().is_some());
+}

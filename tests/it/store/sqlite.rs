@@ -1,0 +1,87 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::sync::Arc;
+
+use mintkeep::store::Error;
+use mintkeep::store::sqlite::SqliteStore;
+
+use super::contract::contract;
+use crate::support::Deployment;
+use crate::support::process::succeed;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    contract(&|| Arc::new(SqliteStore::open(&path).unwrap())).await;
+}
+
+#[test]
+fn the_library_has_the_fix_of_the_wal_reset_bug() {
+    assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+}
+
+#[test]
+fn its_files_are_its_owners_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("store.db")).unwrap();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.file_name());
+    }
+    drop(store);
+}
+
+#[test]
+fn something_else_than_a_store_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    let notes = "these are my notes, and no database\n".repeat(100);
+    fs::write(&path, &notes).unwrap();
+    let error = SqliteStore::open(&path).err().expect("it is refused");
+    assert!(matches!(error, Error::Open { .. }), "{error}");
+    assert!(error.to_string().contains("notes.txt"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), notes);
+}
+
+/// A file system of one megabyte fills up; root is needed to mount it.
+#[test]
+fn a_full_disk_is_a_503_and_loses_no_refresh_token() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("needs root, to mount a small file system");
+        return;
+    }
+    let deployment = Deployment::new();
+    let mount = deployment.path("small");
+    fs::create_dir(&mount).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&mount).output().unwrap();
+    if !mounted.status.success() {
+        eprintln!("cannot mount here: {}", String::from_utf8_lossy(&mounted.stderr));
+        return;
+    }
+    deployment.edit(|config| config["store"]["url"] = toml_edit::value("sqlite:small/mintkeep.db"));
+    let mint = deployment.serve();
+    let token = deployment.grant();
+    let mut filler = fs::File::create(mount.join("filler")).unwrap();
+    while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
+    let mut refused = None;
+    let mut held = token;
+    // The log of the store has some room of its own before it has to grow.
+    for _ in 0..2000 {
+        let answer = mint.refresh(&held);
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+        held = answer.text("refresh_token");
+    }
+    refused.expect("the disk is full at some time").assert_error(503, "temporarily_unavailable");
+    assert_eq!(mint.admin("/readyz").status, 503);
+    drop(filler);
+    fs::remove_file(mount.join("filler")).unwrap();
+    mint.refresh(&held).text("refresh_token");
+    assert_eq!(mint.admin("/readyz").status, 200);
+    drop(mint);
+    succeed(Command::new("umount").arg(&mount));
+}

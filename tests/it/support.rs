@@ -1,0 +1,19 @@
+//! What the tests are built from: a deployment of one's own in a temporary folder, and a running mint.
+//! A test shows only what differs from the defaults here.
+
+pub mod answer;
+pub mod deployment;
+pub mod jose;
+pub mod process;
+pub mod running;
+pub mod spy;
+
+pub use answer::Answer;
+pub use deployment::{Deployment, SERVICE, WORKLOAD};
+pub use running::RunningMint;
+
+/// The binary under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mintkeep");
+
+/// SoftHSM2, where Debian has it.
+pub const SOFTHSM2: &str = "/usr/lib/softhsm/libsofthsm2.so";

@@ -1,0 +1,140 @@
+//! A deployment: a SoftHSM2 token, keys, a configuration and a store of its own in a temporary folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use toml_edit::{DocumentMut, value};
+
+use super::process::succeed;
+use super::{PROGRAM, RunningMint, SOFTHSM2};
+
+/// The public client.
+pub const WORKLOAD: &str = "ci-cd-pipeline-runner";
+/// The confidential client.
+pub const SERVICE: &str = "billing-service";
+
+/// A deployment that is removed with its value.
+pub struct Deployment {
+    folder: TempDir,
+    /// The secret of [`SERVICE`].
+    pub secret: String,
+}
+
+impl Deployment {
+    /// Everything that a mint needs.
+    pub fn new() -> Self {
+        let deployment = Self::without_keys();
+        succeed(&mut deployment.command(&["keys", "init"]));
+        deployment
+    }
+
+    /// A token without keys.
+    pub fn without_keys() -> Self {
+        let deployment = Self::without_token();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("softhsm/init-token");
+        succeed(Command::new(script).arg(deployment.path("softhsm")).arg("mintkeep"));
+        deployment
+    }
+
+    /// A configuration, and nothing that it names.
+    pub fn without_token() -> Self {
+        let folder = tempfile::Builder::new().prefix("mintkeep-test-").tempdir().expect("a temporary folder");
+        let secret: Value = {
+            let output = succeed(Command::new(PROGRAM).args(["client", "secret", "--json"]));
+            serde_json::from_slice(&output.stdout).expect("JSON")
+        };
+        let text = |name: &str| secret[name].as_str().expect("a string").to_owned();
+        let deployment = Self { folder, secret: text("client_secret") };
+        let template = include_str!("../../../config/development.toml");
+        fs::write(deployment.config_path(), template).expect("a writable folder");
+        let softhsm = deployment.path("softhsm/softhsm2.conf").display().to_string();
+        deployment.edit(|config| {
+            // A port that is free is chosen at the start; the name of the issuer does not depend on it.
+            config["listen"]["public"] = value("127.0.0.1:0");
+            config["issuer"] = value("https://mint.example.com");
+            config["log"]["format"] = value("json");
+            // The folder of the test is not the folder that the keeper runs in.
+            config["hardware"]["softhsm"]["environment"]["SOFTHSM2_CONF"] = value(softhsm.as_str());
+            let clients = config["client"].as_array_of_tables_mut().expect("clients");
+            clients.get_mut(1).expect("the service")["secret_sha256"] = value(text("secret_sha256"));
+        });
+        deployment
+    }
+
+    /// Changes the configuration.
+    pub fn edit(&self, change: impl FnOnce(&mut DocumentMut)) {
+        let mut config: DocumentMut = self.config_text().parse().expect("TOML");
+        change(&mut config);
+        fs::write(self.config_path(), config.to_string()).expect("a writable folder");
+    }
+
+    /// Adds the client of `table`, the lines below `[[client]]`.
+    pub fn add_client(&self, table: &str) {
+        let text = format!("{}\n[[client]]\n{table}\n", self.config_text());
+        fs::write(self.config_path(), text).expect("a writable folder");
+    }
+
+    pub fn config_text(&self) -> String {
+        fs::read_to_string(self.config_path()).expect("a readable file")
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.path("mintkeep.toml")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `mintkeep WORDS --config …`.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(words).arg("--config").arg(self.config_path());
+        command
+    }
+
+    /// Runs `mintkeep WORDS --config …` to its end.
+    pub fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().expect("mintkeep starts")
+    }
+
+    /// Runs a command with `--json` that must succeed.
+    pub fn run_json(&self, words: &[&str]) -> Value {
+        let mut command = self.command(words);
+        let output = succeed(command.arg("--json"));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// A first refresh token of [`WORKLOAD`].
+    pub fn grant(&self) -> String {
+        self.grant_to(WORKLOAD)
+    }
+
+    /// A first refresh token of `client`.
+    pub fn grant_to(&self, client: &str) -> String {
+        let grant = self.run_json(&["grant", "issue", "--client", client, "--subject", "deploy@example.com"]);
+        grant["refresh_token"].as_str().expect("a string").to_owned()
+    }
+
+    /// The PIN of the token.
+    pub fn pin(&self) -> String {
+        fs::read_to_string(self.path("softhsm/pin")).expect("the script left a PIN")
+    }
+
+    /// `pkcs11-tool` on the token, logged in.
+    pub fn pkcs11_tool(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("pkcs11-tool");
+        command.env("SOFTHSM2_CONF", self.path("softhsm/softhsm2.conf")).env("TEST_PIN", self.pin());
+        command.args(["--module", SOFTHSM2, "--token-label", "mintkeep", "--login", "--pin", "env:TEST_PIN"]);
+        command.args(words);
+        command
+    }
+
+    /// Starts `mintkeep serve` and waits until it is ready.
+    pub fn serve(&self) -> RunningMint {
+        RunningMint::start(self.command(&["serve"]), self.path("admin.sock"), self.secret.clone())
+    }
+}

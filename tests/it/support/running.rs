@@ -1,0 +1,191 @@
+//! A running mint, ended with its value.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use crossbeam_channel::{Receiver, unbounded};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::process::{child_of, signal};
+use super::{Answer, SERVICE, WORKLOAD};
+
+/// How long a test waits for something that must happen; only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A mint that is ready.
+pub struct RunningMint {
+    process: Child,
+    address: SocketAddr,
+    admin: PathBuf,
+    secret: String,
+    log: Arc<Mutex<Vec<String>>>,
+    lines: Receiver<String>,
+}
+
+impl RunningMint {
+    pub fn start(mut command: Command, admin: PathBuf, secret: String) -> Self {
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("mintkeep starts");
+        let stderr = BufReader::new(process.stderr.take().expect("it is piped"));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (sender, lines) = unbounded();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                kept.lock().expect("no panic while it is held").push(line.clone());
+                let _ = sender.send(line);
+            }
+        });
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut mint = Self { process, address, admin, secret, log, lines };
+        let ready = mint.wait_for("mintkeep is ready");
+        let listen = ready["fields"]["listen"].as_str().expect("the address is logged").to_owned();
+        mint.address = listen.parse().expect("an address");
+        mint
+    }
+
+    /// Waits until the mint, or its keeper, logs an event with `message`.
+    #[track_caller]
+    pub fn wait_for(&self, message: &str) -> Value {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+                panic!("{message:?} was not logged, but {:#?}", self.log.lock().expect("no panic while it is held"))
+            });
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["fields"]["message"] == message {
+                return event;
+            }
+        }
+    }
+
+    /// All that was logged until now.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while it is held").join("\n")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn keeper_pid(&self) -> u32 {
+        child_of(self.process.id()).expect("the mint has a keeper")
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends bytes to the public listener.
+    pub fn raw(&self, request: &[u8]) -> Answer {
+        let stream = TcpStream::connect(self.address).expect("the mint listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        Answer::exchange(stream, request)
+    }
+
+    /// `POST /oauth/token` with further header lines and a form as it stands.
+    pub fn post_form(&self, headers: &[&str], form: &str) -> Answer {
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let length = form.len();
+        self.raw(
+            format!("POST /oauth/token HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n{headers}\r\n{form}")
+                .as_bytes(),
+        )
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.raw(format!("GET {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+
+    /// A request to the admin socket.
+    pub fn admin(&self, path: &str) -> Answer {
+        let stream = UnixStream::connect(&self.admin).expect("the admin socket listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        Answer::exchange(stream, format!("GET {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+
+    /// One number of `/metrics`.
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = self.admin("/metrics").body;
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name} ")));
+        let number = line.and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        number.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+    }
+
+    /// The refresh token grant of [`WORKLOAD`].
+    pub fn refresh(&self, refresh_token: &str) -> Answer {
+        self.refresh_of(WORKLOAD, refresh_token)
+    }
+
+    /// The refresh token grant of a public client.
+    pub fn refresh_of(&self, client: &str, refresh_token: &str) -> Answer {
+        self.post_form(
+            &[],
+            &form(&[("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", refresh_token)]),
+        )
+    }
+
+    /// The client credentials grant of [`SERVICE`].
+    pub fn client_credentials(&self) -> Answer {
+        self.post_form(&[&self.basic()], "grant_type=client_credentials")
+    }
+
+    /// The `Authorization` header of [`SERVICE`].
+    pub fn basic(&self) -> String {
+        basic(SERVICE, &self.secret)
+    }
+
+    /// Asks the mint to end, as an operator or systemd would, and waits for it.
+    pub fn terminate(self) -> ExitStatus {
+        signal(self.process.id(), Signal::SIGTERM);
+        self.ended()
+    }
+
+    /// Waits for a mint that was asked to end.
+    pub fn ended(mut self) -> ExitStatus {
+        self.process.wait().expect("it can be waited for")
+    }
+
+    /// Kills the mint as a power cut would, leaving it no time for anything.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it can be waited for");
+    }
+}
+
+impl Drop for RunningMint {
+    fn drop(&mut self) {
+        let keeper = child_of(self.process.id());
+        if matches!(self.process.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        signal(self.process.id(), Signal::SIGTERM);
+        for _ in 0..100 {
+            if matches!(self.process.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if let Some(keeper) = keeper.filter(|keeper| super::process::runs(*keeper)) {
+            signal(keeper, Signal::SIGKILL);
+        }
+    }
+}
+
+/// `application/x-www-form-urlencoded`.
+pub fn form(parameters: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+}
+
+/// An `Authorization: Basic` header line.
+pub fn basic(id: &str, secret: &str) -> String {
+    let credentials = base64::engine::general_purpose::STANDARD.encode(format!("{id}:{secret}"));
+    format!("Authorization: Basic {credentials}")
+}
