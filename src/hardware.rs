@@ -30,6 +30,9 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// [`Error`] where the device has no session left, or is gone.
     fn open_session(&self) -> Result<Box<dyn Session>, Error>;
+
+    /// Logs out and lets go of the device. Every session has to be dropped before.
+    fn close(self: Box<Self>);
 }
 
 /// One conversation with a device. It is owned by one thread; every call blocks until the device

@@ -27,7 +27,12 @@ pub enum LogFormat {
 pub fn log_to_stderr(format: LogFormat, level: &str) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},refinery_core=warn")));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        // Complaining about standard error on standard error is a panic.
+        .log_internal_errors(false);
     // An error says that one is set already, which is as good.
     let _ = match format {
         LogFormat::Text => subscriber.with_ansi(false).try_init(),

@@ -58,7 +58,7 @@ fn serve_standard_input(config: &Config, signals: SigSet) -> Result<(), Failure>
     };
     end_on(signals, &server)?;
     server.serve(stream).map_err(Failure::while_doing("standard input is not a mint's socket"))?;
-    ended(&server.wait(true))
+    ended(&server, &server.wait(true))
 }
 
 fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
@@ -86,7 +86,7 @@ fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
         .spawn(accept)
         .map_err(Failure::while_doing("cannot start a thread"))?;
     tracing::info!(socket = %path.display(), "the keeper is ready");
-    let ending = ended(&server.wait(false));
+    let ending = ended(&server, &server.wait(false));
     let _ = std::fs::remove_file(path);
     ending
 }
@@ -141,9 +141,12 @@ fn open(config: &Config) -> Result<Arc<Server>, hardware::Error> {
     Ok(Arc::new(Server::start(Box::new(device), worker, settings, clock)?))
 }
 
-fn ended(ending: &Ending) -> Result<(), Failure> {
+fn ended(server: &Server, ending: &Ending) -> Result<(), Failure> {
     match ending {
-        Ending::Asked => Ok(()),
+        Ending::Asked => {
+            server.close();
+            Ok(())
+        }
         Ending::Lost(error) => Err(Failure::new(Kind::Hardware, error.to_string())),
         Ending::Hung(duration) => {
             tracing::error!(seconds = duration.as_secs(), "a call into the device does not return; ending this keeper");

@@ -100,11 +100,11 @@ impl ClientTable {
         if id.is_empty() || !id.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
             return wrong("expected a client id of printable ASCII characters");
         }
-        let audience = self.audience.into_vec();
+        let audience = self.audience.0;
         if audience.is_empty() || audience.iter().any(String::is_empty) {
             return wrong("expected an audience: the URL of the API that this client's access tokens are for");
         }
-        let authentication = authentication(self.authentication.into_vec(), self.secret_sha256)
+        let authentication = authentication(self.authentication.0, self.secret_sha256)
             .map_err(|message| Problem::at(span.clone(), message))?;
         let grants: Vec<GrantType> = self.grants.iter().map(|grant| grant.grant_type()).collect();
         if grants.is_empty() {
@@ -171,7 +171,7 @@ fn authentication(
             return Err("expected authentication = \"none\", \"client_secret_basic\" or \"client_secret_post\"");
         }
     };
-    let hashes: Vec<_> = secrets.map(OneOrSeveral::into_vec).unwrap_or_default().iter().map(|hash| hash.0).collect();
+    let hashes: Vec<_> = secrets.map(|secrets| secrets.0).unwrap_or_default().iter().map(|hash| hash.0).collect();
     match hashes.len() {
         1 | 2 => Ok(ClientAuthentication::Secret { transport, hashes }),
         0 => Err("expected secret_sha256; run `mintkeep client secret` for a secret and this line"),

@@ -1,10 +1,11 @@
 //! Values that check themselves while they are read, so that the parser says the line.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
+use serde::de::{Deserializer, Error as _, IntoDeserializer as _, Unexpected, Visitor};
 use serde::{Deserialize, de};
 
 use crate::hardware::PinSource;
@@ -54,20 +55,32 @@ impl<'de> Deserialize<'de> for SecretHashText {
     }
 }
 
-/// One value or a list of them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected one value or a list of them")]
-pub(super) enum OneOrSeveral<Value> {
-    One(Value),
-    Several(Vec<Value>),
+/// One value that is written as a string, or a list of them.
+#[derive(Clone, Debug)]
+pub(super) struct OneOrSeveral<Value>(pub(super) Vec<Value>);
+
+impl<'de, Value: Deserialize<'de>> Deserialize<'de> for OneOrSeveral<Value> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not serde's `untagged`, which would forget what was wrong with the value.
+        deserializer.deserialize_any(OneOrSeveralVisitor(PhantomData))
+    }
 }
 
-impl<Value> OneOrSeveral<Value> {
-    pub(super) fn into_vec(self) -> Vec<Value> {
-        match self {
-            Self::One(value) => vec![value],
-            Self::Several(values) => values,
-        }
+struct OneOrSeveralVisitor<Value>(PhantomData<Value>);
+
+impl<'de, Value: Deserialize<'de>> Visitor<'de> for OneOrSeveralVisitor<Value> {
+    type Value = OneOrSeveral<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list of strings")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Value::deserialize(text.to_owned().into_deserializer()).map(|value| OneOrSeveral(vec![value]))
+    }
+
+    fn visit_seq<S: de::SeqAccess<'de>>(self, sequence: S) -> Result<Self::Value, S::Error> {
+        Vec::deserialize(de::value::SeqAccessDeserializer::new(sequence)).map(OneOrSeveral)
     }
 }
 

@@ -79,7 +79,7 @@ pub struct Pkcs11Device {
     sealing: ChosenKey<String>,
     keys: DeviceKeys,
     canary: Arc<Canary>,
-    _anchor: Mutex<Pkcs11Session>,
+    anchor: Mutex<Pkcs11Session>,
 }
 
 impl Pkcs11Device {
@@ -106,7 +106,7 @@ impl Pkcs11Device {
             sealing,
             keys,
             canary: Arc::new(canary),
-            _anchor: Mutex::new(token.session),
+            anchor: Mutex::new(token.session),
         })
     }
 
@@ -152,6 +152,15 @@ impl Device for Pkcs11Device {
             sealing: (self.sealing.name.clone(), sealing),
             canary: Arc::clone(&self.canary),
         }))
+    }
+
+    fn close(self: Box<Self>) {
+        let Self { context, anchor, .. } = *self;
+        // The last session of an application: closing it logs out.
+        drop(anchor);
+        if let Err(error) = context.finalize() {
+            tracing::warn!(error = %failed(error), "the module did not end in order");
+        }
     }
 }
 

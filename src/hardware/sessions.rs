@@ -1,11 +1,12 @@
 //! The threads that call into the hardware: each owns one [`Session`], all take jobs from one
 //! bounded queue. A full queue is an answer, never a wait.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{Device, Error, Session};
 use crate::clock::Clock;
@@ -19,13 +20,20 @@ pub trait Work<Job>: Send + 'static {
     fn rest(&mut self);
 }
 
-/// A fixed set of session threads with their queue. Dropping it lets the threads finish what is
-/// queued and end.
+/// A fixed set of session threads with their queue.
 pub struct Sessions<Job> {
-    queue: Sender<Job>,
+    queue: Sender<Order<Job>>,
     threads: Vec<Arc<Activity>>,
+    /// Disconnected when the last thread has ended.
+    running: Receiver<Infallible>,
     clock: Arc<dyn Clock>,
     started: Instant,
+}
+
+enum Order<Job> {
+    Do(Job),
+    /// Close the session and end the thread.
+    End,
 }
 
 /// What a session thread is doing: zero while it waits, else the milliseconds after `started`, plus
@@ -48,6 +56,7 @@ impl<Job: Send + 'static> Sessions<Job> {
         work: impl Fn() -> W,
     ) -> Result<Self, Error> {
         let (queue, jobs) = bounded(queue_capacity);
+        let (runs, running) = bounded(0);
         let started = clock.instant();
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
@@ -55,6 +64,7 @@ impl<Job: Send + 'static> Sessions<Job> {
             let activity = Arc::new(Activity::default());
             let runner = Runner {
                 jobs: jobs.clone(),
+                _runs: runs.clone(),
                 activity: Arc::clone(&activity),
                 clock: Arc::clone(&clock),
                 started,
@@ -65,7 +75,7 @@ impl<Job: Send + 'static> Sessions<Job> {
             )?;
             threads.push(activity);
         }
-        Ok(Self { queue, threads, clock, started })
+        Ok(Self { queue, threads, running, clock, started })
     }
 
     /// Queues `job`.
@@ -73,9 +83,18 @@ impl<Job: Send + 'static> Sessions<Job> {
     /// # Errors
     /// The job itself, where the queue is full.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
-        self.queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+        self.queue.try_send(Order::Do(job)).map_err(|error| match error.into_inner() {
+            Order::Do(job) => job,
+            Order::End => unreachable!("a job was sent"),
         })
+    }
+
+    /// Has every thread close its session and end, behind the jobs that are queued. Says whether all did
+    /// within `limit`; one that is inside the device for longer cannot be ended.
+    pub fn end(&self, limit: Duration) -> bool {
+        let deadline = self.clock.instant() + limit;
+        let all_told = self.threads.iter().all(|_| self.queue.send_deadline(Order::End, deadline).is_ok());
+        all_told && self.running.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// How long the longest running job has been inside the device.
@@ -88,7 +107,9 @@ impl<Job: Send + 'static> Sessions<Job> {
 }
 
 struct Runner<Job, W> {
-    jobs: Receiver<Job>,
+    jobs: Receiver<Order<Job>>,
+    /// Dropped with the runner, which tells that the thread ended.
+    _runs: Sender<Infallible>,
     activity: Arc<Activity>,
     clock: Arc<dyn Clock>,
     started: Instant,
@@ -107,11 +128,17 @@ impl<Job, W: Work<Job>> Runner<Job, W> {
 
     /// The next job; `None` when there will be none any more.
     fn next_job(&mut self) -> Option<Job> {
-        if let Ok(job) = self.jobs.try_recv() {
-            return Some(job);
+        let order = self.jobs.try_recv().or_else(|_| {
+            self.work.rest();
+            self.jobs.recv()
+        });
+        match order {
+            Ok(Order::Do(job)) => Some(job),
+            Ok(Order::End) | Err(_) => {
+                self.work.rest();
+                None
+            }
         }
-        self.work.rest();
-        self.jobs.recv().ok()
     }
 }
 

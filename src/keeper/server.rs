@@ -7,7 +7,7 @@ mod outbox;
 
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -23,6 +23,9 @@ use crate::hardware::{Device, Error, Session};
 
 /// A job that takes longer is answered at once: the next may take as long.
 const QUICK: Duration = Duration::from_micros(250);
+
+/// How long an orderly end may take; the mint waits a little longer before it kills its keeper.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// How many answers of one session thread may wait for each other.
 const ANSWERS_TOGETHER: usize = 8;
@@ -41,7 +44,7 @@ pub struct ServerSettings {
 /// A running keeper.
 pub struct Server {
     /// Kept open: its login is what the sessions live on.
-    _device: Box<dyn Device>,
+    device: Mutex<Option<Box<dyn Device>>>,
     sessions: Arc<Sessions<Job>>,
     clock: Arc<dyn Clock>,
     hang_limit: Duration,
@@ -94,7 +97,13 @@ impl Server {
         };
         let sessions =
             Sessions::start(device.as_ref(), settings.sessions, settings.queue_capacity, Arc::clone(&clock), work)?;
-        Ok(Self { _device: device, sessions: Arc::new(sessions), clock, hang_limit: settings.hang_limit, events })
+        Ok(Self {
+            device: Mutex::new(Some(device)),
+            sessions: Arc::new(sessions),
+            clock,
+            hang_limit: settings.hang_limit,
+            events,
+        })
     }
 
     /// Greets the mint at the other end of `stream` and serves it on a thread of its own.
@@ -121,6 +130,18 @@ impl Server {
     /// Makes [`Self::wait`] return.
     pub fn ask_to_end(&self) {
         let _ = self.events.0.send(Event::Asked);
+    }
+
+    /// Lets the session threads finish, and then the device go. A device that is in the middle of a call
+    /// after [`END_LIMIT`] is left to the end of the process.
+    pub fn close(&self) {
+        let ended = self.sessions.end(END_LIMIT);
+        let device = self.device.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match device {
+            Some(device) if ended => device.close(),
+            Some(_) => tracing::warn!("ending while the device is in the middle of a call"),
+            None => {}
+        }
     }
 
     /// Waits until there is a reason to end. With `until_closed` the end of a connection is one.

@@ -14,22 +14,23 @@ use crate::support::spy::Spy;
 
 #[track_caller]
 fn assert_refused(deployment: &Deployment, code: i32, expected: &[&str]) {
-    let before = files(deployment);
+    let before = token_files(deployment);
     let error = one_line_of_error(&deployment.run(&["serve"]), code);
     for text in expected {
         assert!(error.contains(text), "{text:?} is not in {error}");
     }
-    assert_eq!(files(deployment), before, "nothing was changed");
+    assert!(token_files(deployment) == before, "the token was changed");
+    assert!(!deployment.path("admin.sock").exists() || code == 6, "the socket was left behind");
 }
 
 /// Every file below the token's folder, with its content.
-fn files(deployment: &Deployment) -> Vec<(String, Vec<u8>)> {
+fn token_files(deployment: &Deployment) -> Vec<(String, Vec<u8>)> {
     let output = Command::new("find").arg(deployment.path("softhsm")).args(["-type", "f"]).output().unwrap();
     let paths = String::from_utf8(output.stdout).unwrap();
     let mut files: Vec<_> = paths
         .lines()
-        // SoftHSM2 writes its lock files and its own count of generations whenever it is opened.
-        .filter(|path| !path.ends_with(".lock") && !path.ends_with("generation"))
+        // SoftHSM2 writes its locks, its count of generations and its memory of wrong PINs by itself.
+        .filter(|path| !path.ends_with(".lock") && !path.ends_with("generation") && !path.ends_with("token.object"))
         .map(|path| (path.to_owned(), fs::read(path).unwrap()))
         .collect();
     files.sort();

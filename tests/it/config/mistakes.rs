@@ -10,7 +10,13 @@ fn said(old: &str, new: &str) -> String {
     let text = deployment.config_text();
     assert!(text.contains(old), "{old} is not in {text}");
     let changed = text.replacen(old, new, 1);
-    let line = changed.lines().position(|line| line.contains(new.lines().last().unwrap_or(new))).unwrap_or(0) + 1;
+    // Where lines were added, the wrong one is the second.
+    let wrong = new.lines().nth(1).unwrap_or(new);
+    let unchanged = text.find(old).expect("it was found above");
+    let lines_before = text[..unchanged].lines().count() - usize::from(!text[..unchanged].ends_with('\n'));
+    let line = lines_before
+        + changed.lines().skip(lines_before).position(|line| line.contains(wrong)).expect("it is in the text")
+        + 1;
     std::fs::write(deployment.config_path(), &changed).unwrap();
     let error = one_line_of_error(&deployment.run(&["serve"]), 3);
     let place = format!("{}:{line}:", deployment.config_path().display());

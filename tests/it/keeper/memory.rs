@@ -3,15 +3,25 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use memchr::memmem;
+use nix::sys::signal::Signal;
 use p256::SecretKey;
 use p256::pkcs8::EncodePrivateKey as _;
 use toml_edit::value;
 
-use crate::support::Deployment;
-use crate::support::process::succeed;
+use crate::support::process::{signal, succeed};
+use crate::support::{Deployment, RunningMint};
 
+/// Exchanges before the search is over.
 const EXCHANGES: usize = 1000;
+/// Searches of each process at least, spread over the exchanges.
+const SEARCHES: usize = 10;
+/// Searches at the most: SoftHSM2 holds a key in the clear only while it uses it, so the keeper has to
+/// be stopped at the right moment.
+const PATIENCE: usize = 2000;
+
 const SCALAR: [u8; 32] = *b"\x3emintkeep's known P-256 scalar \x51";
 const AES_KEY: [u8; 32] = *b"\x9cmintkeep's known AES-256 key: \xe4";
 
@@ -19,32 +29,57 @@ const AES_KEY: [u8; 32] = *b"\x9cmintkeep's known AES-256 key: \xe4";
 fn a_thousand_exchanges_leave_neither_key_nor_pin_in_the_mint() {
     let deployment = deployment_with_known_keys();
     let mint = deployment.serve();
-    let mut token = deployment.grant();
-    for exchange in 0..EXCHANGES {
-        if exchange % 2 == 0 {
-            token = mint.refresh(&token).text("refresh_token");
-        } else {
-            mint.client_credentials().text("access_token");
-        }
-    }
+    let tokens: Vec<String> = (0..4).map(|_| deployment.grant()).collect();
+    let (keeper, pin) = (mint.keeper_pid(), deployment.pin());
+    // As OpenSSL holds numbers on this machine: the least significant byte first.
     let reversed: Vec<u8> = SCALAR.iter().rev().copied().collect();
-    let pin = deployment.pin();
-    let in_mint = Memory::of(mint.pid());
-    let in_keeper = Memory::of(mint.keeper_pid());
-    // The search works: what is known to be in a process is found in it.
-    assert!(in_mint.holds(token.rsplit('.').next().unwrap().as_bytes()), "the token that the mint sent last");
-    assert!(in_keeper.holds(&SCALAR) || in_keeper.holds(&reversed), "SoftHSM2 decrypts the signing key in the keeper");
-    assert!(in_keeper.holds(&AES_KEY), "SoftHSM2 decrypts the sealing key in the keeper");
-    for (secret, name) in [
-        (&SCALAR[..], "the signing key"),
-        // As OpenSSL and others hold numbers: the least significant limb first.
-        (&reversed, "the signing key, least significant byte first"),
-        (&AES_KEY, "the sealing key"),
-        (pin.as_bytes(), "the PIN"),
-    ] {
-        assert!(!in_mint.holds(secret), "{name} is in the memory of the mint");
+    let (exchanges, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for token in tokens {
+            scope.spawn(|| exchange(&mint, token, &exchanges, &done));
+        }
+        // Also where an assertion fails: the exchanges have to end.
+        let _end = SetOnDrop(&done);
+        let (mut scalar_seen, mut aes_key_seen, mut searches) = (false, false, 0);
+        while !scalar_seen || !aes_key_seen || searches < SEARCHES || exchanges.load(Ordering::Relaxed) < EXCHANGES {
+            let in_mint = Memory::of_stopped(mint.pid());
+            for (secret, name) in [
+                (&SCALAR[..], "the signing key"),
+                (&reversed, "the signing key, least significant byte first"),
+                (&AES_KEY, "the sealing key"),
+                (pin.as_bytes(), "the PIN"),
+            ] {
+                assert!(!in_mint.holds(secret), "{name} is in the memory of the mint");
+            }
+            // The positive control: the same search finds the same keys where they are.
+            let in_keeper = Memory::of_stopped(keeper);
+            scalar_seen |= in_keeper.holds(&SCALAR) || in_keeper.holds(&reversed);
+            aes_key_seen |= in_keeper.holds(&AES_KEY);
+            assert!(!in_keeper.holds(pin.as_bytes()), "the PIN is still in the keeper after the login");
+            searches += 1;
+            assert!(searches < PATIENCE, "seen in the keeper: scalar {scalar_seen}, AES key {aes_key_seen}");
+        }
+        println!("{searches} searches, {} exchanges", exchanges.load(Ordering::Relaxed));
+    });
+    // And the search finds what is known to be in the mint.
+    let token = mint.client_credentials().text("access_token");
+    let claims = token.split('.').nth(1).unwrap();
+    assert!(Memory::of_stopped(mint.pid()).holds(&claims.as_bytes()[..40]));
+}
+
+fn exchange(mint: &RunningMint, mut token: String, exchanges: &AtomicUsize, done: &AtomicBool) {
+    while !done.load(Ordering::Relaxed) {
+        token = mint.refresh(&token).text("refresh_token");
+        exchanges.fetch_add(1, Ordering::Relaxed);
     }
-    assert!(!in_keeper.holds(pin.as_bytes()), "the PIN is still in the keeper after the login");
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn deployment_with_known_keys() -> Deployment {
@@ -64,7 +99,13 @@ fn deployment_with_known_keys() -> Deployment {
                 .args(["--token", "mintkeep", "--label", label, "--id", id, "--pin", &deployment.pin()]),
         );
     }
-    deployment.edit(|config| config["hardware"]["softhsm"]["allow_imported"] = value(true));
+    deployment.edit(|config| {
+        config["hardware"]["softhsm"]["allow_imported"] = value(true);
+        // A process that is stopped for a search must not pass for one that hangs.
+        config["keeper"]["request_timeout"] = value("60s");
+        config["keeper"]["hang_timeout"] = value("60s");
+        config["listen"]["request_timeout"] = value("120s");
+    });
     deployment
 }
 
@@ -72,6 +113,14 @@ fn deployment_with_known_keys() -> Deployment {
 struct Memory(Vec<Vec<u8>>);
 
 impl Memory {
+    /// Reads all of it at one moment.
+    fn of_stopped(pid: u32) -> Self {
+        signal(pid, Signal::SIGSTOP);
+        let memory = Self::of(pid);
+        signal(pid, Signal::SIGCONT);
+        memory
+    }
+
     fn of(pid: u32) -> Self {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
         let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
@@ -97,19 +146,6 @@ impl Memory {
     }
 
     fn holds(&self, secret: &[u8]) -> bool {
-        self.0.iter().any(|region| contains(region, secret))
+        self.0.iter().any(|region| memmem::find(region, secret).is_some())
     }
-}
-
-fn contains(region: &[u8], secret: &[u8]) -> bool {
-    // By the first byte, and then by all: quick enough without a library.
-    let mut rest = region;
-    while let Some(start) = rest.iter().position(|byte| *byte == secret[0]) {
-        rest = &rest[start..];
-        if rest.starts_with(secret) {
-            return true;
-        }
-        rest = &rest[1..];
-    }
-    false
 }

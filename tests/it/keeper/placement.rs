@@ -110,7 +110,9 @@ fn each_turns_a_stranger_away() {
     let deployment = deployment(&keeper_user, &mint_user);
     let _keeper = start_keeper(&deployment, &keeper_user);
     // Root is a stranger too: it is not the mint's user.
+    deployment.edit(|config| config["store"]["url"] = value("sqlite:root.db"));
     let output = deployment.run(&["serve"]);
+    deployment.edit(|config| config["store"]["url"] = value("sqlite:mint/mintkeep.db"));
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     // And a mint that expects another user at the socket does not speak to this one.
     deployment.edit(|config| config["keeper"]["user"] = value("daemon"));
