@@ -52,11 +52,11 @@ enum Unlimited {
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientTable {
     id: Spanned<String>,
-    authentication: OneOrSeveral<Method>,
+    authentication: Spanned<OneOrSeveral<Method>>,
     secret_sha256: Option<OneOrSeveral<SecretHashText>>,
-    grants: Vec<Grant>,
+    grants: Spanned<Vec<Grant>>,
     scope: ScopeText,
-    audience: OneOrSeveral<String>,
+    audience: Spanned<OneOrSeveral<String>>,
     access_token_lifetime: Option<Seconds>,
     refresh_token_lifetime: Option<Seconds>,
     refresh_token_idle_lifetime: Option<Seconds>,
@@ -93,27 +93,28 @@ impl ClientTable {
     }
 
     pub(super) fn into_client(self, tokens: &TokensTable) -> Result<Client, Problem> {
-        let span = self.id.span();
-        let wrong = |message: &str| Err(Problem::at(span.clone(), message));
-        let id = self.id.into_inner();
+        let (id_span, id) = (self.id.span(), self.id.into_inner());
         // RFC 6749 A.1: VSCHAR, which a form, a header and a log line all carry unchanged.
         if id.is_empty() || !id.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
-            return wrong("expected a client id of printable ASCII characters");
+            return Err(Problem::at(id_span, "expected a client id of printable ASCII characters"));
         }
-        let audience = self.audience.0;
+        let (audience_span, audience) = (self.audience.span(), self.audience.into_inner().0);
         if audience.is_empty() || audience.iter().any(String::is_empty) {
-            return wrong("expected an audience: the URL of the API that this client's access tokens are for");
+            let message = "expected an audience: the URL of the API that this client's access tokens are for";
+            return Err(Problem::at(audience_span, message));
         }
-        let authentication = authentication(self.authentication.0, self.secret_sha256)
-            .map_err(|message| Problem::at(span.clone(), message))?;
-        let grants: Vec<GrantType> = self.grants.iter().map(|grant| grant.grant_type()).collect();
+        let authentication_span = self.authentication.span();
+        let authentication = authentication(self.authentication.into_inner().0, self.secret_sha256)
+            .map_err(|message| Problem::at(authentication_span, message))?;
+        let (grants_span, grants) = (self.grants.span(), self.grants.into_inner());
+        let grants: Vec<GrantType> = grants.into_iter().map(Grant::grant_type).collect();
         if grants.is_empty() {
-            return wrong("expected at least one grant, such as grants = [\"refresh_token\"]");
+            let message = "expected at least one grant, such as grants = [\"refresh_token\"]";
+            return Err(Problem::at(grants_span, message));
         }
         if grants.contains(&GrantType::ClientCredentials) && authentication == ClientAuthentication::None {
-            return wrong(
-                "client_credentials needs a client that authenticates (RFC 6749 §4.4); expected client_secret_basic or client_secret_post",
-            );
+            let message = "client_credentials needs a client that authenticates (RFC 6749 §4.4); expected client_secret_basic or client_secret_post";
+            return Err(Problem::at(grants_span, message));
         }
         let lifetime = self.refresh_token_lifetime.unwrap_or(tokens.refresh_token_lifetime).0;
         let idle_lifetime = self.refresh_token_idle_lifetime.or(tokens.refresh_token_idle_lifetime);

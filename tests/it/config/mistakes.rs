@@ -12,11 +12,9 @@ fn said(old: &str, new: &str) -> String {
     let changed = text.replacen(old, new, 1);
     // Where lines were added, the wrong one is the second.
     let wrong = new.lines().nth(1).unwrap_or(new);
-    let unchanged = text.find(old).expect("it was found above");
-    let lines_before = text[..unchanged].lines().count() - usize::from(!text[..unchanged].ends_with('\n'));
-    let line = lines_before
-        + changed.lines().skip(lines_before).position(|line| line.contains(wrong)).expect("it is in the text")
-        + 1;
+    let start = text.find(old).expect("it was found above");
+    let offset = start + changed[start..].find(wrong).expect("it is in the text");
+    let line = changed[..offset].matches('\n').count() + 1;
     std::fs::write(deployment.config_path(), &changed).unwrap();
     let error = one_line_of_error(&deployment.run(&["serve"]), 3);
     let place = format!("{}:{line}:", deployment.config_path().display());
