@@ -24,10 +24,11 @@ const EXIT_CODES: &str = "Exit codes:
   1  failed for another reason than those below
   2  the command line is wrong
   3  the configuration is wrong
-  4  the hardware, its PIN, its keys or the keeper cannot be used
+  4  the hardware or the keeper cannot be used now
   5  the store cannot be used
   6  an address or socket cannot be listened at
-  7  what was asked for is not allowed";
+  7  what was asked for is not allowed
+  8  the PIN, a key or the keeper was refused, and stays so until somebody changes something: do not try again";
 
 /// Mints short-lived tokens while its keys stay in hardware.
 #[derive(Debug, Parser)]

@@ -7,6 +7,7 @@ mod hardware;
 mod problem;
 mod values;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,8 +72,8 @@ impl IssuerIdentifier {
             return Err(expected.to_owned());
         }
         let path = url.path().trim_end_matches('/').to_owned();
-        // Braces would be patterns to the router.
-        if path.contains(['{', '}']) {
+        // These would be patterns to the router.
+        if path.contains(['{', '}']) || path.split('/').any(|segment| segment.starts_with([':', '*'])) {
             return Err(expected.to_owned());
         }
         Ok(Self { text: text.to_owned(), path })
@@ -138,6 +139,14 @@ pub enum KeeperPlacement {
 pub enum StoreLocation {
     /// `sqlite:PATH`.
     Sqlite(PathBuf),
+}
+
+impl fmt::Display for StoreLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
 }
 
 /// The log.

@@ -201,14 +201,6 @@ pub enum Error {
         /// A further way out, where there is one.
         remedy: &'static str,
     },
-    /// A key to be generated is already there.
-    #[error("the token already has a {role} key labelled {label}; nothing was changed")]
-    KeyExists {
-        /// `signing` or `sealing`.
-        role: &'static str,
-        /// Its label.
-        label: String,
-    },
     /// A request named a key that the device does not have.
     #[error("no key {0} in this device")]
     UnknownKey(String),
@@ -247,7 +239,6 @@ impl Error {
             | Self::KeyMissing { .. }
             | Self::KeyAmbiguous { .. }
             | Self::KeyUnacceptable { .. }
-            | Self::KeyExists { .. }
             | Self::TokenAmbiguous { .. } => true,
             Self::Module { .. }
             | Self::Initialize { .. }

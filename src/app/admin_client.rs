@@ -1,5 +1,6 @@
 //! Asking a running mint, through its admin socket.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use http_body_util::{BodyExt as _, Full};
@@ -10,7 +11,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use super::Failure;
+use super::{Failure, Kind};
 
 /// The answer to a JSON request.
 pub struct Answer {
@@ -25,8 +26,13 @@ pub struct Answer {
 /// # Errors
 /// [`Failure`] where a mint listens and the exchange breaks off.
 pub async fn post(socket: &Path, path: &str, json: &impl serde::Serialize) -> Result<Option<Answer>, Failure> {
-    let Ok(stream) = UnixStream::connect(socket).await else {
-        return Ok(None);
+    let stream = match UnixStream::connect(socket).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) => {
+            let message = format!("cannot ask the mint at {}: {error}; run this as its user", socket.display());
+            return Err(Failure::new(Kind::Other, message));
+        }
     };
     let failed = |error: hyper::Error| Failure::while_doing("the running mint did not answer")(error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;

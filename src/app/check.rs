@@ -55,7 +55,7 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
         vec![Finding::ok("configuration", format!("{}, {} clients", config.issuer.as_str(), config.clients.len()))];
     let store = async { open_store(&config.store)?.probe().await.map_err(Failure::from) };
     findings.push(match store.await {
-        Ok(()) => Finding::ok("store", format!("{:?}, a write was committed", config.store)),
+        Ok(()) => Finding::ok("store", format!("{}, a write was committed", config.store)),
         Err(failure) => return with(findings, Finding::failed("store", failure)),
     });
     let services = match Services::start(config_path, &config).await {

@@ -41,6 +41,10 @@ impl Files {
         self.state.join("dev.json")
     }
 
+    fn admin_socket(&self) -> PathBuf {
+        self.state.join("admin.sock")
+    }
+
     fn softhsm(&self) -> PathBuf {
         self.state.join("softhsm")
     }

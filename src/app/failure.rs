@@ -23,7 +23,7 @@ pub enum Kind {
     Other,
     /// The configuration: 3.
     Configuration,
-    /// Module, token, PIN, keys or keeper: 4.
+    /// Module, token or keeper, in a way that may pass: 4.
     Hardware,
     /// The store: 5.
     Store,
@@ -31,6 +31,9 @@ pub enum Kind {
     Listen,
     /// What was asked for is not allowed: 7.
     Refused,
+    /// The PIN, a key or the keeper, refused until somebody changes something: 8. A service manager must not
+    /// try again, because another wrong PIN may lock the token.
+    HardwareForGood,
 }
 
 impl Kind {
@@ -43,7 +46,14 @@ impl Kind {
             Self::Store => 5,
             Self::Listen => 6,
             Self::Refused => 7,
+            Self::HardwareForGood => 8,
         }
+    }
+}
+
+impl Kind {
+    fn of_hardware(is_final: bool) -> Self {
+        if is_final { Self::HardwareForGood } else { Self::Hardware }
     }
 }
 
@@ -67,13 +77,13 @@ impl From<ConfigError> for Failure {
 
 impl From<hardware::Error> for Failure {
     fn from(error: hardware::Error) -> Self {
-        Self::new(Kind::Hardware, error.to_string())
+        Self::new(Kind::of_hardware(error.is_final()), error.to_string())
     }
 }
 
 impl From<StartFailure> for Failure {
     fn from(failure: StartFailure) -> Self {
-        Self::new(Kind::Hardware, failure.message)
+        Self::new(Kind::of_hardware(failure.is_final), failure.message)
     }
 }
 

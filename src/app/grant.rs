@@ -19,6 +19,7 @@ pub async fn issue(config_path: &Path, config: &Config, request: &GrantRequest) 
             .map_err(Failure::while_doing("the running mint did not answer in JSON"))?;
         return match answer.status.is_success() {
             true => Ok(body),
+            false if answer.status.is_server_error() => Err(Failure::new(Kind::Other, refusal(&body))),
             false => Err(Failure::new(Kind::Refused, refusal(&body))),
         };
     }

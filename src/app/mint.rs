@@ -44,7 +44,7 @@ impl Mint {
     /// # Errors
     /// [`Failure`], with all that was started ended.
     pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
-        let signals = Signals::catch()?;
+        let mut signals = Signals::catch()?;
         let listen = &config.listen;
         let public = TcpListener::bind(listen.public).await.map_err(|error| {
             Failure::new(
@@ -58,7 +58,11 @@ impl Mint {
         let admin = UnixSocket::bind(&listen.admin).map_err(|error| {
             Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", listen.admin.display()))
         })?;
-        let services = Services::start(config_path, config).await?;
+        let services = tokio::select! {
+            started = Services::start(config_path, config) => started?,
+            // A keeper that is being started is killed with its value.
+            () = signals.wait() => return Err(Failure::new(Kind::Other, "asked to end before it was ready")),
+        };
         let clients: ClientRegistry = config.clients.iter().cloned().collect();
         let public_api = PublicApi {
             token_endpoint: Arc::clone(&services.token_endpoint),

@@ -92,7 +92,7 @@ fn keeper_settings(config_path: &Path, config: &Config) -> Result<Settings, Fail
         launcher,
         start_limit: config.keeper.start_limit,
         request_limit: config.keeper.request_limit,
-        // The queue and the sessions' own jobs; a request beyond that would only be refused by the keeper.
+        // What would not fit the keeper's queue would only be refused there.
         max_in_flight: config.keeper.queue_capacity,
     })
 }

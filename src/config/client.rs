@@ -11,11 +11,14 @@ use crate::jose::claims::Audience;
 use crate::oauth::client::{Client, ClientAuthentication, GrantType, RefreshRules, Rotate, SecretTransport};
 use crate::store::family::RetryWindow;
 
+/// The longest that an access token may live: it cannot be called back by who does not ask.
+const LONGEST_ACCESS_TOKEN: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The lifetimes that hold for every client that does not say otherwise.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TokensTable {
-    pub(super) access_token_lifetime: Seconds,
+    pub(super) access_token_lifetime: AccessTokenLifetime,
     refresh_token_lifetime: Seconds,
     refresh_token_idle_lifetime: Option<Seconds>,
     retry_window: RetryWindowText,
@@ -26,11 +29,28 @@ impl Default for TokensTable {
     fn default() -> Self {
         let days = |days: u64| Seconds(Duration::from_secs(days * 24 * 60 * 60));
         Self {
-            access_token_lifetime: Seconds(Duration::from_secs(300)),
+            access_token_lifetime: AccessTokenLifetime(Duration::from_secs(300)),
             refresh_token_lifetime: days(30),
             refresh_token_idle_lifetime: None,
             retry_window: RetryWindowText::For(Seconds(Duration::from_secs(60))),
             jwks_max_age: Seconds(Duration::from_secs(300)),
+        }
+    }
+}
+
+/// How long an access token lives, at the most [`LONGEST_ACCESS_TOKEN`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "Seconds")]
+pub(super) struct AccessTokenLifetime(Duration);
+
+impl TryFrom<Seconds> for AccessTokenLifetime {
+    type Error = &'static str;
+
+    fn try_from(Seconds(lifetime): Seconds) -> Result<Self, Self::Error> {
+        if lifetime <= LONGEST_ACCESS_TOKEN {
+            Ok(Self(lifetime))
+        } else {
+            Err("expected at the most \"24h\": an access token is to be short-lived")
         }
     }
 }
@@ -57,7 +77,7 @@ pub(super) struct ClientTable {
     grants: Spanned<Vec<Grant>>,
     scope: ScopeText,
     audience: Spanned<OneOrSeveral<String>>,
-    access_token_lifetime: Option<Seconds>,
+    access_token_lifetime: Option<AccessTokenLifetime>,
     refresh_token_lifetime: Option<Seconds>,
     refresh_token_idle_lifetime: Option<Seconds>,
     #[serde(default)]

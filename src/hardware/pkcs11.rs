@@ -244,6 +244,7 @@ fn call_error(call: String, code: RvError) -> Error {
         | RvError::DeviceRemoved
         | RvError::DeviceError
         | RvError::TokenNotPresent
+        | RvError::OperationActive
         | RvError::KeyHandleInvalid
         | RvError::ObjectHandleInvalid => Error::Lost { call, reason },
         _ => Error::Call { call, reason },

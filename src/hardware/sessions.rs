@@ -13,8 +13,11 @@ use crate::clock::Clock;
 
 /// What one session thread does with its jobs; each thread has a value of its own.
 pub trait Work<Job>: Send + 'static {
-    /// Does one job, begun at `begun`.
+    /// Does one job, begun at `begun`, with the device.
     fn run(&mut self, session: &mut dyn Session, job: Job, begun: Instant);
+
+    /// Tells what came of the job that was run last; the device is not needed for that.
+    fn answer(&mut self);
 
     /// Does what was put off: no job is waiting, and this thread is about to.
     fn rest(&mut self);
@@ -123,6 +126,7 @@ impl<Job, W: Work<Job>> Runner<Job, W> {
             self.activity.busy_since.store(milliseconds(begun - self.started) + 1, Ordering::Relaxed);
             self.work.run(session.as_mut(), job, begun);
             self.activity.busy_since.store(0, Ordering::Relaxed);
+            self.work.answer();
         }
     }
 

@@ -4,9 +4,9 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 /// What a listener allows its clients.
@@ -76,6 +77,12 @@ impl UnixSocket {
     pub fn bind(path: &Path) -> io::Result<Self> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(metadata) if !metadata.file_type().is_socket() => {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else than a socket is there"));
+            }
+            Ok(_) | Err(_) => {}
         }
         // Made under another name and moved into place, so that it is never there with other permissions.
         let mut draft = path.as_os_str().to_owned();
@@ -139,21 +146,27 @@ pub async fn serve(listener: impl Accept, router: Router, limits: Limits, mut sh
     }
 }
 
+/// A connection whose writes end.
+type Guarded<Stream> = Pin<Box<TimeoutStream<Stream>>>;
+
 fn connection<Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: Stream,
     router: Router,
     limits: Limits,
 ) -> http1::Connection<
-    TokioIo<Stream>,
+    TokioIo<Guarded<Stream>>,
     impl hyper::service::HttpService<Incoming, ResBody = axum::body::Body, Error = Infallible, Future: Send>,
 > {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(router.clone(), request, limits));
+    // A client that never reads its answers is let go like one that never sends its request.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.request_limit));
     http1::Builder::new()
         // Without a timer the limit on the headers would not work.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_limit)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
 }
 
 async fn answer(router: Router, request: Request<Incoming>, limits: Limits) -> Result<Response, Infallible> {

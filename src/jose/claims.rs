@@ -73,8 +73,6 @@ pub struct PresentedClaims<'a> {
     pub iat: Option<Timestamp>,
     /// `exp`.
     pub exp: Option<Timestamp>,
-    /// `nbf`.
-    pub nbf: Option<Timestamp>,
     /// `jti`.
     #[serde(borrow)]
     pub jti: Option<Cow<'a, str>>,

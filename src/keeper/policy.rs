@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::jose::Malformed;
 use crate::jose::claims::PresentedClaims;
@@ -17,7 +19,7 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 pub const ACCESS_TOKEN_PROFILE: &str = "access-token";
 
 /// What one kind of token must look like to be signed.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Profile {
     /// The name by which a request asks for it.
     pub name: String,
@@ -74,6 +76,11 @@ impl Policy {
     /// A policy of exactly `profiles`.
     pub fn new(profiles: Vec<Profile>) -> Self {
         Self { profiles }
+    }
+
+    /// The profiles.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
     }
 
     /// Whether `signing_input` may be signed by the active key `kid` under the profile `profile`, for

@@ -3,32 +3,28 @@
 //! A reader thread per connection takes frames off it and queues them; the session threads answer. All
 //! of it blocks; there is no runtime here, and no network.
 
+mod answering;
 mod outbox;
 
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use self::answering::{Answering, Job};
 use self::outbox::Outbox;
 use super::wire::{
     GREETING_ID, Greeting, Inbox, PREAMBLE, Refusal, Reply, Request, StartFailure, WireError, append_frame, decode,
 };
-use super::worker::{Answer, Worker};
+use super::worker::Worker;
 use crate::clock::Clock;
-use crate::hardware::sessions::{Sessions, Work};
-use crate::hardware::{Device, Error, Session};
-
-/// A job that takes longer is answered at once: the next may take as long.
-const QUICK: Duration = Duration::from_micros(250);
+use crate::hardware::sessions::Sessions;
+use crate::hardware::{Device, Error};
 
 /// How long an orderly end may take; the mint waits a little longer before it kills its keeper.
 const END_LIMIT: Duration = Duration::from_secs(1);
-
-/// How many answers of one session thread may wait for each other.
-const ANSWERS_TOGETHER: usize = 8;
 
 /// How a keeper runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,14 +64,6 @@ enum Event {
     Lost(Error),
 }
 
-/// A request that waits for a session.
-struct Job {
-    outbox: Arc<Outbox>,
-    id: u64,
-    deadline: Instant,
-    message: Vec<u8>,
-}
-
 impl Server {
     /// Opens the sessions of `device` and starts their threads.
     ///
@@ -89,12 +77,7 @@ impl Server {
     ) -> Result<Self, Error> {
         let worker = Arc::new(worker);
         let events = unbounded();
-        let work = || Answering {
-            worker: Arc::clone(&worker),
-            clock: Arc::clone(&clock),
-            lost: events.0.clone(),
-            put_off: None,
-        };
+        let work = || Answering::new(Arc::clone(&worker), Arc::clone(&clock), events.0.clone());
         let sessions =
             Sessions::start(device.as_ref(), settings.sessions, settings.queue_capacity, Arc::clone(&clock), work)?;
         Ok(Self {
@@ -197,8 +180,8 @@ impl Connection {
                     self.outbox.cancel(frame.id);
                     continue;
                 }
-                let job =
-                    Job { outbox: Arc::clone(&self.outbox), id: frame.id, deadline, message: frame.message.to_vec() };
+                let (outbox, message) = (Arc::clone(&self.outbox), frame.message.to_vec());
+                let job = Job { outbox, id: frame.id, deadline, message };
                 if let Err(job) = self.sessions.submit(job) {
                     let _ = job.queue(&Reply::Refused(Refusal::Busy)).and_then(|()| job.outbox.flush());
                 }
@@ -206,82 +189,5 @@ impl Connection {
         }
         self.outbox.close();
         Ok(())
-    }
-}
-
-impl Job {
-    /// What the job comes to; nothing where nobody waits for it any more.
-    fn outcome(&self, worker: &Worker, session: &mut dyn Session, now: Instant) -> Option<Answer> {
-        if self.outbox.is_cancelled(self.id) {
-            return None;
-        }
-        let refused = |refusal| Answer { reply: Reply::Refused(refusal), lost: None };
-        if now >= self.deadline {
-            return Some(refused(Refusal::TooLate));
-        }
-        Some(match decode(&self.message) {
-            Ok(request) => worker.answer(session, &request),
-            Err(_) => refused(Refusal::Malformed),
-        })
-    }
-
-    /// Queues `reply` on its connection.
-    fn queue(&self, reply: &Reply) -> std::io::Result<()> {
-        self.outbox.queue(|buffer| append_frame(buffer, self.id, 0, reply))
-    }
-}
-
-/// Answers that may leave together, and the connection that they wait on.
-struct PutOff {
-    outbox: Arc<Outbox>,
-    answers: usize,
-}
-
-/// What a session thread does with its jobs.
-///
-/// Under load the answers of quick jobs leave in one write, which wakes the mint once for all of them: on
-/// SoftHSM2 waking each other is what costs the two processes most after the signatures themselves.
-struct Answering {
-    worker: Arc<Worker>,
-    clock: Arc<dyn Clock>,
-    lost: Sender<Event>,
-    put_off: Option<PutOff>,
-}
-
-impl Work<Job> for Answering {
-    fn run(&mut self, session: &mut dyn Session, job: Job, begun: Instant) {
-        let Some(Answer { reply, lost }) = job.outcome(&self.worker, session, begun) else {
-            return;
-        };
-        // A failed write means that the mint is gone; its reader notices.
-        let _ = job.queue(&reply);
-        let is_quick = self.clock.instant() - begun < QUICK;
-        self.put_off(job.outbox, is_quick);
-        if let Some(error) = lost {
-            self.rest();
-            let _ = self.lost.send(Event::Lost(error));
-        }
-    }
-
-    fn rest(&mut self) {
-        if let Some(PutOff { outbox, .. }) = self.put_off.take() {
-            let _ = outbox.flush();
-        }
-    }
-}
-
-impl Answering {
-    fn put_off(&mut self, outbox: Arc<Outbox>, is_quick: bool) {
-        let answers = match &self.put_off {
-            Some(waiting) if Arc::ptr_eq(&waiting.outbox, &outbox) => waiting.answers + 1,
-            Some(_) | None => {
-                self.rest();
-                1
-            }
-        };
-        self.put_off = Some(PutOff { outbox, answers });
-        if !is_quick || answers >= ANSWERS_TOGETHER {
-            self.rest();
-        }
     }
 }

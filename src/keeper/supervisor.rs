@@ -26,6 +26,10 @@ const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a keeper may take to end when its connection was closed, before it is killed.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
+/// A keeper that would sign with another key, or by other rules, than the mint was started for.
+const CHANGED: &str =
+    "the keeper came back with other keys or another signing policy; restart mintkeep if that is intended";
+
 /// How the mint comes to a keeper.
 #[derive(Clone, Debug)]
 pub enum Launcher {
@@ -170,15 +174,18 @@ impl Supervisor {
                 let presence = connected.presence();
                 let (keys, running) = pin(connected, &self.settings, &self.clock).await?;
                 if keys != *pinned {
-                    return Err(StartFailure {
-                        message: "the keeper came back with other keys; restart mintkeep if that is intended"
-                            .to_owned(),
-                        is_final: true,
-                    });
+                    running.link.close();
+                    running.driver.abort();
+                    return Err(StartFailure { message: CHANGED.to_owned(), is_final: true });
                 }
                 Ok((presence, running))
             };
-            match attempt.await {
+            let attempted = tokio::select! {
+                attempted = attempt => attempted,
+                // A keeper that is being started is killed with its value.
+                () = asked(&mut self.shutdown) => return None,
+            };
+            match attempted {
                 Ok((presence, running)) => {
                     self.counters.connected.increment();
                     self.publish.send_replace(presence);

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::Profile;
 use crate::jose::jwe::NONCE_BYTES;
 use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
@@ -109,6 +110,8 @@ pub struct PublicKeys {
     pub signing: P256PublicKey,
     /// The `kid` of the key that seals.
     pub sealing: String,
+    /// The signing policy. A keeper that comes back with another one is not the keeper that the mint knew.
+    pub profiles: Vec<Profile>,
 }
 
 /// Why a request was not carried out.

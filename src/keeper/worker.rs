@@ -22,12 +22,19 @@ pub struct Worker {
     entropy: Arc<dyn Entropy>,
 }
 
-/// An answer, and the fault behind it where the device can no longer be relied on.
+/// An answer, and what it tells of the device.
 pub struct Answer {
     /// What the mint is told.
     pub reply: Reply,
-    /// Set where the keeper has to start anew.
-    pub lost: Option<Error>,
+    /// The fault of the device behind it, where there was one.
+    pub fault: Option<Error>,
+}
+
+impl Answer {
+    /// A refusal that is no fault of the device.
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self { reply: Reply::Refused(refusal), fault: None }
+    }
 }
 
 impl Worker {
@@ -49,6 +56,7 @@ impl Worker {
             device: device.description().to_owned(),
             signing: keys.signing,
             sealing: keys.sealing.clone(),
+            profiles: policy.profiles().to_vec(),
         };
         Ok(Self { policy, public_keys, pinned, verify_signatures, clock, entropy })
     }
@@ -70,8 +78,13 @@ impl Worker {
             Request::Cancel => Ok(Reply::Refused(Refusal::Malformed)),
         };
         match outcome {
-            Ok(reply) => Answer { reply, lost: None },
-            Err(error) => refused(error),
+            Ok(reply) => Answer { reply, fault: None },
+            Err(Error::NotAuthentic) => Answer::refused(Refusal::NotAuthentic),
+            Err(Error::UnknownKey(_)) => Answer::refused(Refusal::UnknownKey),
+            Err(error) => {
+                tracing::error!(%error, "the hardware failed");
+                Answer { reply: Reply::Refused(Refusal::Hardware(error.to_string())), fault: Some(error) }
+            }
         }
     }
 
@@ -99,17 +112,4 @@ impl Worker {
         }
         Ok(signature)
     }
-}
-
-fn refused(error: Error) -> Answer {
-    let refusal = match &error {
-        Error::NotAuthentic => Refusal::NotAuthentic,
-        Error::UnknownKey(_) => Refusal::UnknownKey,
-        other => {
-            tracing::error!(error = %other, "the hardware failed");
-            Refusal::Hardware(other.to_string())
-        }
-    };
-    let lost = matches!(error, Error::Lost { .. }).then_some(error);
-    Answer { reply: Reply::Refused(refusal), lost }
 }

@@ -8,6 +8,10 @@ use crate::store;
 /// What a client is told to wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Said of every refresh token that is not good, so that it tells nothing about why.
+pub(super) const INVALID_REFRESH_TOKEN: OAuthError =
+    OAuthError::InvalidGrant("the refresh token is invalid, expired or revoked");
+
 /// An error as a client learns it. The description is fixed text: what went wrong inside, and whose
 /// token it was, is for the log.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -74,7 +78,7 @@ impl OAuthError {
 impl From<KeeperError> for OAuthError {
     fn from(error: KeeperError) -> Self {
         match error {
-            KeeperError::NotAuthentic => Self::InvalidGrant("the refresh token is invalid"),
+            KeeperError::NotAuthentic => INVALID_REFRESH_TOKEN,
             KeeperError::TimedOut
             | KeeperError::Lost
             | KeeperError::Busy

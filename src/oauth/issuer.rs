@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::OAuthError;
 use super::authorized::{Authorized, AuthorizedWorkload, Renewal};
 use super::client::Client;
+use super::error::INVALID_REFRESH_TOKEN;
 use super::refresh_token;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -104,7 +105,7 @@ impl Issuer {
         let lifetime = lifetime(client, renewal.as_ref(), now);
         if lifetime.is_zero() {
             // The family ended between the grant and now.
-            return Err(refresh_token::INVALID);
+            return Err(INVALID_REFRESH_TOKEN);
         }
         let jti = base64url::encode(self.entropy.bytes::<16>());
         let sid = renewal.as_ref().map(|renewal| renewal.fid.to_string());
@@ -184,7 +185,7 @@ impl Issuer {
             Some(Redeemed::Granted { generation, .. }) if generation == renewal.generation => Ok(()),
             other => {
                 refresh_token::report(other, renewal.fid, &client.id, renewal.redemption.presented);
-                Err(refresh_token::INVALID)
+                Err(INVALID_REFRESH_TOKEN)
             }
         }
     }

@@ -4,13 +4,11 @@ use super::OAuthError;
 use super::authentication::AuthenticatedClient;
 use super::authorized::{Authorized, Renewal};
 use super::client::{Client, GrantType};
+use super::error::INVALID_REFRESH_TOKEN as INVALID;
 use super::scope::Scope;
 use crate::clock::Timestamp;
 use crate::sealing::{PresentedRefreshToken, Sealer};
 use crate::store::{Family, FamilyId, Redeemed, Redemption, Store};
-
-/// Said of every token that is not good, so that it tells nothing about why.
-pub(super) const INVALID: OAuthError = OAuthError::InvalidGrant("the refresh token is invalid, expired or revoked");
 
 /// What the presented refresh token allows `client`.
 ///

@@ -1,4 +1,6 @@
+mod device;
 mod faults;
+mod line;
 mod memory;
 mod placement;
 mod policy;

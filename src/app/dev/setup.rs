@@ -47,6 +47,7 @@ pub(super) fn prepare(files: &Files, listen: Option<SocketAddr>) -> Result<Secre
             format!("SoftHSM2 is not installed (looked for {}); install the package softhsm2", MODULES.join(", ")),
         )
     })?;
+    refuse_running(files)?;
     let known_secret = Record::read(&files.record()).and_then(|record| record.client_secret(SERVICE));
     let secret = known_secret.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from);
     write_config(files, module, listen, &secret)?;
@@ -73,7 +74,7 @@ fn write_config(
     let is_new = known.is_none();
     if is_new {
         let absolute = |relative: &str| files.state.join(relative).display().to_string();
-        document["listen"]["admin"] = value(absolute("admin.sock"));
+        document["listen"]["admin"] = value(files.admin_socket().display().to_string());
         document["store"]["url"] = value(format!("sqlite:{}", absolute("mintkeep.db")));
         let hardware = &mut document["hardware"]["softhsm"];
         hardware["module"] = value(module.display().to_string());
@@ -83,7 +84,7 @@ fn write_config(
     if is_new || listen.is_some() {
         let address = free_port(listen.unwrap_or(DEFAULT_LISTEN))?;
         document["listen"]["public"] = value(address.to_string());
-        document["issuer"] = value(format!("http://{address}"));
+        document["issuer"] = value(issuer_at(address)?);
     }
     // The record and the configuration are written one after the other; a run that ended between them
     // must not leave a secret that opens nothing.
@@ -95,6 +96,31 @@ fn write_config(
     }
     let text = document.to_string();
     if known.as_deref() == Some(text.as_str()) { Ok(()) } else { write_private(&path, &text) }
+}
+
+/// The issuer identifier of a mint at `address`. Without TLS it is one of this machine only.
+fn issuer_at(address: SocketAddr) -> Result<String, Failure> {
+    let host = address.ip();
+    if host.is_loopback() {
+        return Ok(format!("http://{address}"));
+    }
+    if host.is_unspecified() {
+        return Ok(format!("http://{}", SocketAddr::new(DEFAULT_LISTEN.ip(), address.port())));
+    }
+    let message =
+        format!("cannot listen at {address}: expected an address of this machine's loopback, such as {DEFAULT_LISTEN}");
+    Err(Failure::new(Kind::Listen, message))
+}
+
+/// Fails where a mint runs in this folder: its configuration must not change under it.
+fn refuse_running(files: &Files) -> Result<(), Failure> {
+    let socket = files.admin_socket();
+    match std::os::unix::net::UnixStream::connect(&socket) {
+        Ok(_) => {
+            Err(Failure::new(Kind::Listen, format!("another mint runs in {}; end it first", files.state.display())))
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 /// `address`, with a free port where it has none: the issuer's name needs the number.

@@ -9,8 +9,8 @@ use super::{Pkcs11Settings, failed};
 use crate::entropy::Entropy;
 use crate::hardware::Error;
 
-/// Generates the keys that are missing; tells which roles were there already. Nothing is changed
-/// unless every key that is to be generated can be.
+/// Generates the keys that are missing; tells which roles were there already. A run that fails half-way is
+/// taken up by the next one.
 pub(super) fn generate_missing(
     session: &Session,
     settings: &Pkcs11Settings,

@@ -27,7 +27,7 @@ fn the_first_part_that_fails_decides_the_exit_code() {
     let deployment = Deployment::new();
     fs::write(deployment.path("softhsm/pin"), "wrong").unwrap();
     let (code, found) = findings(&deployment);
-    assert_eq!((code, &found["ok"]), (Some(4), &Value::Bool(false)));
+    assert_eq!((code, &found["ok"]), (Some(8), &Value::Bool(false)));
     let last = found["findings"].as_array().unwrap().last().unwrap();
     assert!(last["found"].as_str().unwrap().contains("the PIN is wrong"), "{last}");
 

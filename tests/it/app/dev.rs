@@ -170,3 +170,39 @@ fn a_port_that_is_taken_is_named() {
     assert!(one_line_of_error(&output, 6).contains(&address));
     first.interrupt();
 }
+
+#[test]
+fn a_second_one_in_the_same_folder_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let first = Dev::start(folder.path());
+    let config = fs::read_to_string(folder.path().join("mintkeep.toml")).unwrap();
+    let mut second = Command::new(PROGRAM);
+    second.args(["dev", "--listen", "127.0.0.1:0", "--state"]).arg(folder.path());
+    assert!(one_line_of_error(&second.output().unwrap(), 6).contains("another mint runs in"));
+    assert_eq!(fs::read_to_string(folder.path().join("mintkeep.toml")).unwrap(), config);
+    shell(&first.commands()[1]);
+    first.interrupt();
+}
+
+#[test]
+fn every_address_of_the_machine_is_named_by_its_loopback_and_another_one_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let dev = Dev::start_with(folder.path(), &["--listen", "0.0.0.0:0"]);
+    assert!(dev.text("issuer").starts_with("http://127.0.0.1:"), "{}", dev.text("issuer"));
+    shell(&dev.commands()[1]);
+    dev.interrupt();
+    let other = TempDir::new().unwrap();
+    let output = Command::new(PROGRAM).args(["dev", "--listen", "192.0.2.1:80", "--state"]).arg(other.path()).output();
+    assert!(one_line_of_error(&output.unwrap(), 6).contains("loopback"));
+}
+
+#[test]
+fn tokens_of_somebody_else_are_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let tokens = folder.path().join("softhsm/tokens");
+    fs::create_dir_all(&tokens).unwrap();
+    fs::write(tokens.join("theirs"), "precious").unwrap();
+    let output = Command::new(PROGRAM).args(["dev", "--listen", "127.0.0.1:0", "--state"]).arg(folder.path()).output();
+    assert!(one_line_of_error(&output.unwrap(), 4).contains("not from this script"));
+    assert_eq!(fs::read_to_string(tokens.join("theirs")).unwrap(), "precious");
+}

@@ -63,7 +63,7 @@ fn a_wrong_pin_is_tried_once() {
     let deployment = Deployment::new();
     let spy = Spy::on(&deployment);
     fs::write(deployment.path("softhsm/pin"), "wrong").unwrap();
-    assert_refused(&deployment, 4, &["the PIN is wrong", "will not be tried again", "softhsm/pin"]);
+    assert_refused(&deployment, 8, &["the PIN is wrong", "will not be tried again", "softhsm/pin"]);
     assert_eq!(spy.count("C_Login"), 1);
 }
 
@@ -72,9 +72,9 @@ fn a_pin_that_others_can_read_or_that_is_not_there() {
     let deployment = Deployment::new();
     let pin = deployment.path("softhsm/pin");
     fs::set_permissions(&pin, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_refused(&deployment, 4, &["others than its owner may read it", "chmod 600"]);
+    assert_refused(&deployment, 8, &["others than its owner may read it", "chmod 600"]);
     fs::remove_file(&pin).unwrap();
-    assert_refused(&deployment, 4, &["cannot read the PIN from the file", "softhsm/pin"]);
+    assert_refused(&deployment, 8, &["cannot read the PIN from the file", "softhsm/pin"]);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_token_by_its_serial_number_and_a_pin_from_systemd() {
         deployment.command(&["check"]).env("CREDENTIALS_DIRECTORY", deployment.path(folder)).output().unwrap()
     };
     assert!(with_credentials("softhsm").status.success());
-    assert_eq!(with_credentials("elsewhere").status.code(), Some(4));
+    assert_eq!(with_credentials("elsewhere").status.code(), Some(8));
     let error =
         String::from_utf8(deployment.command(&["check"]).env_remove("CREDENTIALS_DIRECTORY").output().unwrap().stdout);
     assert!(error.unwrap().contains("LoadCredential="));
@@ -147,6 +147,15 @@ fn a_second_mint_of_one_configuration() {
     assert_refused(&deployment, 6, &["admin.sock", "another process listens there"]);
     mint.client_credentials().text("access_token");
     assert_eq!(mint.admin("/healthz").status, 200, "the first keeps its socket");
+}
+
+#[test]
+fn a_file_in_the_place_of_the_admin_socket_is_left_alone() {
+    let deployment = Deployment::new();
+    fs::write(deployment.path("notes.txt"), "precious").unwrap();
+    deployment.edit(|config| config["listen"]["admin"] = value("notes.txt"));
+    assert_refused(&deployment, 6, &["notes.txt", "something else than a socket is there"]);
+    assert_eq!(fs::read_to_string(deployment.path("notes.txt")).unwrap(), "precious");
 }
 
 #[test]

@@ -46,12 +46,15 @@ fn a_misspelt_setting_is_named_with_the_one_that_was_meant() {
 fn a_wrong_value_says_what_was_expected() {
     assert_said("https://mint.example.com", "http://mint.example.com", "expected an https URL");
     assert_said("https://mint.example.com", "https://mint.example.com/", "slash at its end");
+    assert_said("https://mint.example.com", "https://mint.example.com/:tenant", "expected an https URL");
+    assert_said("https://mint.example.com", "https://mint.example.com/a/*", "expected an https URL");
     assert_said("sqlite:", "mysql:", "expected \"sqlite:PATH\"");
     assert_said(
         "[store]",
         "[tokens]\naccess_token_lifetime = \"5 parsecs\"\n[store]\n",
         "expected a duration such as \"5m\"",
     );
+    assert_said("[store]", "[tokens]\naccess_token_lifetime = \"10y\"\n[store]\n", "expected at the most \"24h\"");
     assert_said("[store]", "[tokens]\nretry_window = \"always\"\n[store]\n", "\"unlimited\"");
     assert_said("\"read:metrics write:deployments\"", "\"read:metrics,write\\u0001\"", "expected scope values");
     assert_said("id = \"billing-service\"", "id = \"ci-cd-pipeline-runner\"", "another client has the id");

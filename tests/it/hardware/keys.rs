@@ -42,8 +42,8 @@ fn generating_again_changes_nothing() {
 /// What the keeper says of a token that it refuses.
 #[track_caller]
 fn refusal(deployment: &Deployment) -> String {
-    let serving = one_line_of_error(&deployment.run(&["serve"]), 4);
-    assert_eq!(one_line_of_error(&deployment.run(&["keys", "list"]), 4), serving);
+    let serving = one_line_of_error(&deployment.run(&["serve"]), 8);
+    assert_eq!(one_line_of_error(&deployment.run(&["keys", "list"]), 8), serving);
     serving
 }
 
@@ -63,7 +63,7 @@ fn an_imported_key_is_refused_unless_allowed_and_then_warned_of() {
     let deployment = Deployment::without_keys();
     import_signing_key(&deployment);
     // It takes the imported key for the signing key, and refuses it; the sealing key is generated.
-    one_line_of_error(&deployment.run(&["keys", "init"]), 4);
+    one_line_of_error(&deployment.run(&["keys", "init"]), 8);
     let message = refusal(&deployment);
     assert!(message.contains("CKA_LOCAL is false, expected true"), "{message}");
     assert!(message.contains("allow_imported = true"), "{message}");
@@ -92,7 +92,7 @@ fn an_extractable_key_is_refused_whatever_is_allowed() {
         "--extractable",
     ]));
     deployment.edit(|config| config["hardware"]["softhsm"]["allow_imported"] = value(true));
-    one_line_of_error(&deployment.run(&["keys", "init"]), 4);
+    one_line_of_error(&deployment.run(&["keys", "init"]), 8);
     let message = refusal(&deployment);
     assert!(message.contains("CKA_EXTRACTABLE is true, expected false"), "{message}");
     assert!(!message.contains("allow_imported"), "{message}");
@@ -151,7 +151,7 @@ fn a_key_on_another_curve_is_refused() {
         "--usage-sign",
         "--sensitive",
     ]));
-    one_line_of_error(&deployment.run(&["keys", "init"]), 4);
+    one_line_of_error(&deployment.run(&["keys", "init"]), 8);
     let message = refusal(&deployment);
     assert!(message.contains("CKA_EC_PARAMS") && message.contains("expected P-256"), "{message}");
 }

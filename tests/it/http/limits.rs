@@ -48,6 +48,18 @@ fn a_body_that_never_comes_ends_in_an_answer() {
 }
 
 #[test]
+fn a_client_that_never_reads_its_answers_is_let_go() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["listen"]["request_timeout"] = value("1s"));
+    let mint = deployment.serve();
+    let mut stream = TcpStream::connect(mint.address()).unwrap();
+    let request = "GET /.well-known/oauth-authorization-server HTTP/1.1\r\nHost: mint\r\n\r\n".repeat(1000);
+    // Ends with an error, because the mint closes the connection; it would go on for ever otherwise, or block.
+    while stream.write_all(request.as_bytes()).is_ok() {}
+    mint.client_credentials().text("access_token");
+}
+
+#[test]
 fn connections_beyond_the_cap_wait_for_a_free_place() {
     let deployment = Deployment::new();
     deployment.edit(|config| {

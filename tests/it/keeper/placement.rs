@@ -118,6 +118,6 @@ fn each_turns_a_stranger_away() {
     deployment.edit(|config| config["keeper"]["user"] = value("daemon"));
     let output = run_as(deployment.command(&["serve"]), &mint_user).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert_eq!(output.status.code(), Some(8), "{error}");
     assert!(error.contains("check keeper.user"), "{error}");
 }

@@ -1,60 +1,36 @@
 //! Somebody who owns the mint process speaks to the keeper directly, and still gets nothing signed that
 //! the policy does not allow.
 
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 
 use mintkeep::clock::{Clock as _, SystemClock};
 use mintkeep::jose::jws::SigningInput;
-use mintkeep::keeper::wire::{Greeting, Inbox, PREAMBLE, PublicKeys, Refusal, Reply, Request, append_frame, decode};
+use mintkeep::keeper::wire::{PublicKeys, Refusal, Reply, Request, decode};
 use serde_json::{Value, json};
 
+use super::line::Line;
 use crate::support::{Deployment, SERVICE};
 
-/// A keeper, and a test in the place of its mint.
+/// A real keeper, and a test in the place of its mint.
 struct DirectLine {
     keeper: Child,
-    stream: UnixStream,
-    inbox: Inbox,
+    line: Line,
 }
 
 impl DirectLine {
     fn to_keeper_of(deployment: &Deployment) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let keeper =
-            deployment.command(&["keeper", "--standard-input"]).stdin(Stdio::from(OwnedFd::from(theirs))).spawn();
-        let mut line = Self { keeper: keeper.unwrap(), stream: ours, inbox: Inbox::default() };
-        std::io::Write::write_all(&mut line.stream, &PREAMBLE).unwrap();
-        let greeting: Greeting = decode(&line.next_message().expect("a greeting")).unwrap();
-        assert_eq!(greeting, Greeting::Ready);
-        line
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        let _ = std::io::Write::write_all(&mut self.stream, bytes);
-    }
-
-    /// The next message; `None` when the keeper closed the connection.
-    fn next_message(&mut self) -> Option<Vec<u8>> {
-        loop {
-            if let Some(frame) = self.inbox.next_frame().unwrap() {
-                return Some(frame.message.to_vec());
-            }
-            let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk) {
-                Ok(length @ 1..) => self.inbox.extend(&chunk[..length]),
-                Ok(0) | Err(_) => return None,
-            }
-        }
+        let mut command = deployment.command(&["keeper", "--standard-input"]);
+        let keeper = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
+        // The command keeps its end of the pair open, and the line would never close.
+        drop(command);
+        Self { keeper, line: Line::greeted(ours) }
     }
 
     fn ask(&mut self, request: &Request<'_>) -> Reply {
-        let mut frame = Vec::new();
-        append_frame(&mut frame, 1, 5_000, request).unwrap();
-        self.send(&frame);
-        decode(&self.next_message().expect("an answer")).unwrap()
+        self.line.ask(request)
     }
 
     fn keys(&mut self) -> PublicKeys {
@@ -80,7 +56,7 @@ impl DirectLine {
 
 impl Drop for DirectLine {
     fn drop(&mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        self.line.close();
         let _ = self.keeper.wait();
     }
 }
@@ -144,14 +120,14 @@ fn what_is_not_the_protocol_ends_the_connection_and_nothing_else() {
     let undersized = 3_u32.to_be_bytes();
     for garbage in [&oversized[..], &undersized, b"GET / HTTP/1.1\r\n\r\n"] {
         let mut line = DirectLine::to_keeper_of(&deployment);
-        line.send(garbage);
-        assert_eq!(line.next_message(), None, "{garbage:?}");
+        line.line.send(garbage);
+        assert_eq!(line.line.next_message(), None, "{garbage:?}");
     }
     let mut line = DirectLine::to_keeper_of(&deployment);
     let mut frame = 16_u32.to_be_bytes().to_vec();
     frame.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-    line.send(&frame);
-    let answer: Reply = decode(&line.next_message().unwrap()).unwrap();
+    line.line.send(&frame);
+    let answer: Reply = decode(&line.line.next_message().unwrap().1).unwrap();
     assert_eq!(answer, Reply::Refused(Refusal::Malformed), "a whole frame of nonsense is refused by itself");
     assert!(matches!(line.ask(&Request::Health), Reply::Healthy));
 }
