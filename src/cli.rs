@@ -28,7 +28,7 @@ const EXIT_CODES: &str = "Exit codes:
   5  the store cannot be used
   6  an address or socket cannot be listened at
   7  what was asked for is not allowed
-  8  the PIN, a key or the keeper was refused, and stays so until somebody changes something: do not try again";
+  8  the PIN, a key or the keeper was refused; another try cannot help";
 
 /// Mints short-lived tokens while its keys stay in hardware.
 #[derive(Debug, Parser)]
