@@ -2,6 +2,7 @@
 //! create-read-update-delete. Nobody finds a record, changes it, and writes it back.
 
 pub mod family;
+pub mod revocation;
 pub mod sqlite;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use std::pin::Pin;
 use crate::clock::Timestamp;
 
 pub use family::{Family, FamilyId, Redeemed, Redemption};
+pub use revocation::{Page, Selection, TokenId};
 
 /// A step under way. Dropping it does not undo it: a step that was begun may still be carried out.
 pub type Step<'a, Value> = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send + 'a>>;
@@ -31,7 +33,23 @@ pub trait Store: Send + Sync {
     /// rotation. `None` where there is no such family.
     fn redeem(&self, fid: FamilyId, redemption: Redemption) -> Step<'_, Option<Redeemed>>;
 
-    /// Removes up to `limit` families that ended before `now`; says how many.
+    /// The families that `selection` matches, revoked and ended ones included, as far as they were not
+    /// pruned.
+    fn families(&self, selection: Selection, page: Page) -> Step<'_, Vec<Family>>;
+
+    /// Revokes at `now` the families that `selection` matches and that were not revoked before; says how
+    /// many.
+    fn revoke_families(&self, selection: Selection, now: Timestamp) -> Step<'_, usize>;
+
+    /// Revokes one access token, and remembers it until `expires_at`, when it ends by itself.
+    fn revoke_token(&self, jti: TokenId, expires_at: Timestamp) -> Step<'_, ()>;
+
+    /// Whether the access token `jti` was revoked, by itself or with the family `sid` that it came from. A
+    /// family that is not there counts as revoked: none is pruned before its access tokens ended.
+    fn is_revoked(&self, jti: TokenId, sid: Option<FamilyId>) -> Step<'_, bool>;
+
+    /// Removes up to `limit` families, and as many revoked access tokens, that ended by `now`; says how
+    /// many in all.
     fn prune(&self, now: Timestamp, limit: u32) -> Step<'_, usize>;
 
     /// Commits something that changes nothing: ends well where a real step would.

@@ -9,10 +9,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params, params, params_from_iter};
 
 use self::threads::{Reader, Writer};
-use super::{Error, Family, FamilyId, Redeemed, Redemption, Step, Store};
+use super::{Error, Family, FamilyId, Page, Redeemed, Redemption, Selection, Step, Store, TokenId};
 use crate::clock::Timestamp;
 
 /// How long a step waits for another process that is writing.
@@ -72,12 +73,56 @@ impl Store for SqliteStore {
         })
     }
 
+    fn families(&self, selection: Selection, page: Page) -> Step<'_, Vec<Family>> {
+        self.reader.step(move |connection| {
+            let mut query = Query::of(&selection);
+            if let Some(after) = page.after {
+                query.and("fid > ", after.0.to_vec());
+            }
+            let Query { conditions, mut values } = query;
+            values.push(page.limit.into());
+            let text = format!("SELECT {FAMILY_COLUMNS} FROM family WHERE {conditions} ORDER BY fid LIMIT ?");
+            connection.prepare_cached(&text)?.query_map(params_from_iter(values), family_of)?.collect()
+        })
+    }
+
+    fn revoke_families(&self, selection: Selection, now: Timestamp) -> Step<'_, usize> {
+        self.writer.step(move |connection| {
+            let Query { conditions, mut values } = Query::of(&selection);
+            values.insert(0, now.unix_seconds().into());
+            let text = format!("UPDATE family SET revoked_at = ? WHERE {conditions} AND revoked_at IS NULL");
+            connection.prepare_cached(&text)?.execute(params_from_iter(values))
+        })
+    }
+
+    fn revoke_token(&self, jti: TokenId, expires_at: Timestamp) -> Step<'_, ()> {
+        self.writer.step(move |connection| {
+            let mut statement = connection
+                .prepare_cached("INSERT INTO revoked_token (jti, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+            statement.execute(params![jti.0, expires_at.unix_seconds()]).map(drop)
+        })
+    }
+
+    fn is_revoked(&self, jti: TokenId, sid: Option<FamilyId>) -> Step<'_, bool> {
+        self.reader.step(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM revoked_token WHERE jti = ?1)
+                     OR ?2 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM family WHERE fid = ?2 AND revoked_at IS NULL)",
+            )?;
+            statement.query_row(params![jti.0, sid.map(|sid| sid.0)], |row| row.get(0))
+        })
+    }
+
     fn prune(&self, now: Timestamp, limit: u32) -> Step<'_, usize> {
         self.writer.step(move |connection| {
-            let mut statement = connection.prepare_cached(
+            let ended = params![now.unix_seconds(), limit];
+            let mut families = connection.prepare_cached(
                 "DELETE FROM family WHERE fid IN (SELECT fid FROM family WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
             )?;
-            statement.execute(params![now.unix_seconds(), limit])
+            let mut tokens = connection.prepare_cached(
+                "DELETE FROM revoked_token WHERE jti IN (SELECT jti FROM revoked_token WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
+            )?;
+            Ok(families.execute(ended)? + tokens.execute(ended)?)
         })
     }
 
@@ -85,6 +130,42 @@ impl Store for SqliteStore {
         self.writer.step(|connection| {
             connection.prepare_cached("UPDATE probe SET count = count + 1 WHERE id = 1")?.execute([]).map(drop)
         })
+    }
+}
+
+const FAMILY_COLUMNS: &str = "fid, client_id, subject, scope, generation, current_used, superseded_at,
+    created_at, last_used_at, expires_at, revoked_at";
+
+/// A [`Selection`] in SQL: only the conditions that it has, so that each finds its index.
+struct Query {
+    conditions: String,
+    values: Vec<Value>,
+}
+
+impl Query {
+    fn of(selection: &Selection) -> Self {
+        let Selection { fid, client_id, subject, issued_before } = selection;
+        let mut query = Self { conditions: "true".to_owned(), values: Vec::new() };
+        if let Some(fid) = fid {
+            query.and("fid = ", fid.0.to_vec());
+        }
+        if let Some(client_id) = client_id {
+            query.and("client_id = ", client_id.clone());
+        }
+        if let Some(subject) = subject {
+            query.and("subject = ", subject.clone());
+        }
+        if let Some(time) = issued_before {
+            query.and("created_at < ", time.unix_seconds());
+        }
+        query
+    }
+
+    fn and(&mut self, condition: &'static str, value: impl Into<Value>) {
+        self.conditions += " AND ";
+        self.conditions += condition;
+        self.conditions += "?";
+        self.values.push(value.into());
     }
 }
 
@@ -156,28 +237,27 @@ fn update_family(connection: &Connection, family: &Family) -> rusqlite::Result<(
 }
 
 fn select_family(connection: &Connection, fid: FamilyId) -> rusqlite::Result<Option<Family>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT client_id, subject, scope, generation, current_used, superseded_at,
-                created_at, last_used_at, expires_at, revoked_at
-           FROM family WHERE fid = ?1",
-    )?;
-    statement.query_row([fid.0], |row| family_of(fid, row)).optional()
+    connection
+        .prepare_cached(&format!("SELECT {FAMILY_COLUMNS} FROM family WHERE fid = ?1"))?
+        .query_row([fid.0], family_of)
+        .optional()
 }
 
-fn family_of(fid: FamilyId, row: &Row<'_>) -> rusqlite::Result<Family> {
+/// A family from a row of [`FAMILY_COLUMNS`].
+fn family_of(row: &Row<'_>) -> rusqlite::Result<Family> {
     let time = |index| row.get(index).map(Timestamp::from_unix_seconds);
     let time_or_none = |index| row.get::<_, Option<i64>>(index).map(|time| time.map(Timestamp::from_unix_seconds));
     Ok(Family {
-        fid,
-        client_id: row.get(0)?,
-        subject: row.get(1)?,
-        scope: row.get(2)?,
-        generation: row.get(3)?,
-        current_used: row.get(4)?,
-        superseded_at: time_or_none(5)?,
-        created_at: time(6)?,
-        last_used_at: time(7)?,
-        expires_at: time(8)?,
-        revoked_at: time_or_none(9)?,
+        fid: FamilyId(row.get(0)?),
+        client_id: row.get(1)?,
+        subject: row.get(2)?,
+        scope: row.get(3)?,
+        generation: row.get(4)?,
+        current_used: row.get(5)?,
+        superseded_at: time_or_none(6)?,
+        created_at: time(7)?,
+        last_used_at: time(8)?,
+        expires_at: time(9)?,
+        revoked_at: time_or_none(10)?,
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mintkeep::clock::Timestamp;
 use mintkeep::store::family::{OnReplay, RetryWindow, Rotation};
-use mintkeep::store::{Family, FamilyId, Redeemed, Redemption, Store};
+use mintkeep::store::{Family, FamilyId, Page, Redeemed, Redemption, Selection, Store, TokenId};
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
@@ -21,6 +21,9 @@ pub async fn contract(open: Open<'_>) {
     racing_successors_leave_one_branch(open).await;
     a_replay_revokes_durably(open).await;
     ended_families_are_pruned_in_steps_and_others_stay(open).await;
+    families_are_listed_by_what_they_match_in_pages(open).await;
+    a_selection_is_revoked_and_nothing_else(open).await;
+    a_token_is_revoked_until_it_ends(open).await;
     open().probe().await.unwrap();
 }
 
@@ -140,4 +143,95 @@ async fn ended_families_are_pruned_in_steps_and_others_stay(open: Open<'_>) {
     assert_eq!(store.prune(NOW, 6).await.unwrap(), 0);
     assert_eq!(store.family(FamilyId([100; 16])).await.unwrap(), None);
     assert!(store.family(FamilyId([110; 16])).await.unwrap().is_some());
+}
+
+const ALL: Page = Page { after: None, limit: 1000 };
+
+/// Four families that differ in all that a selection speaks of, numbered from `first`.
+async fn differing(store: &dyn Store, first: u8) -> Vec<Family> {
+    let mut families = Vec::new();
+    for (number, client_id, subject, created_at) in
+        [(first, "a", "x", 0), (first + 1, "a", "y", 10), (first + 2, "b", "x", 20), (first + 3, "b", "y", 30)]
+    {
+        let begun = Family {
+            client_id: format!("{client_id}-{first}"),
+            subject: format!("{subject}-{first}"),
+            created_at: NOW.plus(Duration::from_secs(created_at)),
+            ..family(number)
+        };
+        store.begin_family(begun.clone()).await.unwrap();
+        families.push(begun);
+    }
+    families
+}
+
+/// Selections of those four, by every member and by two together.
+fn selections(families: &[Family]) -> Vec<Selection> {
+    let client_id = Some(families[0].client_id.clone());
+    let subject = Some(families[0].subject.clone());
+    vec![
+        Selection::of_family(families[2].fid),
+        Selection { client_id: client_id.clone(), ..Selection::default() },
+        Selection { subject: subject.clone(), ..Selection::default() },
+        Selection { client_id: client_id.clone(), subject, ..Selection::default() },
+        Selection { client_id, issued_before: Some(families[1].created_at), ..Selection::default() },
+    ]
+}
+
+async fn families_are_listed_by_what_they_match_in_pages(open: Open<'_>) {
+    let store = open();
+    let families = differing(store.as_ref(), 120).await;
+    for selection in selections(&families) {
+        let expected: Vec<Family> = families.iter().filter(|family| selection.matches(family)).cloned().collect();
+        assert_eq!(store.families(selection.clone(), ALL).await.unwrap(), expected, "{selection:?}");
+        let mut paged = Vec::new();
+        loop {
+            let after = paged.last().map(|family: &Family| family.fid);
+            let page = store.families(selection.clone(), Page { after, limit: 1 }).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            assert_eq!(page.len(), 1);
+            paged.extend(page);
+        }
+        assert_eq!(paged, expected, "{selection:?}");
+    }
+}
+
+async fn a_selection_is_revoked_and_nothing_else(open: Open<'_>) {
+    let store = open();
+    for number in 0..5 {
+        let families = differing(store.as_ref(), 130 + 4 * number).await;
+        let selection = selections(&families).swap_remove(usize::from(number));
+        let matching = families.iter().filter(|family| selection.matches(family)).count();
+        assert_eq!(store.revoke_families(selection.clone(), NOW).await.unwrap(), matching, "{selection:?}");
+        assert_eq!(store.revoke_families(selection.clone(), NOW).await.unwrap(), 0, "they are revoked already");
+        for before in families {
+            let revoked_at = selection.matches(&before).then_some(NOW);
+            let after = open().family(before.fid).await.unwrap();
+            assert_eq!(after, Some(Family { revoked_at, ..before }), "{selection:?}");
+        }
+    }
+}
+
+async fn a_token_is_revoked_until_it_ends(open: Open<'_>) {
+    let store = open();
+    let (jti, other) = (TokenId([1; 16]), TokenId([2; 16]));
+    store.begin_family(family(160)).await.unwrap();
+    let (sid, unknown) = (Some(FamilyId([160; 16])), Some(FamilyId([161; 16])));
+    assert!(!store.is_revoked(jti, None).await.unwrap());
+    assert!(!store.is_revoked(jti, sid).await.unwrap());
+    assert!(store.is_revoked(jti, unknown).await.unwrap(), "a family that is not there revokes");
+    for _ in 0..2 {
+        store.revoke_token(jti, NOW.plus(Duration::from_secs(5))).await.unwrap();
+        assert!(open().is_revoked(jti, None).await.unwrap());
+        assert!(open().is_revoked(jti, sid).await.unwrap());
+    }
+    assert!(!store.is_revoked(other, sid).await.unwrap());
+    store.revoke_families(Selection::of_family(sid.unwrap()), NOW).await.unwrap();
+    assert!(store.is_revoked(other, sid).await.unwrap());
+    store.prune(NOW.plus(Duration::from_secs(4)), 1000).await.unwrap();
+    assert!(store.is_revoked(jti, None).await.unwrap());
+    store.prune(NOW.plus(Duration::from_secs(5)), 1000).await.unwrap();
+    assert!(!store.is_revoked(jti, None).await.unwrap(), "ended by itself, and forgotten");
 }
