@@ -5,6 +5,7 @@ mod client;
 mod file;
 mod hardware;
 mod problem;
+mod resource_server;
 mod values;
 
 use std::fmt;
@@ -15,8 +16,10 @@ use std::time::Duration;
 use url::Url;
 
 use crate::http::listener::Limits;
-use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, Profile};
+use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
+use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
 use crate::oauth::client::Client;
+use crate::oauth::resource_server::ResourceServer;
 use crate::telemetry::LogFormat;
 
 pub use self::hardware::Hardware;
@@ -41,6 +44,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The registered clients.
     pub clients: Vec<Client>,
+    /// The resource servers that may ask about tokens.
+    pub resource_servers: Vec<ResourceServer>,
 }
 
 /// An issuer identifier (RFC 8414 §2): an URL without query, fragment or slash at its end.
@@ -179,11 +184,18 @@ impl Config {
     /// The signing profiles that the keeper enforces: as strict as the clients' lifetimes allow.
     pub fn signing_profiles(&self) -> Vec<Profile> {
         let longest = self.clients.iter().map(|client| client.access_token_lifetime).max();
-        vec![Profile {
-            name: ACCESS_TOKEN_PROFILE.to_owned(),
+        let profile = |name: &str, typ: &str, rules| Profile {
+            name: name.to_owned(),
             issuer: self.issuer.as_str().to_owned(),
-            typ: crate::jose::claims::ACCESS_TOKEN_TYPE.to_owned(),
-            max_lifetime: longest.unwrap_or_default(),
-        }]
+            typ: typ.to_owned(),
+            rules,
+        };
+        let access_token = ClaimRules::AccessToken { max_lifetime: longest.unwrap_or_default() };
+        let mut profiles = vec![profile(ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, access_token)];
+        // Nobody can ask where no resource server is registered, so nothing is signed for anybody.
+        if !self.resource_servers.is_empty() {
+            profiles.push(profile(INTROSPECTION_PROFILE, INTROSPECTION_TYPE, ClaimRules::Introspection));
+        }
+        profiles
     }
 }

@@ -2,8 +2,11 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::hardware::PinnedPublicKey;
+use crate::hardware::pinned::NotOnCurve;
 use crate::jose::base64url;
 use crate::jose::jwk::JwkSet;
+use crate::jose::jws::{ES256, PresentedJws};
 use crate::keeper::wire::PublicKeys;
 
 /// The keys in use. The private ones are in the keeper's hardware; this knows their names.
@@ -11,6 +14,7 @@ use crate::keeper::wire::PublicKeys;
 pub struct Keyring {
     signing_kid: String,
     sealing_kid: String,
+    verifier: PinnedPublicKey,
     jwks: Document,
 }
 
@@ -37,12 +41,23 @@ impl Document {
 
 impl Keyring {
     /// The keyring of a keeper's keys.
-    pub fn new(keys: &PublicKeys) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`NotOnCurve`], which the keeper would have refused before.
+    pub fn new(keys: &PublicKeys) -> Result<Self, NotOnCurve> {
+        let verifier = PinnedPublicKey::new(keys.signing)?;
+        Ok(Self {
             signing_kid: keys.signing.kid(),
             sealing_kid: keys.sealing.clone(),
+            verifier,
             jwks: Document::of(&JwkSet::of_signing_keys([&keys.signing])),
-        }
+        })
+    }
+
+    /// Whether `jws` was signed by one of the published keys. This needs no hardware.
+    pub fn verifies(&self, jws: &PresentedJws<'_>) -> bool {
+        let is_ours = jws.header().is_ok_and(|header| header.alg == ES256 && header.kid == self.verifier.kid());
+        is_ours && self.verifier.verifies(jws.signing_input(), jws.signature())
     }
 
     /// The `kid` of the key that signs now.

@@ -2,21 +2,25 @@
 //! HTTP nor SQL.
 //!
 //! The order of an exchange: authenticate the client ([`authentication`]), let a grant decide
-//! ([`grant`] and below), which alone can make an [`authorized::Authorized`], and hand that to
+//! ([`refresh_token`], [`client_credentials`], [`workload`]), which alone can make an [`authorized::Authorized`], and hand that to
 //! [`issuer::Issuer`], which alone can use it up.
 
 pub mod error;
 pub mod scope;
 pub mod secret;
 pub mod client;
-pub mod authentication;
+pub mod resource_server;
 pub mod parameters;
+pub mod authentication;
 pub mod authorized;
 pub mod client_credentials;
 pub mod refresh_token;
 pub mod workload;
 pub mod issuer;
 pub mod token_endpoint;
+pub mod access_token;
+pub mod revocation;
+pub mod introspection;
 pub mod metadata;
 
 pub use error::OAuthError;

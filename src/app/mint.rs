@@ -17,8 +17,10 @@ use crate::http::admin::{self, AdminApi};
 use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::{self, PublicApi};
 use crate::keyring::Document;
-use crate::oauth::client::ClientRegistry;
+use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::Metadata;
+use crate::oauth::revocation::RevocationEndpoint;
+use crate::sealing::Sealer;
 use crate::store::Store;
 use crate::telemetry;
 
@@ -63,14 +65,7 @@ impl Mint {
             // A keeper that is being started is killed with its value.
             () = signals.wait() => return Err(Failure::new(Kind::Other, "asked to end before it was ready")),
         };
-        let clients: ClientRegistry = config.clients.iter().cloned().collect();
-        let public_api = PublicApi {
-            token_endpoint: Arc::clone(&services.token_endpoint),
-            keyring: Arc::clone(&services.keyring),
-            metadata: Document::of(&Metadata::new(config.issuer.as_str(), &clients)),
-            max_age: config.jwks_max_age,
-            issuer_path: config.issuer.path().to_owned(),
-        };
+        let public_api = public_api(config, &services);
         Ok(Self { services, public, admin, public_api, limits: listen.limits, signals })
     }
 
@@ -101,6 +96,33 @@ impl Mint {
         let _ = tokio::join!(public, admin);
         pruning.abort();
         services.stop().await;
+    }
+}
+
+fn public_api(config: &Config, services: &Services) -> PublicApi {
+    let Services { keeper, keyring, store, clock, clients, .. } = services;
+    let issuer = config.issuer.as_str();
+    PublicApi {
+        token_endpoint: Arc::clone(&services.token_endpoint),
+        revocation_endpoint: RevocationEndpoint::new(
+            issuer.to_owned(),
+            Arc::clone(clients),
+            Sealer::new(keeper.clone(), Arc::clone(keyring)),
+            Arc::clone(store),
+            Arc::clone(clock),
+        ),
+        introspection_endpoint: IntrospectionEndpoint::new(
+            issuer.to_owned(),
+            config.resource_servers.clone(),
+            keeper.clone(),
+            Arc::clone(keyring),
+            Arc::clone(store),
+            Arc::clone(clock),
+        ),
+        keyring: Arc::clone(keyring),
+        metadata: Document::of(&Metadata::new(issuer, clients, &config.resource_servers)),
+        max_age: config.jwks_max_age,
+        issuer_path: config.issuer.path().to_owned(),
     }
 }
 

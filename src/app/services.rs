@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Failure, environment};
+use super::{Failure, Kind, environment};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, KeeperPlacement, StoreLocation};
 use crate::entropy::SystemEntropy;
@@ -29,6 +29,8 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     /// The clock that everything here goes by.
     pub clock: Arc<dyn Clock>,
+    /// The registered clients.
+    pub clients: Arc<ClientRegistry>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     supervisor: tokio::task::JoinHandle<()>,
@@ -47,7 +49,9 @@ impl Services {
         let (stop, stopped) = watch::channel(false);
         let (keeper, supervisor) =
             supervisor::start(keeper_settings(config_path, config)?, Arc::clone(&clock), stopped).await?;
-        let keyring = Arc::new(Keyring::new(keeper.public_keys()));
+        let keyring = Arc::new(
+            Keyring::new(keeper.public_keys()).map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?,
+        );
         let issuer = Issuer::new(
             config.issuer.as_str().to_owned(),
             keeper.clone(),
@@ -56,9 +60,9 @@ impl Services {
             Arc::clone(&clock),
             Arc::new(SystemEntropy::new()),
         );
-        let clients: ClientRegistry = config.clients.iter().cloned().collect();
-        let token_endpoint = Arc::new(TokenEndpoint::new(clients, issuer));
-        Ok(Self { keeper, keyring, store, clock, token_endpoint, supervisor, stop })
+        let clients: Arc<ClientRegistry> = Arc::new(config.clients.iter().cloned().collect());
+        let token_endpoint = Arc::new(TokenEndpoint::new(Arc::clone(&clients), issuer));
+        Ok(Self { keeper, keyring, store, clock, clients, token_endpoint, supervisor, stop })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.

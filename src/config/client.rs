@@ -86,7 +86,7 @@ pub(super) struct ClientTable {
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
-enum Method {
+pub(super) enum Method {
     None,
     ClientSecretBasic,
     ClientSecretPost,
@@ -173,7 +173,7 @@ impl Grant {
     }
 }
 
-fn authentication(
+pub(super) fn authentication(
     methods: Vec<Method>,
     secrets: Option<OneOrSeveral<SecretHashText>>,
 ) -> Result<ClientAuthentication, &'static str> {

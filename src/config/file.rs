@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::client::{ClientTable, TokensTable};
 use super::hardware::{Hardware, HardwareTable};
 use super::problem::Problem;
+use super::resource_server::ResourceServerTable;
 use super::values::{Seconds, from_folder};
 use super::{Config, IssuerIdentifier, KeeperConfig, KeeperPlacement, Listen, LogConfig, StoreLocation};
 use crate::http::listener::Limits;
@@ -32,6 +33,8 @@ struct File {
     log: LogTable,
     #[serde(default)]
     client: Vec<ClientTable>,
+    #[serde(default)]
+    resource_server: Vec<ResourceServerTable>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,16 +93,11 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let issuer = IssuerIdentifier::parse(file.issuer.get_ref())
         .map_err(|message| Problem::at(file.issuer.span(), format!("issuer: {message}")))?;
     let jwks_max_age = file.tokens.jwks_max_age.0;
-    let mut ids: Vec<String> = Vec::new();
-    let mut clients = Vec::with_capacity(file.client.len());
-    for table in file.client {
-        let id = table.id();
-        if ids.contains(id.get_ref()) {
-            return Err(Problem::at(id.span(), format!("another client has the id {:?} already", id.get_ref())));
-        }
-        ids.push(id.get_ref().clone());
-        clients.push(table.into_client(&file.tokens)?);
-    }
+    each_once("client", file.client.iter().map(ClientTable::id))?;
+    each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
+    let clients = file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<_, _>>()?;
+    let resource_servers =
+        file.resource_server.into_iter().map(ResourceServerTable::into_resource_server).collect::<Result<_, _>>()?;
     Ok(Config {
         issuer,
         listen: listen(file.listen, &folder),
@@ -109,7 +107,20 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         store: store(&file.store.url, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
         clients,
+        resource_servers,
     })
+}
+
+/// Fails where two things of one kind have the same id.
+fn each_once<'a>(kind: &str, ids: impl Iterator<Item = &'a Spanned<String>>) -> Result<(), Problem> {
+    let mut known = Vec::new();
+    for id in ids {
+        if known.contains(&id.get_ref()) {
+            return Err(Problem::at(id.span(), format!("another {kind} has the id {:?} already", id.get_ref())));
+        }
+        known.push(id.get_ref());
+    }
+    Ok(())
 }
 
 fn listen(table: ListenTable, folder: &Path) -> Listen {

@@ -1,6 +1,9 @@
 //! The public listener's routes: what clients and resource servers use.
 
 mod discovery;
+mod form;
+mod introspection;
+mod revocation;
 mod token;
 
 use std::sync::Arc;
@@ -8,10 +11,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::keyring::{Document, Keyring};
-use crate::oauth::metadata::{JWKS_PATH, METADATA_PATH, TOKEN_PATH};
+use crate::oauth::introspection::IntrospectionEndpoint;
+use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
+use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token_endpoint::TokenEndpoint;
 
 /// A token request is a few hundred bytes; a body larger than this is not read.
@@ -21,6 +26,10 @@ const BODY_LIMIT: usize = 16 * 1024;
 pub struct PublicApi {
     /// The token endpoint.
     pub token_endpoint: Arc<TokenEndpoint>,
+    /// The revocation endpoint.
+    pub revocation_endpoint: RevocationEndpoint,
+    /// The introspection endpoint.
+    pub introspection_endpoint: IntrospectionEndpoint,
     /// The published keys.
     pub keyring: Arc<Keyring>,
     /// The authorization server metadata.
@@ -34,9 +43,11 @@ pub struct PublicApi {
 /// The router of the public listener.
 pub fn router(api: PublicApi) -> Router {
     let path = api.issuer_path.clone();
-    let token_route = post(token::exchange).fallback(token::method_not_allowed);
+    let endpoint = |route: MethodRouter<Arc<PublicApi>>| route.fallback(form::method_not_allowed);
     Router::new()
-        .route(&format!("{path}{TOKEN_PATH}"), token_route)
+        .route(&format!("{path}{TOKEN_PATH}"), endpoint(post(token::exchange)))
+        .route(&format!("{path}{REVOCATION_PATH}"), endpoint(post(revocation::revoke)))
+        .route(&format!("{path}{INTROSPECTION_PATH}"), endpoint(post(introspection::introspect)))
         .route(&format!("{path}{JWKS_PATH}"), get(discovery::jwks))
         // The issuer's path comes after the well-known one here (RFC 8414 §3).
         .route(&format!("{METADATA_PATH}{path}"), get(discovery::metadata))

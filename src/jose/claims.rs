@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
 /// The `typ` of an access token (RFC 9068 §2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+
+/// The `typ` of a signed introspection answer (RFC 9701 §5).
+pub const INTROSPECTION_TYPE: &str = "token-introspection+jwt";
 
 /// `aud`: one value, or a list of them (RFC 7519 §4.1.3).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -20,6 +24,14 @@ pub enum Audience {
 }
 
 impl Audience {
+    /// The recipients.
+    pub fn values(&self) -> &[String] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Several(values) => values,
+        }
+    }
+
     /// Whether no recipient is named at all.
     pub fn is_empty(&self) -> bool {
         match self {
@@ -54,6 +66,32 @@ pub struct AccessTokenClaims<'a> {
     pub sid: Option<&'a str>,
 }
 
+/// The claims of an access token of ours, read back.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadAccessTokenClaims {
+    /// `iss`.
+    pub iss: String,
+    /// `sub`.
+    pub sub: String,
+    /// `aud`.
+    pub aud: Audience,
+    /// `client_id`.
+    pub client_id: String,
+    /// `scope`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
+    /// `iat`.
+    pub iat: Timestamp,
+    /// `exp`.
+    pub exp: Timestamp,
+    /// `jti`.
+    pub jti: String,
+    /// `sid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+}
+
 /// The claims of a JWT that somebody asks to have signed, before any rule was applied. Absent
 /// claims are `None`; claims that no rule speaks of are not read.
 #[derive(Debug, Deserialize)]
@@ -76,4 +114,6 @@ pub struct PresentedClaims<'a> {
     /// `jti`.
     #[serde(borrow)]
     pub jti: Option<Cow<'a, str>>,
+    /// Whether there is a `token_introspection` (RFC 9701 §5).
+    pub token_introspection: Option<IgnoredAny>,
 }

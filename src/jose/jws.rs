@@ -97,6 +97,52 @@ impl PresentedSigningInput {
     }
 }
 
+/// A compact JWS as somebody presented it: taken apart, and its signature not verified.
+#[derive(Debug)]
+pub struct PresentedJws<'a> {
+    signing_input: &'a str,
+    parts: PresentedSigningInput,
+    signature: Signature,
+}
+
+impl<'a> PresentedJws<'a> {
+    /// Takes `text` apart.
+    ///
+    /// # Errors
+    /// [`Malformed`] where it is not three base64url parts, the last of them 64 bytes.
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        let (signing_input, signature) = text.rsplit_once('.').ok_or(Malformed::Parts { expected: 3 })?;
+        let parts = PresentedSigningInput::parse(signing_input.as_bytes())?;
+        Ok(Self { signing_input, parts, signature: base64url::decode_array(signature)? })
+    }
+
+    /// The bytes that the signature is over.
+    pub fn signing_input(&self) -> &'a [u8] {
+        self.signing_input.as_bytes()
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// The header.
+    ///
+    /// # Errors
+    /// As [`PresentedSigningInput::header`].
+    pub fn header(&self) -> Result<Header<'_>, Malformed> {
+        self.parts.header()
+    }
+
+    /// The claims.
+    ///
+    /// # Errors
+    /// As [`PresentedSigningInput::claims`].
+    pub fn claims<'b, Claims: Deserialize<'b>>(&'b self) -> Result<Claims, Malformed> {
+        self.parts.claims()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,13 +3,14 @@
 //! It is enforced here, behind the hardware boundary, and not in the process that parses HTTP: even
 //! somebody who owns that process cannot have a ten-year token signed, or one for another issuer.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::jose::Malformed;
-use crate::jose::claims::PresentedClaims;
+use crate::jose::claims::{Audience, PresentedClaims};
 use crate::jose::jws::{ES256, PresentedSigningInput};
 
 /// How far `iat` may be from the keeper's own clock.
@@ -17,6 +18,9 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// The profile of the access tokens that the mint issues.
 pub const ACCESS_TOKEN_PROFILE: &str = "access-token";
+
+/// The profile of signed introspection answers (RFC 9701).
+pub const INTROSPECTION_PROFILE: &str = "token-introspection";
 
 /// What one kind of token must look like to be signed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -27,8 +31,21 @@ pub struct Profile {
     pub issuer: String,
     /// The one `typ` allowed.
     pub typ: String,
-    /// The longest `exp - iat` allowed.
-    pub max_lifetime: Duration,
+    /// What its claims must say.
+    pub rules: ClaimRules,
+}
+
+/// What the claims of one kind of token must say, beyond `iss` and `iat`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ClaimRules {
+    /// An access token (RFC 9068 §2.2).
+    AccessToken {
+        /// The longest `exp - iat` allowed.
+        max_lifetime: Duration,
+    },
+    /// A signed introspection answer (RFC 9701 §5): for the resource server that asked, with a
+    /// `token_introspection`, and with neither `sub` nor `exp`, so that nobody takes it for a token.
+    Introspection,
 }
 
 /// The rule that a JWT broke.
@@ -55,6 +72,12 @@ pub enum Rule {
     /// A claim that every token must have is absent or empty.
     #[error("{0}: required, and absent or empty")]
     Required(&'static str),
+    /// A claim that this kind of token must not have.
+    #[error("{0}: not allowed in this kind of token")]
+    Forbidden(&'static str),
+    /// `aud` is not exactly the resource server that the request is on record for.
+    #[error("aud: expected the resource server on whose behalf the request is made")]
+    Audience,
     /// `client_id` is not the client that the request is on record for.
     #[error("client_id: expected the client on whose behalf the request is made")]
     Client,
@@ -104,17 +127,39 @@ impl Policy {
         require(header.kid == kid, Rule::KeyId)?;
         let claims: PresentedClaims<'_> = presented.claims()?;
         require(claims.iss.as_deref() == Some(profile.issuer.as_str()), Rule::Issuer)?;
-        require(claims.sub.is_some_and(|sub| !sub.is_empty()), Rule::Required("sub"))?;
-        require(claims.aud.is_some_and(|aud| !aud.is_empty()), Rule::Required("aud"))?;
-        require(claims.jti.is_some_and(|jti| !jti.is_empty()), Rule::Required("jti"))?;
-        let client_id = claims.client_id.filter(|id| !id.is_empty()).ok_or(Rule::Required("client_id"))?;
-        require(client_id == client, Rule::Client)?;
         let issued_at = claims.iat.ok_or(Rule::Required("iat"))?;
-        let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
         let off_clock = issued_at.since(now).max(now.since(issued_at));
         require(off_clock <= CLOCK_TOLERANCE, Rule::IssuedAt)?;
-        require(expires_at > issued_at && expires_at.since(issued_at) <= profile.max_lifetime, Rule::Lifetime)
+        match profile.rules {
+            ClaimRules::AccessToken { max_lifetime } => check_access_token(&claims, client, issued_at, max_lifetime),
+            ClaimRules::Introspection => check_introspection(&claims, client),
+        }
     }
+}
+
+fn check_access_token(
+    claims: &PresentedClaims<'_>,
+    client: &str,
+    issued_at: Timestamp,
+    max_lifetime: Duration,
+) -> Result<(), Rule> {
+    let has_text = |claim: &Option<Cow<'_, str>>| claim.as_ref().is_some_and(|text| !text.is_empty());
+    require(has_text(&claims.sub), Rule::Required("sub"))?;
+    require(claims.aud.as_ref().is_some_and(|aud| !aud.is_empty()), Rule::Required("aud"))?;
+    require(has_text(&claims.jti), Rule::Required("jti"))?;
+    require(has_text(&claims.client_id), Rule::Required("client_id"))?;
+    require(claims.client_id.as_deref() == Some(client), Rule::Client)?;
+    require(claims.token_introspection.is_none(), Rule::Forbidden("token_introspection"))?;
+    let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
+    require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)
+}
+
+fn check_introspection(claims: &PresentedClaims<'_>, resource_server: &str) -> Result<(), Rule> {
+    require(claims.token_introspection.is_some(), Rule::Required("token_introspection"))?;
+    require(claims.sub.is_none(), Rule::Forbidden("sub"))?;
+    require(claims.exp.is_none(), Rule::Forbidden("exp"))?;
+    let audience = claims.aud.as_ref().map(Audience::values).unwrap_or_default();
+    require(audience == [resource_server], Rule::Audience)
 }
 
 fn require(holds: bool, rule: Rule) -> Result<(), Rule> {
@@ -135,7 +180,7 @@ mod tests {
             name: ACCESS_TOKEN_PROFILE.to_owned(),
             issuer: "https://mint.example".to_owned(),
             typ: "at+jwt".to_owned(),
-            max_lifetime: Duration::from_secs(300),
+            rules: ClaimRules::AccessToken { max_lifetime: Duration::from_secs(300) },
         }]);
         let input = format!("{}.{}", base64url::encode(header.to_string()), base64url::encode(claims.to_string()));
         let now = Timestamp::from_unix_seconds(NOW);

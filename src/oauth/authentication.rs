@@ -1,10 +1,13 @@
 //! Client authentication (RFC 6749 §2.3): presented credentials in, a proven client out.
 
+use std::borrow::Cow;
+
 use subtle::Choice;
 
 use super::OAuthError;
 use super::client::{Client, ClientAuthentication, ClientRegistry, SecretTransport};
 use super::parameters::PresentedParameters;
+use super::resource_server::ResourceServer;
 use super::secret::SecretHash;
 use crate::jose::Malformed;
 
@@ -54,6 +57,65 @@ fn form_decoded(text: &str) -> String {
     form_urlencoded::parse(text.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
+/// The credentials of a request, wherever they were.
+enum PresentedCredentials<'a> {
+    /// Only a name.
+    Name(&'a str),
+    /// A name and a secret.
+    Secret { id: Cow<'a, str>, secret: Cow<'a, str>, transport: SecretTransport },
+}
+
+impl<'a> PresentedCredentials<'a> {
+    fn of(basic: Option<&PresentedBasic>, parameters: &'a PresentedParameters<'_>) -> Result<Self, OAuthError> {
+        let in_form = parameters.find("client_secret");
+        let named = parameters.find("client_id");
+        if basic.is_some() && in_form.is_some() {
+            return Err(OAuthError::InvalidRequest("credentials are presented in two places"));
+        }
+        if let Some(basic) = basic {
+            let (id, secret) = basic.id_and_secret();
+            if named.is_some_and(|named| named != id) {
+                return Err(OAuthError::InvalidRequest("client_id is not the client of the Authorization header"));
+            }
+            return Ok(Self::Secret { id: id.into(), secret: secret.into(), transport: SecretTransport::Basic });
+        }
+        let id = named.ok_or(OAuthError::InvalidClient("client_id or an Authorization header is required"))?;
+        Ok(match in_form {
+            Some(secret) => Self::Secret { id: id.into(), secret: secret.into(), transport: SecretTransport::Post },
+            None => Self::Name(id),
+        })
+    }
+
+    fn id(&self) -> &str {
+        match self {
+            Self::Name(id) => id,
+            Self::Secret { id, .. } => id,
+        }
+    }
+
+    /// Whether they prove what was registered, if anything was: in the same time for every reason.
+    fn prove(&self, registered: Option<&ClientAuthentication>) -> bool {
+        match self {
+            Self::Name(_) => registered == Some(&ClientAuthentication::None),
+            Self::Secret { secret, transport, .. } => proves(registered, secret, *transport),
+        }
+    }
+}
+
+fn proves(registered: Option<&ClientAuthentication>, secret: &str, used: SecretTransport) -> bool {
+    let presented = SecretHash::of(secret);
+    // Nobody's secret costs the same comparison as somebody's.
+    let nobody = [SecretHash([0; 32])];
+    let (hashes, usable): (&[SecretHash], bool) = match registered {
+        Some(ClientAuthentication::Secret { transport, hashes }) => {
+            (hashes, *transport == used || *transport == SecretTransport::BasicOrPost)
+        }
+        Some(ClientAuthentication::None) | None => (&nobody, false),
+    };
+    let matches = hashes.iter().fold(Choice::from(0), |any, hash| any | hash.matches(&presented));
+    bool::from(matches) && usable
+}
+
 /// The client that the request's credentials prove.
 ///
 /// # Errors
@@ -64,46 +126,30 @@ pub fn authenticate<'a>(
     basic: Option<&PresentedBasic>,
     parameters: &PresentedParameters<'_>,
 ) -> Result<AuthenticatedClient<'a>, OAuthError> {
-    let in_form = parameters.find("client_secret");
-    let named = parameters.find("client_id");
-    if basic.is_some() && in_form.is_some() {
-        return Err(OAuthError::InvalidRequest("credentials are presented in two places"));
-    }
-    if let Some(basic) = basic {
-        let (id, secret) = basic.id_and_secret();
-        if named.is_some_and(|named| named != id) {
-            return Err(OAuthError::InvalidRequest("client_id is not the client of the Authorization header"));
-        }
-        return by_secret(clients.find(&id), &secret, SecretTransport::Basic);
-    }
-    let id = named.ok_or(OAuthError::InvalidClient("client_id or an Authorization header is required"))?;
-    match in_form {
-        Some(secret) => by_secret(clients.find(id), secret, SecretTransport::Post),
-        None => match clients.find(id) {
-            Some(client) if client.authentication == ClientAuthentication::None => Ok(AuthenticatedClient(client)),
-            _ => Err(FAILED),
-        },
+    let credentials = PresentedCredentials::of(basic, parameters)?;
+    let client = clients.find(credentials.id());
+    match client {
+        _ if !credentials.prove(client.map(|client| &client.authentication)) => Err(FAILED),
+        Some(client) => Ok(AuthenticatedClient(client)),
+        None => Err(FAILED),
     }
 }
 
-fn by_secret<'a>(
-    client: Option<&'a Client>,
-    secret: &str,
-    used: SecretTransport,
-) -> Result<AuthenticatedClient<'a>, OAuthError> {
-    let presented = SecretHash::of(secret);
-    // An unknown client costs the same comparison as a known one.
-    let nobody = [SecretHash([0; 32])];
-    let (hashes, usable): (&[SecretHash], bool) = match client.map(|client| &client.authentication) {
-        Some(ClientAuthentication::Secret { transport, hashes }) => {
-            (hashes, *transport == used || *transport == SecretTransport::BasicOrPost)
-        }
-        Some(ClientAuthentication::None) | None => (&nobody, false),
-    };
-    let matches = hashes.iter().fold(Choice::from(0), |any, hash| any | hash.matches(&presented));
-    match client {
-        Some(client) if bool::from(matches) && usable => Ok(AuthenticatedClient(client)),
-        _ => Err(FAILED),
+/// The resource server that the request's credentials prove.
+///
+/// # Errors
+/// As [`authenticate`].
+pub fn authenticate_resource_server<'a>(
+    servers: &'a [ResourceServer],
+    basic: Option<&PresentedBasic>,
+    parameters: &PresentedParameters<'_>,
+) -> Result<&'a ResourceServer, OAuthError> {
+    let credentials = PresentedCredentials::of(basic, parameters)?;
+    let server = servers.iter().find(|server| server.id == credentials.id());
+    match server {
+        _ if !credentials.prove(server.map(|server| &server.authentication)) => Err(FAILED),
+        Some(server) => Ok(server),
+        None => Err(FAILED),
     }
 }
 

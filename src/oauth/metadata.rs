@@ -4,10 +4,16 @@ use serde::Serialize;
 
 use super::client::ClientRegistry;
 use super::client::GrantType;
+use super::resource_server::ResourceServer;
 use super::scope::Scope;
+use crate::jose::jws::ES256;
 
 /// The path of the token endpoint.
 pub const TOKEN_PATH: &str = "/oauth/token";
+/// The path of the revocation endpoint.
+pub const REVOCATION_PATH: &str = "/oauth/revoke";
+/// The path of the introspection endpoint.
+pub const INTROSPECTION_PATH: &str = "/oauth/introspect";
 /// The path of the JWK Set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// The path of the metadata; an issuer's own path follows it (RFC 8414 §3).
@@ -19,16 +25,31 @@ pub struct Metadata {
     issuer: String,
     token_endpoint: String,
     jwks_uri: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<String>,
     // Required by RFC 8414 §2, and empty: there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
     grant_types_supported: [&'static str; 2],
     token_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    introspection: Option<IntrospectionMetadata>,
 }
+
+/// Told where there is a resource server that may ask.
+#[derive(Debug, Serialize)]
+struct IntrospectionMetadata {
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_signing_alg_values_supported: [&'static str; 1],
+}
+
+const CLIENT_METHODS: [&str; 3] = ["none", "client_secret_basic", "client_secret_post"];
 
 impl Metadata {
     /// The metadata of the issuer `identifier`, an URL without a slash at its end.
-    pub fn new(identifier: &str, clients: &ClientRegistry) -> Self {
+    pub fn new(identifier: &str, clients: &ClientRegistry, resource_servers: &[ResourceServer]) -> Self {
         Self {
             issuer: identifier.to_owned(),
             token_endpoint: format!("{identifier}{TOKEN_PATH}"),
@@ -36,7 +57,14 @@ impl Metadata {
             scopes_supported: scopes(clients),
             response_types_supported: [],
             grant_types_supported: GrantType::ALL.map(GrantType::as_str),
-            token_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
+            token_endpoint_auth_methods_supported: CLIENT_METHODS,
+            revocation_endpoint: format!("{identifier}{REVOCATION_PATH}"),
+            revocation_endpoint_auth_methods_supported: CLIENT_METHODS,
+            introspection: (!resource_servers.is_empty()).then(|| IntrospectionMetadata {
+                introspection_endpoint: format!("{identifier}{INTROSPECTION_PATH}"),
+                introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+                introspection_signing_alg_values_supported: [ES256],
+            }),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2): a form in, tokens or an error out.
 
+use std::sync::Arc;
+
 use super::OAuthError;
 use super::authentication::{AuthenticatedClient, PresentedBasic, authenticate};
 use super::client::{ClientRegistry, GrantType};
@@ -9,13 +11,13 @@ use super::{client_credentials, refresh_token, workload};
 
 /// Answers token requests.
 pub struct TokenEndpoint {
-    clients: ClientRegistry,
+    clients: Arc<ClientRegistry>,
     issuer: Issuer,
 }
 
 impl TokenEndpoint {
     /// An endpoint for `clients`.
-    pub fn new(clients: ClientRegistry, issuer: Issuer) -> Self {
+    pub fn new(clients: Arc<ClientRegistry>, issuer: Issuer) -> Self {
         Self { clients, issuer }
     }
 

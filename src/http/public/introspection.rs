@@ -1,0 +1,35 @@
+//! `POST /oauth/introspect` (RFC 7662, RFC 9701).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::PublicApi;
+use super::form::{Body, Form};
+use crate::http::render::{not_stored, oauth_error};
+use crate::oauth::introspection::{Answer, AnswerForm};
+
+/// The media type of a signed answer (RFC 9701 §4).
+const SIGNED: &str = "application/token-introspection+jwt";
+
+pub(super) async fn introspect(State(api): State<Arc<PublicApi>>, headers: HeaderMap, body: Body) -> Response {
+    let form = match Form::of(&headers, &body) {
+        Ok(form) => form,
+        Err(answer) => return answer,
+    };
+    let answer_form = if asks_for_signed(&headers) { AnswerForm::SignedJwt } else { AnswerForm::Json };
+    match api.introspection_endpoint.introspect(form.basic.as_ref(), &form.parameters, answer_form).await {
+        Ok(Answer::Json(introspection)) => not_stored(StatusCode::OK, &introspection),
+        Ok(Answer::SignedJwt(jwt)) => ([(CONTENT_TYPE, SIGNED), (CACHE_CONTROL, "no-store")], jwt).into_response(),
+        Err(error) => oauth_error(&error),
+    }
+}
+
+fn asks_for_signed(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut ranges = values.flat_map(|value| value.split(','));
+    ranges.any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(SIGNED))
+}

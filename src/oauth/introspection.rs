@@ -1,0 +1,132 @@
+//! The introspection endpoint (RFC 7662): what an access token is worth, for the resource server that it was
+//! presented to; signed where that asks for it (RFC 9701).
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::OAuthError;
+use super::access_token::VerifiedAccessToken;
+use super::authentication::{PresentedBasic, authenticate_resource_server};
+use super::parameters::PresentedParameters;
+use super::resource_server::ResourceServer;
+use crate::clock::{Clock, Timestamp};
+use crate::jose::claims::{INTROSPECTION_TYPE, ReadAccessTokenClaims};
+use crate::jose::jws::SigningInput;
+use crate::keeper::Keeper;
+use crate::keeper::policy::INTROSPECTION_PROFILE;
+use crate::keyring::Keyring;
+use crate::store::Store;
+
+/// Answers introspection requests.
+///
+/// A plain answer needs no hardware: the signature is verified in software, and the store is asked whether
+/// the token was revoked. A refresh token is `inactive` to everybody, because no resource server has a use
+/// for one.
+pub struct IntrospectionEndpoint {
+    issuer: String,
+    resource_servers: Vec<ResourceServer>,
+    keeper: Keeper,
+    keyring: Arc<Keyring>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+/// How the answer is to be written, as the request's `Accept` says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AnswerForm {
+    /// JSON (RFC 7662 §2.2).
+    Json,
+    /// A signed JWT (RFC 9701 §4).
+    SignedJwt,
+}
+
+/// The answer.
+pub enum Answer {
+    /// To be written as JSON.
+    Json(Introspection),
+    /// A compact JWS.
+    SignedJwt(String),
+}
+
+/// What a token is worth (RFC 7662 §2.2).
+#[derive(Debug, Serialize)]
+pub struct Introspection {
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    claims: Option<ReadAccessTokenClaims>,
+}
+
+/// The claims of a signed answer (RFC 9701 §5).
+#[derive(Serialize)]
+struct SignedClaims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    iat: Timestamp,
+    token_introspection: &'a Introspection,
+}
+
+impl Introspection {
+    fn of(token: Option<VerifiedAccessToken>) -> Self {
+        let token_type = token.is_some().then_some("Bearer");
+        Self { active: token.is_some(), token_type, claims: token.map(|token| token.claims) }
+    }
+}
+
+impl IntrospectionEndpoint {
+    /// An endpoint for the tokens of `issuer`.
+    pub fn new(
+        issuer: String,
+        resource_servers: Vec<ResourceServer>,
+        keeper: Keeper,
+        keyring: Arc<Keyring>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { issuer, resource_servers, keeper, keyring, store, clock }
+    }
+
+    /// One introspection request.
+    ///
+    /// # Errors
+    /// [`OAuthError`]: of authentication, or what the store or the keeper failed by.
+    pub async fn introspect(
+        &self,
+        basic: Option<&PresentedBasic>,
+        parameters: &PresentedParameters<'_>,
+        form: AnswerForm,
+    ) -> Result<Answer, OAuthError> {
+        let server = authenticate_resource_server(&self.resource_servers, basic, parameters)?;
+        let token = parameters.find("token").ok_or(OAuthError::InvalidRequest("token is required"))?;
+        let introspection = Introspection::of(self.active(server, token).await?);
+        match form {
+            AnswerForm::Json => Ok(Answer::Json(introspection)),
+            AnswerForm::SignedJwt => self.signed(server, &introspection).await.map(Answer::SignedJwt),
+        }
+    }
+
+    /// The token, where it is one, meant for `server`, and not revoked. Which of these it is not, is not
+    /// told (RFC 7662 §2.2).
+    async fn active(&self, server: &ResourceServer, token: &str) -> Result<Option<VerifiedAccessToken>, OAuthError> {
+        let verified = VerifiedAccessToken::verify(token, &self.keyring, &self.issuer, self.clock.now());
+        let Some(token) = verified.filter(|token| server.is_meant(&token.claims.aud)) else {
+            return Ok(None);
+        };
+        let is_revoked = self.store.is_revoked(token.jti, token.sid).await?;
+        Ok((!is_revoked).then_some(token))
+    }
+
+    async fn signed(&self, server: &ResourceServer, introspection: &Introspection) -> Result<String, OAuthError> {
+        let claims = SignedClaims {
+            iss: &self.issuer,
+            aud: &server.id,
+            iat: self.clock.now(),
+            token_introspection: introspection,
+        };
+        let input = SigningInput::new(INTROSPECTION_TYPE, self.keyring.signing_kid(), &claims);
+        let signature = self.keeper.sign(&server.id, INTROSPECTION_PROFILE, &input).await?;
+        Ok(input.into_compact(&signature))
+    }
+}

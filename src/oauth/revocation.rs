@@ -1,0 +1,91 @@
+//! The revocation endpoint (RFC 7009): a client gives back a token of its own.
+
+use std::sync::Arc;
+
+use super::OAuthError;
+use super::access_token::VerifiedAccessToken;
+use super::authentication::{AuthenticatedClient, PresentedBasic, authenticate};
+use super::client::ClientRegistry;
+use super::parameters::PresentedParameters;
+use crate::clock::Clock;
+use crate::keeper::KeeperError;
+use crate::sealing::{PresentedRefreshToken, Sealer};
+use crate::store::{Selection, Store};
+
+/// Said where the token is somebody else's, which RFC 6749 §5.2 has under `invalid_grant`.
+const NOT_YOURS: OAuthError = OAuthError::InvalidGrant("the token was issued to another client");
+
+/// Answers revocation requests.
+pub struct RevocationEndpoint {
+    issuer: String,
+    clients: Arc<ClientRegistry>,
+    sealer: Sealer,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl RevocationEndpoint {
+    /// An endpoint for the tokens of `issuer`.
+    pub fn new(
+        issuer: String,
+        clients: Arc<ClientRegistry>,
+        sealer: Sealer,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { issuer, clients, sealer, store, clock }
+    }
+
+    /// One revocation request. A token that is none, or none any more, is a success (RFC 7009 §2.2): what
+    /// the client wanted is so. The kind of a token is seen from its form, so `token_type_hint` is not needed.
+    ///
+    /// # Errors
+    /// [`OAuthError`]: of client authentication; another client's token; what the store or the keeper failed
+    /// by, with nothing revoked.
+    pub async fn revoke(
+        &self,
+        basic: Option<&PresentedBasic>,
+        parameters: &PresentedParameters<'_>,
+    ) -> Result<(), OAuthError> {
+        let client = authenticate(&self.clients, basic, parameters)?;
+        let token = parameters.find("token").ok_or(OAuthError::InvalidRequest("token is required"))?;
+        if let Ok(presented) = PresentedRefreshToken::parse(token) {
+            return self.revoke_family(client, &presented).await;
+        }
+        let now = self.clock.now();
+        let Some(token) = VerifiedAccessToken::verify(token, self.sealer.keyring(), &self.issuer, now) else {
+            return Ok(());
+        };
+        if token.claims.client_id != client.client().id {
+            return Err(NOT_YOURS);
+        }
+        self.store.revoke_token(token.jti, token.claims.exp).await?;
+        tracing::info!(client = client.client().id, jti = token.claims.jti, "an access token was revoked");
+        Ok(())
+    }
+
+    /// Ends the family of a refresh token, whichever generation it is, and with it every access token that
+    /// came from it (RFC 7009 §2.1).
+    ///
+    /// The handle of a family is in its access tokens too, for every resource server to read: only who
+    /// holds a refresh token that opens may end it.
+    async fn revoke_family(
+        &self,
+        client: AuthenticatedClient<'_>,
+        presented: &PresentedRefreshToken,
+    ) -> Result<(), OAuthError> {
+        let (client, fid) = (client.client(), presented.fid());
+        let Some(family) = self.store.family(fid).await?.filter(|family| family.revoked_at.is_none()) else {
+            return Ok(());
+        };
+        match self.sealer.open(&client.id, presented).await {
+            Ok(_) if family.client_id != client.id => return Err(NOT_YOURS),
+            Ok(_) => {}
+            Err(KeeperError::NotAuthentic) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        self.store.revoke_families(Selection::of_family(fid), self.clock.now()).await?;
+        tracing::info!(client = client.id, %fid, "a family was revoked by its client");
+        Ok(())
+    }
+}
