@@ -1,5 +1,6 @@
 //! Wiring: the one place that chooses backends, starts processes and puts the layers together.
 
+mod descriptors;
 mod environment;
 mod failure;
 pub mod keeper_process;

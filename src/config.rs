@@ -72,9 +72,15 @@ impl IssuerIdentifier {
         if url.query().is_some()
             || url.fragment().is_some()
             || text.ends_with('/')
-            || url.has_authority() && !url.username().is_empty()
+            || !url.username().is_empty()
+            || url.password().is_some()
         {
             return Err(expected.to_owned());
+        }
+        // What the parser had to repair would be repaired in different ways by different readers.
+        let normal = url.as_str().trim_end_matches('/');
+        if normal != text {
+            return Err(format!("{expected}, written as {normal}"));
         }
         let path = url.path().trim_end_matches('/').to_owned();
         // These would be patterns to the router.

@@ -82,6 +82,10 @@ impl Sealer {
     /// [`KeeperError::NotAuthentic`] where it was not sealed here, or was changed since; the keeper's
     /// other errors are no statement about the token.
     pub async fn open(&self, client_id: &str, presented: &PresentedRefreshToken) -> Result<Content, KeeperError> {
+        // Another key's token is nobody's here, and not worth a question to the hardware.
+        if presented.0.kid != self.keyring.sealing_kid() {
+            return Err(KeeperError::NotAuthentic);
+        }
         let plaintext = self.keeper.open(client_id, &presented.0).await?;
         serde_json::from_slice(&plaintext).map_err(|_| KeeperError::NotAuthentic)
     }

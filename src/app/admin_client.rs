@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -12,6 +13,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use super::{Failure, Kind};
+
+/// How long a running mint may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The answer to a JSON request.
 pub struct Answer {
@@ -43,9 +47,14 @@ pub async fn post(socket: &Path, path: &str, json: &impl serde::Serialize) -> Re
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))
         .map_err(Failure::while_doing("cannot write the request"))?;
-    let response = sender.send_request(request).await.map_err(failed)?;
-    let status = response.status();
-    let body = response.into_body().collect().await.map_err(failed)?.to_bytes();
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok::<_, hyper::Error>(Answer { status, body })
+    };
+    let answer = tokio::time::timeout(LIMIT, answer).await;
     driving.abort();
-    Ok(Some(Answer { status, body }))
+    let in_time = answer.map_err(Failure::while_doing("the running mint did not answer"))?;
+    in_time.map(Some).map_err(failed)
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::services::{Services, open_store};
+use super::services::{KeptKeys, open_store};
 use super::{Failure, Kind};
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, StoreLocation};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::hardware::PinnedPublicKey;
 use crate::jose::base64url;
@@ -53,36 +53,44 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     };
     let mut findings =
         vec![Finding::ok("configuration", format!("{}, {} clients", config.issuer.as_str(), config.clients.len()))];
-    let store = async { open_store(&config.store)?.probe().await.map_err(Failure::from) };
-    findings.push(match store.await {
-        Ok(()) => Finding::ok("store", format!("{}, a write was committed", config.store)),
-        Err(failure) => return with(findings, Finding::failed("store", failure)),
+    findings.push(match probe_store(&config.store).await {
+        Ok(found) => Finding::ok("store", found),
+        Err(failure) => Finding::failed("store", failure),
     });
-    let services = match Services::start(config_path, &config).await {
-        Ok(services) => services,
-        Err(failure) => return with(findings, Finding::failed("hardware", failure)),
+    let kept_keys = match KeptKeys::start(config_path, &config).await {
+        Ok(kept_keys) => kept_keys,
+        Err(failure) => {
+            findings.push(Finding::failed("hardware", failure));
+            return findings;
+        }
     };
-    let keys = services.keeper.public_keys();
+    let keys = kept_keys.keeper.public_keys();
     findings.push(Finding::ok("hardware", keys.device.clone()));
     let kids = format!("signing {}, sealing {}; neither can leave the device", keys.signing.kid(), keys.sealing);
     findings.push(Finding::ok("keys", kids));
-    findings.push(match sign_and_verify(&config, &services).await {
+    findings.push(match sign_and_verify(&config, &kept_keys).await {
         Ok(()) => Finding::ok("signature", "made by the hardware, and verifies under the published key"),
         Err(failure) => Finding::failed("signature", failure),
     });
-    services.stop().await;
+    kept_keys.stop().await;
     findings
 }
 
-fn with(mut findings: Vec<Finding>, last: Finding) -> Vec<Finding> {
-    findings.push(last);
-    findings
+/// What was found of the store. One that is not there yet is not made: that is its user's, the mint's, to do.
+async fn probe_store(location: &StoreLocation) -> Result<String, Failure> {
+    let StoreLocation::Sqlite(path) = location;
+    let has_folder = path.parent().is_some_and(Path::is_dir);
+    if !path.exists() && has_folder {
+        return Ok(format!("none at {location} yet; the mint makes it when it starts"));
+    }
+    open_store(location)?.probe().await?;
+    Ok(format!("{location}, a write was committed"))
 }
 
 /// A token like the first client's, under the signing policy; it is thrown away.
-async fn sign_and_verify(config: &Config, services: &Services) -> Result<(), Failure> {
+async fn sign_and_verify(config: &Config, kept_keys: &KeptKeys) -> Result<(), Failure> {
     let Some(client) = config.clients.first() else {
-        return services.keeper.probe().await.map_err(|error| Failure::new(Kind::Hardware, error.to_string()));
+        return kept_keys.keeper.probe().await.map_err(|error| Failure::new(Kind::Hardware, error.to_string()));
     };
     let entropy: &dyn Entropy = &SystemEntropy::new();
     let now = SystemClock.now();
@@ -97,10 +105,10 @@ async fn sign_and_verify(config: &Config, services: &Services) -> Result<(), Fai
         jti: &base64url::encode(entropy.bytes::<16>()),
         sid: None,
     };
-    let input = SigningInput::new(ACCESS_TOKEN_TYPE, services.keyring.signing_kid(), &claims);
-    let signature = services.keeper.sign(&client.id, ACCESS_TOKEN_PROFILE, &input).await;
+    let input = SigningInput::new(ACCESS_TOKEN_TYPE, kept_keys.keyring.signing_kid(), &claims);
+    let signature = kept_keys.keeper.sign(&client.id, ACCESS_TOKEN_PROFILE, &input).await;
     let signature = signature.map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?;
-    let pinned = PinnedPublicKey::new(services.keeper.public_keys().signing)
+    let pinned = PinnedPublicKey::new(kept_keys.keeper.public_keys().signing)
         .map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?;
     match pinned.verifies(input.as_bytes(), &signature) {
         true => Ok(()),

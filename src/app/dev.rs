@@ -3,6 +3,7 @@
 mod record;
 mod setup;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +107,7 @@ fn print_usage(config: &Config, record: &Record, record_path: &Path) {
     let endpoint = record.token_endpoint();
     let token = record.refresh_token(WORKLOAD).unwrap_or_default();
     let secret = record.client_secret(SERVICE).unwrap_or_default();
-    println!(
+    let usage = format!(
         "A workload trades its refresh token for an access token of five minutes, and for its next refresh token:
 
     curl -X POST {endpoint} \\
@@ -124,15 +125,16 @@ The keys that verify them:
     curl {jwks}
 
 All of this is in {record} for scripts. Ctrl-C ends both processes.
-mintkeep is ready: {issuer}",
+mintkeep is ready: {issuer}\n",
         jwks = record.jwks_uri(),
         record = record_path.display(),
         issuer = config.issuer.as_str(),
     );
+    // Where nobody reads it, the record has it all.
+    let _ = std::io::stdout().lock().write_all(usage.as_bytes());
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let failed = |error: std::io::Error| Failure::new(Kind::Other, format!("cannot write {}: {error}", path.display()));
     // Written beside it and moved into place: a reader never sees half of it.

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::services::Services;
-use super::{Failure, Kind};
+use super::{Failure, Kind, descriptors};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::admin::{self, AdminApi};
@@ -27,6 +27,9 @@ use crate::telemetry;
 /// How often families that ended are removed, and how many at a time.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_LIMIT: u32 = 1000;
+
+/// Connections to the admin socket at a time.
+const ADMIN_CONNECTIONS: usize = 32;
 
 /// A mint that listens and does not serve yet.
 pub struct Mint {
@@ -48,6 +51,7 @@ impl Mint {
     pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
         let mut signals = Signals::catch()?;
         let listen = &config.listen;
+        descriptors::make_room_for(listen.limits.max_connections + ADMIN_CONNECTIONS)?;
         let public = TcpListener::bind(listen.public).await.map_err(|error| {
             Failure::new(
                 Kind::Listen,
@@ -88,7 +92,9 @@ impl Mint {
         };
         let (stop, stopped) = watch::channel(false);
         let public = tokio::spawn(serve(public, public::router(public_api), limits, stopped.clone()));
-        let admin = tokio::spawn(serve(admin, admin::router(admin_api), limits, stopped));
+        // Operators are few, and must get in when clients are many.
+        let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
+        let admin = tokio::spawn(serve(admin, admin::router(admin_api), admin_limits, stopped));
         let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock)));
         signals.wait().await;
         tracing::info!("ending");

@@ -19,6 +19,18 @@ use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 
+/// A running keeper and its keys.
+pub struct KeptKeys {
+    /// The handle to the keeper.
+    pub keeper: Keeper,
+    /// The keys in use.
+    pub keyring: Arc<Keyring>,
+    /// The clock that the keeper is waited for by.
+    pub clock: Arc<dyn Clock>,
+    supervisor: tokio::task::JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
 /// What answers requests.
 pub struct Services {
     /// The handle to the keeper.
@@ -33,18 +45,16 @@ pub struct Services {
     pub clients: Arc<ClientRegistry>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
-    supervisor: tokio::task::JoinHandle<()>,
-    stop: watch::Sender<bool>,
+    kept_keys: KeptKeys,
 }
 
-impl Services {
-    /// Opens the store and starts, or finds, the keeper.
+impl KeptKeys {
+    /// Starts, or finds, the keeper.
     ///
     /// # Errors
-    /// [`Failure`]: of the store or of the hardware.
+    /// [`Failure`] of the hardware.
     pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
         environment::refuse_pin_in_mint(config)?;
-        let store = open_store(&config.store)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (stop, stopped) = watch::channel(false);
         let (keeper, supervisor) =
@@ -52,6 +62,32 @@ impl Services {
         let keyring = Arc::new(
             Keyring::new(keeper.public_keys()).map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?,
         );
+        Ok(Self { keeper, keyring, clock, supervisor, stop })
+    }
+
+    /// Ends the keeper, where it is this process's child, and waits for it.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let _ = self.supervisor.await;
+    }
+}
+
+impl Services {
+    /// Starts, or finds, the keeper, and then opens the store: one is made only where the hardware works.
+    ///
+    /// # Errors
+    /// [`Failure`]: of the hardware or of the store.
+    pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
+        let kept_keys = KeptKeys::start(config_path, config).await?;
+        let store = match open_store(&config.store) {
+            Ok(store) => store,
+            Err(failure) => {
+                kept_keys.stop().await;
+                return Err(failure);
+            }
+        };
+        let (keeper, keyring) = (kept_keys.keeper.clone(), Arc::clone(&kept_keys.keyring));
+        let clock = Arc::clone(&kept_keys.clock);
         let issuer = Issuer::new(
             config.issuer.as_str().to_owned(),
             keeper.clone(),
@@ -62,13 +98,12 @@ impl Services {
         );
         let clients: Arc<ClientRegistry> = Arc::new(config.clients.iter().cloned().collect());
         let token_endpoint = Arc::new(TokenEndpoint::new(Arc::clone(&clients), issuer));
-        Ok(Self { keeper, keyring, store, clock, clients, token_endpoint, supervisor, stop })
+        Ok(Self { keeper, keyring, store, clock, clients, token_endpoint, kept_keys })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
-        let _ = self.supervisor.await;
+        self.kept_keys.stop().await;
     }
 }
 

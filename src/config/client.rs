@@ -115,8 +115,8 @@ impl ClientTable {
     pub(super) fn into_client(self, tokens: &TokensTable) -> Result<Client, Problem> {
         let (id_span, id) = (self.id.span(), self.id.into_inner());
         // RFC 6749 A.1: VSCHAR, which a form, a header and a log line all carry unchanged.
-        if id.is_empty() || !id.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
-            return Err(Problem::at(id_span, "expected a client id of printable ASCII characters"));
+        if id.is_empty() || id.len() > 255 || !id.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+            return Err(Problem::at(id_span, "expected a client id of 1 to 255 printable ASCII characters"));
         }
         let (audience_span, audience) = (self.audience.span(), self.audience.into_inner().0);
         if audience.is_empty() || audience.iter().any(String::is_empty) {

@@ -62,9 +62,22 @@ impl From<toml::de::Error> for Problem {
     fn from(error: toml::de::Error) -> Self {
         // Only the message: the error's own rendering repeats the line, which may hold what should not
         // be in a log.
-        let message = error.message().trim().replace('\n', "; ");
+        let message = without_value(&error.message().trim().replace('\n', "; "));
         let suggestion = suggestion(&message).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         Self { span: error.span(), message: format!("{message}{suggestion}") }
+    }
+}
+
+/// Serde's "invalid type: integer `93175`, expected a string" without what was found: that may be a PIN or
+/// a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    let found = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    match found.and_then(|found| found.rsplit_once(", expected ")) {
+        Some((found, expected)) => {
+            let kind = found.split([' ', '`', '"']).next().unwrap_or_default();
+            format!("expected {expected}, found: {kind}")
+        }
+        None => message.to_owned(),
     }
 }
 
@@ -74,8 +87,12 @@ fn suggestion(message: &str) -> Option<&str> {
     let unknown = unknown.strip_prefix("unknown field `").or_else(|| unknown.strip_prefix("unknown variant `"))?;
     let unknown = unknown.trim_end_matches('`');
     // Every other piece between backquotes is a name.
-    let names = expected.split('`').skip(1).step_by(2);
-    let scored = names.map(|name| (strsim::jaro_winkler(unknown, name), name));
+    nearest(unknown, expected.split('`').skip(1).step_by(2))
+}
+
+/// The name that is most like `unknown`, where one is alike.
+pub(super) fn nearest<'a>(unknown: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(unknown, name), name));
     let (score, name) = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
     (score >= SIMILAR).then_some(name)
 }
@@ -90,5 +107,15 @@ mod tests {
         assert_eq!(suggestion(message), Some("issuer"));
         assert_eq!(suggestion("unknown field `zebra`, expected `issuer`"), None);
         assert_eq!(suggestion("invalid type: integer"), None);
+    }
+
+    #[test]
+    fn what_was_found_is_not_repeated() {
+        assert_eq!(
+            without_value("invalid type: integer `93175`, expected a string"),
+            "expected a string, found: integer"
+        );
+        let quoted = "invalid type: string \"secret, expected x\", expected a table";
+        assert_eq!(without_value(quoted), "expected a table, found: string");
     }
 }

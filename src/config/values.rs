@@ -5,12 +5,16 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error as _, IntoDeserializer as _, Unexpected, Visitor};
+use serde::de::{Deserializer, Error as _, IntoDeserializer as _, Visitor};
 use serde::{Deserialize, de};
 
+use super::problem::nearest;
 use crate::hardware::PinSource;
 use crate::oauth::scope::Scope;
 use crate::oauth::secret::SecretHash;
+
+/// Longer than anything that is waited for, and short enough to calculate with.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// A duration such as `"5m"` or `"30d"`, at least a second.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +27,9 @@ impl<'de> Deserialize<'de> for Seconds {
             .map_err(|error| D::Error::custom(format!("expected a duration such as \"5m\" or \"30d\": {error}")))?;
         if duration < Duration::from_secs(1) || duration.subsec_nanos() != 0 {
             return Err(D::Error::custom("expected a duration of whole seconds, at least one"));
+        }
+        if duration > LONGEST {
+            return Err(D::Error::custom("expected at the most a hundred years"));
         }
         Ok(Self(duration))
     }
@@ -38,6 +45,9 @@ impl<'de> Deserialize<'de> for ScopeText {
         let scope = Scope::parse(&text).map_err(|_| {
             D::Error::custom("expected scope values separated by one space each, such as \"read write\"")
         })?;
+        if scope.as_str().is_empty() {
+            return Err(D::Error::custom("expected at least one scope value"));
+        }
         Ok(Self(scope))
     }
 }
@@ -91,7 +101,7 @@ pub(super) struct PinTable(pub(super) PinSource);
 
 impl<'de> Deserialize<'de> for PinTable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PinVisitor)
+        deserializer.deserialize_map(PinVisitor)
     }
 }
 
@@ -106,26 +116,23 @@ impl<'de> Visitor<'de> for PinVisitor {
         )
     }
 
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<PinTable, E> {
-        Err(E::invalid_type(Unexpected::Other("a string"), &self))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<PinTable, E> {
-        Err(E::invalid_type(Unexpected::Other("a number"), &self))
-    }
-
     fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<PinTable, M::Error> {
-        let Some((kind, place)) = map.next_entry::<String, String>()? else {
-            return Err(M::Error::invalid_length(0, &self));
+        let kind: String = map.next_key()?.ok_or_else(|| M::Error::invalid_length(0, &self))?;
+        let source: fn(String) -> PinSource = match kind.as_str() {
+            "file" => |place| PinSource::File(PathBuf::from(place)),
+            "env" => PinSource::Environment,
+            "systemd-credential" => PinSource::SystemdCredential,
+            // The name that was written is not repeated: it may be the PIN.
+            other => {
+                let meant = nearest(other, ["file", "env", "systemd-credential"]);
+                let suggestion = meant.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                let message = "expected file, env or systemd-credential; a PIN itself is never written here";
+                return Err(M::Error::custom(format!("{message}{suggestion}")));
+            }
         };
-        let source = match kind.as_str() {
-            "file" => PinSource::File(PathBuf::from(place)),
-            "env" => PinSource::Environment(place),
-            "systemd-credential" => PinSource::SystemdCredential(place),
-            other => return Err(M::Error::unknown_field(other, &["file", "env", "systemd-credential"])),
-        };
+        let place = map.next_value()?;
         match map.next_key::<String>()? {
-            None => Ok(PinTable(source)),
+            None => Ok(PinTable(source(place))),
             Some(_) => Err(M::Error::invalid_length(2, &self)),
         }
     }

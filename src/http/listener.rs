@@ -114,6 +114,7 @@ impl Accept for UnixSocket {
 pub async fn serve(listener: impl Accept, router: Router, limits: Limits, mut shutdown: watch::Receiver<bool>) {
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
+    let mut is_failing = false;
     let mut asked = pin!(shutdown.wait_for(|asked| *asked));
     loop {
         let accept = async {
@@ -126,9 +127,15 @@ pub async fn serve(listener: impl Accept, router: Router, limits: Limits, mut sh
             _ = &mut asked => break,
         };
         let stream = match accepted {
-            Ok(stream) => stream,
+            Ok(stream) => {
+                is_failing = false;
+                stream
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                // The first of a row: it may go on for long.
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

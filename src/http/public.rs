@@ -20,7 +20,7 @@ use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token_endpoint::TokenEndpoint;
 
 /// A token request is a few hundred bytes; a body larger than this is not read.
-const BODY_LIMIT: usize = 16 * 1024;
+pub(super) const BODY_LIMIT: usize = 16 * 1024;
 
 /// What the routes serve.
 pub struct PublicApi {
@@ -52,5 +52,6 @@ pub fn router(api: PublicApi) -> Router {
         // The issuer's path comes after the well-known one here (RFC 8414 §3).
         .route(&format!("{METADATA_PATH}{path}"), get(discovery::metadata))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(axum::middleware::from_fn(form::refuse_oversized))
         .with_state(Arc::new(api))
 }

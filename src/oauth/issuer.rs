@@ -22,7 +22,7 @@ use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
 use crate::keeper::{Keeper, KeeperError};
 use crate::keyring::Keyring;
 use crate::sealing::{Content, Sealer};
-use crate::store::{Family, FamilyId, Redeemed, Store};
+use crate::store::{Family, FamilyId, Redeemed, Redemption, Store};
 
 /// Makes tokens.
 pub struct Issuer {
@@ -180,7 +180,8 @@ impl Issuer {
     /// Makes the renewal durable. Others may have used the family since it was read: what was sealed
     /// is released only where the family still comes to that generation.
     async fn commit(&self, client: &Client, renewal: &Renewal) -> Result<(), OAuthError> {
-        let redeemed = self.store.redeem(renewal.fid, renewal.redemption).await?;
+        let redemption = Redemption { committed_at: self.clock.now(), ..renewal.redemption };
+        let redeemed = self.store.redeem(renewal.fid, redemption).await?;
         match redeemed {
             Some(Redeemed::Granted { generation, .. }) if generation == renewal.generation => Ok(()),
             other => {

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use super::OAuthError;
 
+/// More than any request has; what is compared with each other has to be few.
+const MOST_PARAMETERS: usize = 32;
+
 /// The parameters of a request, and no judgement on them.
 #[derive(Debug, Default)]
 pub struct PresentedParameters<'a> {
@@ -20,6 +23,10 @@ impl<'a> PresentedParameters<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, OAuthError> {
         let mut values: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
         for (name, value) in form_urlencoded::parse(body) {
+            // Each is compared with all before it.
+            if values.len() == MOST_PARAMETERS {
+                return Err(OAuthError::InvalidRequest("more parameters than any request has"));
+            }
             if values.iter().any(|(known, _)| *known == name) {
                 return Err(OAuthError::InvalidRequest("a parameter is included more than once"));
             }

@@ -43,7 +43,8 @@ pub async fn authorize<'a>(
         retry_window: client.refresh.retry_window,
         on_replay: client.on_replay(),
         idle_lifetime: client.refresh.idle_lifetime,
-        now,
+        presented_at: now,
+        committed_at: now,
     };
     let Redeemed::Granted { generation, renewed } = family.clone().redeem(&redemption) else {
         return Err(refuse(store, fid, &client.id, redemption).await?);

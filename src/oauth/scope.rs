@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use super::OAuthError;
 
+/// More than any API has; what is compared with each other has to be few.
+const MOST_VALUES: usize = 128;
+
 /// A set of scope values in the order they were written, each once. Cloning shares the text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Scope(Arc<str>);
@@ -22,6 +25,10 @@ impl Scope {
             }
             if !values.contains(&value) {
                 values.push(value);
+            }
+            // Each is compared with all before it.
+            if values.len() > MOST_VALUES {
+                return Err(OAuthError::InvalidScope("more scope values than may be asked for"));
             }
         }
         Ok(Self(values.join(" ").into()))

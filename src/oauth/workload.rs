@@ -4,6 +4,9 @@ use super::OAuthError;
 use super::authorized::AuthorizedWorkload;
 use super::client::{ClientRegistry, GrantType};
 
+/// The length that OpenID Connect allows a subject (Core 1.0 §2), in bytes.
+const LONGEST_SUBJECT: usize = 255;
+
 /// What the operator may grant to the client `client_id`, to speak for `subject`.
 ///
 /// # Errors
@@ -19,8 +22,12 @@ pub fn authorize<'a>(
     if !client.may_use(GrantType::RefreshToken) {
         return Err(OAuthError::UnauthorizedClient("the client is not registered for the refresh_token grant"));
     }
-    if subject.is_empty() {
-        return Err(OAuthError::InvalidRequest("the subject is empty"));
+    if subject.is_empty() || subject.len() > LONGEST_SUBJECT || subject.chars().any(char::is_control) {
+        return Err(OAuthError::InvalidRequest("expected a subject of 1 to 255 bytes without control characters"));
+    }
+    // RFC 9068 §5: a subject must not pass for a client that got the token for itself.
+    if subject != client.id && clients.find(subject).is_some() {
+        return Err(OAuthError::InvalidRequest("the subject is the id of another client"));
     }
     let scope = client.scope.narrowed(scope)?;
     Ok(AuthorizedWorkload { client, subject: subject.to_owned(), scope })

@@ -96,8 +96,11 @@ pub struct Redemption {
     pub on_replay: OnReplay,
     /// How long a family lives unused.
     pub idle_lifetime: Duration,
-    /// Now.
-    pub now: Timestamp,
+    /// When the token was presented: by this it is judged.
+    pub presented_at: Timestamp,
+    /// When the answer is ready and goes into the store: from then on the client may have it, and the retry
+    /// window runs.
+    pub committed_at: Timestamp,
 }
 
 /// What a redemption came to.
@@ -133,28 +136,28 @@ impl Family {
     /// Applies `redemption`. The family changes only where the answer is
     /// [`Redeemed::Granted`] or revokes it.
     pub fn redeem(&mut self, redemption: &Redemption) -> Redeemed {
-        let Redemption { presented, now, .. } = *redemption;
+        let Redemption { presented, presented_at, committed_at, .. } = *redemption;
         // An ended family is no theft: a logged-out client retries too.
         if self.revoked_at.is_some() {
             return Redeemed::Revoked;
         }
-        if self.is_expired(redemption.idle_lifetime, now) {
+        if self.is_expired(redemption.idle_lifetime, presented_at) {
             return Redeemed::Expired;
         }
         if presented > self.generation {
             return Redeemed::NeverIssued;
         }
         if presented == self.generation {
-            self.last_used_at = now;
-            return self.advance(redemption.rotation, now);
+            self.last_used_at = self.last_used_at.max(committed_at);
+            return self.advance(redemption.rotation, committed_at);
         }
-        if self.is_retry(presented, redemption.retry_window, now) {
-            self.last_used_at = now;
+        if self.is_retry(presented, redemption.retry_window, presented_at) {
+            self.last_used_at = self.last_used_at.max(committed_at);
             return Redeemed::Granted { generation: self.generation, renewed: true };
         }
         let family_revoked = redemption.on_replay == OnReplay::RevokeFamily;
         if family_revoked {
-            self.revoked_at = Some(now);
+            self.revoked_at = Some(committed_at);
         }
         Redeemed::Replayed { family_revoked }
     }
@@ -215,7 +218,8 @@ mod tests {
             retry_window: RetryWindow::For(Duration::from_secs(60)),
             on_replay: OnReplay::RevokeFamily,
             idle_lifetime: Duration::from_secs(1_000),
-            now: START.plus(Duration::from_secs(seconds)),
+            presented_at: START.plus(Duration::from_secs(seconds)),
+            committed_at: START.plus(Duration::from_secs(seconds)),
         }
     }
 
@@ -239,6 +243,19 @@ mod tests {
         used.redeem(&present(0, 0));
         used.redeem(&present(1, 1));
         assert_eq!(used.redeem(&present(0, 2)), Redeemed::Replayed { family_revoked: true });
+    }
+
+    #[test]
+    fn the_window_runs_from_the_answer_and_a_slow_retry_counts_from_its_question() {
+        let slow = |seconds, took| Redemption {
+            committed_at: START.plus(Duration::from_secs(seconds + took)),
+            ..present(0, seconds)
+        };
+        let mut family = family();
+        assert_eq!(family.redeem(&slow(0, 30)), ROTATED(1));
+        assert_eq!(family.redeem(&slow(89, 30)), ROTATED(1));
+        assert_eq!(family.redeem(&slow(90, 0)), ROTATED(1));
+        assert!(matches!(family.redeem(&slow(91, 0)), Redeemed::Replayed { .. }));
     }
 
     #[test]

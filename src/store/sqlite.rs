@@ -4,8 +4,8 @@
 
 mod threads;
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params,
 use self::threads::{Reader, Writer};
 use super::{Error, Family, FamilyId, Page, Redeemed, Redemption, Selection, Step, Store, TokenId};
 use crate::clock::Timestamp;
+
+/// How often, and how far apart, the lock for a migration is tried.
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a step waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +40,7 @@ impl SqliteStore {
     /// [`Error::Open`] names the path and what to do.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
+        refuse_to_make_for_another(path).map_err(&failed)?;
         let _lock = lock_for_migration(path).map_err(|error| {
             failed(format!("{error}; the folder must exist and be writable by the user that runs the mint"))
         })?;
@@ -169,12 +174,36 @@ impl Query {
     }
 }
 
+/// A store that somebody else's process made would be closed to the mint that it is for.
+fn refuse_to_make_for_another(path: &Path) -> Result<(), String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_ours = |metadata: Metadata| metadata.uid() == nix::unistd::geteuid().as_raw();
+    match std::fs::metadata(folder).map(is_ours) {
+        Ok(false) if !path.exists() => {
+            Err("there is none yet, and its folder belongs to another user; start the mint as that user first"
+                .to_owned())
+        }
+        // What is wrong with the folder itself shows in the next step.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Two processes that open a new store at once must not both migrate it.
 fn lock_for_migration(path: &Path) -> std::io::Result<File> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock = private(&PathBuf::from(lock_path))?;
-    lock.lock()?;
+    for attempt in 0.. {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                let message = "another process holds its .lock file and does not let go";
+                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, message));
+            }
+        }
+    }
     // SQLite gives its journal the permissions of the database, so those are set first.
     private(path)?;
     Ok(lock)

@@ -1,3 +1,5 @@
 mod authentication;
 mod client_credentials;
+mod introspection;
 mod refresh_token;
+mod revocation;

@@ -9,7 +9,7 @@ pub mod running;
 pub mod spy;
 
 pub use answer::Answer;
-pub use deployment::{Deployment, SERVICE, WORKLOAD};
+pub use deployment::{API, Deployment, SERVICE, WORKLOAD};
 pub use running::RunningMint;
 
 /// The binary under test.

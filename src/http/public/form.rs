@@ -1,17 +1,22 @@
 //! A form with its credentials, as the token, revocation and introspection endpoints take it.
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::Request;
 use axum::extract::rejection::BytesRejection;
 use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
 use axum::response::Response;
 
+use super::BODY_LIMIT;
 use crate::http::render::{oauth_error, with_status};
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::PresentedBasic;
 use crate::oauth::parameters::PresentedParameters;
 
 const FORM: &str = "application/x-www-form-urlencoded";
+
+const TOO_LARGE: OAuthError = OAuthError::InvalidRequest("the body is too large or was not received whole");
 
 /// A body as axum gives it.
 pub(super) type Body = Result<Bytes, BytesRejection>;
@@ -30,10 +35,7 @@ impl<'a> Form<'a> {
     // The answer is what is sent next; it is not kept anywhere.
     #[expect(clippy::result_large_err, reason = "the error is the answer, built once and sent")]
     pub(super) fn of(headers: &HeaderMap, body: &'a Body) -> Result<Self, Response> {
-        let body = body.as_ref().map_err(|rejection| {
-            let error = OAuthError::InvalidRequest("the body is too large or was not received whole");
-            with_status(rejection.status(), HeaderMap::new(), &error)
-        })?;
+        let body = body.as_ref().map_err(|rejection| with_status(rejection.status(), HeaderMap::new(), &TOO_LARGE))?;
         Self::read(headers, body).map_err(|error| oauth_error(&error))
     }
 
@@ -43,6 +45,15 @@ impl<'a> Form<'a> {
         }
         Ok(Self { parameters: PresentedParameters::parse(body)?, basic: basic(headers)? })
     }
+}
+
+/// Refuses a body that says it is too large before any of it is read.
+pub(super) async fn refuse_oversized(request: Request, next: Next) -> Response {
+    let limit = u64::try_from(BODY_LIMIT).unwrap_or(u64::MAX);
+    if request.body().size_hint().lower() > limit {
+        return with_status(StatusCode::PAYLOAD_TOO_LARGE, HeaderMap::new(), &TOO_LARGE);
+    }
+    next.run(request).await
 }
 
 /// The answer to other methods than POST.

@@ -3,6 +3,7 @@
 //! before that sync.
 
 use rusqlite::Connection;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{Error, Step};
@@ -51,7 +52,7 @@ impl Writer {
                 let _ = sender.send(committed.and(outcome.unwrap_or_else(not_done)));
             })
         });
-        let queued = self.queue.try_send(write).map_err(|_| Error::Busy);
+        let queued = self.queue.try_send(write).map_err(not_queued);
         Box::pin(async move {
             queued?;
             answer.await.map_err(|_| Error::Failed("its writing thread ended".to_owned()))?
@@ -110,11 +111,18 @@ impl Reader {
         let queued = self.queue.try_send(Box::new(move |connection| {
             let _ = sender.send(step(connection).map_err(|error| failed(&error)));
         }));
-        let queued = queued.map_err(|_| Error::Busy);
+        let queued = queued.map_err(not_queued);
         Box::pin(async move {
             queued?;
             answer.await.map_err(|_| Error::Failed("its reading thread ended".to_owned()))?
         })
+    }
+}
+
+fn not_queued<Queued>(error: TrySendError<Queued>) -> Error {
+    match error {
+        TrySendError::Full(_) => Error::Busy,
+        TrySendError::Closed(_) => Error::Failed("its thread ended".to_owned()),
     }
 }
 

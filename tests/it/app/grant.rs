@@ -31,6 +31,9 @@ fn what_may_not_be_granted_is_refused_with_the_mint_running_or_not() {
         assert!(refused(&["--client", "nobody", "--subject", "s"]).contains("invalid_client"));
         assert!(refused(&["--client", SERVICE, "--subject", "s"]).contains("unauthorized_client"));
         assert!(refused(&["--client", WORKLOAD, "--subject", ""]).contains("invalid_request"));
+        assert!(refused(&["--client", WORKLOAD, "--subject", "a\nb"]).contains("invalid_request"));
+        assert!(refused(&["--client", WORKLOAD, "--subject", &"a".repeat(256)]).contains("invalid_request"));
+        assert!(refused(&["--client", WORKLOAD, "--subject", SERVICE]).contains("invalid_request"));
         assert!(refused(&["--client", WORKLOAD, "--subject", "s", "--scope", "admin"]).contains("invalid_scope"));
     };
     check();

@@ -14,12 +14,13 @@ use crate::support::spy::Spy;
 
 #[track_caller]
 fn assert_refused(deployment: &Deployment, code: i32, expected: &[&str]) {
-    let before = token_files(deployment);
+    let (before, had_store) = (token_files(deployment), deployment.path("mintkeep.db").exists());
     let error = one_line_of_error(&deployment.run(&["serve"]), code);
     for text in expected {
         assert!(error.contains(text), "{text:?} is not in {error}");
     }
     assert!(token_files(deployment) == before, "the token was changed");
+    assert!(had_store || !deployment.path("mintkeep.db").exists(), "a store was made");
     assert!(!deployment.path("admin.sock").exists() || code == 6, "the socket was left behind");
 }
 

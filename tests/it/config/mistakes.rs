@@ -48,6 +48,10 @@ fn a_wrong_value_says_what_was_expected() {
     assert_said("https://mint.example.com", "https://mint.example.com/", "slash at its end");
     assert_said("https://mint.example.com", "https://mint.example.com/:tenant", "expected an https URL");
     assert_said("https://mint.example.com", "https://mint.example.com/a/*", "expected an https URL");
+    for url in [" https://mint.example.com", "https:mint.example.com", "https://h/a/../b", "https://:pw@h", "https://H"]
+    {
+        assert_said("https://mint.example.com", url, "expected an https URL");
+    }
     assert_said("sqlite:", "mysql:", "expected \"sqlite:PATH\"");
     assert_said(
         "[store]",
@@ -71,6 +75,12 @@ fn a_pin_or_secret_written_into_the_file_is_refused_and_not_repeated() {
     for (old, new, secret) in [
         ("pin = { file = \"softhsm/pin\" }", "pin = \"93175\"", "93175"),
         ("pin = { file = \"softhsm/pin\" }", "pin = 93175", "93175"),
+        ("pin = { file = \"softhsm/pin\" }", "pin = 931.75", "931"),
+        ("pin = { file = \"softhsm/pin\" }", "pin = [93175]", "93175"),
+        ("pin = { file = \"softhsm/pin\" }", "pin = { file = 93175 }", "93175"),
+        ("pin = { file = \"softhsm/pin\" }", "pin = { value = 93175 }", "93175"),
+        ("pin = { file = \"softhsm/pin\" }", "pin = { 93175 = \"x\" }", "93175"),
+        ("secret_sha256 = \"", "secret_sha256 = 123456 # \"", "123456"),
         ("secret_sha256 = \"", "secret_sha256 = \"mks_very-secret", "very-secret"),
     ] {
         let deployment = Deployment::without_token();

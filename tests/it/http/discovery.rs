@@ -49,8 +49,19 @@ fn the_metadata_say_what_works_and_nothing_else() {
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials", "refresh_token"],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+        "revocation_endpoint": "https://mint.example.com/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
     });
     assert_eq!(answer.json(), expected);
+}
+
+#[test]
+fn introspection_is_told_where_somebody_may_ask() {
+    let deployment = Deployment::new();
+    deployment.add_resource_server("https://api.example.com");
+    let metadata = deployment.serve().get("/.well-known/oauth-authorization-server").json();
+    assert_eq!(metadata["introspection_endpoint"], "https://mint.example.com/oauth/introspect");
+    assert_eq!(metadata["introspection_signing_alg_values_supported"], serde_json::json!(["ES256"]));
 }
 
 #[test]

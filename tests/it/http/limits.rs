@@ -14,6 +14,16 @@ fn an_oversized_body_is_refused_unread() {
 }
 
 #[test]
+fn a_body_that_says_it_is_oversized_is_not_waited_for() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let answer = mint.raw(
+        b"POST /oauth/token HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n",
+    );
+    answer.assert_error(413, "invalid_request");
+}
+
+#[test]
 fn oversized_headers_are_refused() {
     let deployment = Deployment::new();
     let mint = deployment.serve();

@@ -16,6 +16,8 @@ fn a_malformed_request_is_answered_as_rfc_6749_has_it() {
     error(&format!("{good}&x=1&x=2"), "invalid_request");
     mint.post_form(&[&basic], &format!("{good}&x=1")).text("access_token");
     error(&format!("{good}&scope=%ff%fe"), "invalid_request");
+    let many: String = (0..5000).map(|number| format!("&p{number}=")).collect();
+    error(&format!("{good}{}", &many[..15_000]), "invalid_request");
     error("grant_type=authorization_code", "unsupported_grant_type");
     error("grant_type=Client_Credentials", "unsupported_grant_type");
     mint.post_form(&[], &form(&[("grant_type", "refresh_token"), ("client_id", WORKLOAD)]))

@@ -56,8 +56,7 @@ fn credentials_in_two_places_and_broken_ones_are_refused() {
     mint.post_form(&[&mint.basic(), &mint.basic()], "grant_type=client_credentials")
         .assert_error(400, "invalid_request");
     for header in ["Authorization: Basic %%%", "Authorization: Basic bm9jb2xvbg==", "Authorization: Bearer x"] {
-        let answer = mint.post_form(&[header], "grant_type=client_credentials");
-        assert!(matches!(answer.status, 400 | 401), "{header}: {answer:?}");
+        assert_invalid_client(&mint.post_form(&[header], "grant_type=client_credentials"));
     }
 }
 

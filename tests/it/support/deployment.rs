@@ -16,6 +16,9 @@ pub const WORKLOAD: &str = "ci-cd-pipeline-runner";
 /// The confidential client.
 pub const SERVICE: &str = "billing-service";
 
+/// A resource server.
+pub const API: &str = "metrics-api";
+
 /// A deployment that is removed with its value.
 pub struct Deployment {
     folder: TempDir,
@@ -74,6 +77,16 @@ impl Deployment {
     /// Adds the client of `table`, the lines below `[[client]]`.
     pub fn add_client(&self, table: &str) {
         let text = format!("{}\n[[client]]\n{table}\n", self.config_text());
+        fs::write(self.config_path(), text).expect("a writable folder");
+    }
+
+    /// Registers the resource server [`API`] for tokens to `audience`, with the secret of [`SERVICE`].
+    pub fn add_resource_server(&self, audience: &str) {
+        let hash = self.config_text().split("secret_sha256 = \"").nth(1).unwrap()[..64].to_owned();
+        let text = format!(
+            "{}\n[[resource_server]]\nid = \"{API}\"\nauthentication = [\"client_secret_basic\", \"client_secret_post\"]\nsecret_sha256 = \"{hash}\"\naudience = \"{audience}\"\n",
+            self.config_text()
+        );
         fs::write(self.config_path(), text).expect("a writable folder");
     }
 

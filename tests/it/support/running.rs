@@ -90,10 +90,15 @@ impl RunningMint {
 
     /// `POST /oauth/token` with further header lines and a form as it stands.
     pub fn post_form(&self, headers: &[&str], form: &str) -> Answer {
+        self.post_form_to("/oauth/token", headers, form)
+    }
+
+    /// A form to another endpoint.
+    pub fn post_form_to(&self, path: &str, headers: &[&str], form: &str) -> Answer {
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = form.len();
         self.raw(
-            format!("POST /oauth/token HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n{headers}\r\n{form}")
+            format!("POST {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n{headers}\r\n{form}")
                 .as_bytes(),
         )
     }
