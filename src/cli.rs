@@ -15,6 +15,7 @@ use crate::app::mint::Mint;
 use crate::app::{Failure, Kind, check, grant, keys};
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
+use crate::hardware::PinTrust;
 use crate::http::admin::GrantRequest;
 use crate::oauth::secret::{self, SecretHash};
 use crate::telemetry::{self, LogFormat};
@@ -49,6 +50,9 @@ enum Command {
         /// The mint is at the other end of standard input
         #[arg(long, hide = true)]
         standard_input: bool,
+        /// This keeper takes the place of another, whose PIN was right
+        #[arg(long, hide = true)]
+        pin_worked: bool,
     },
     /// Set up and serve a whole development mint on SoftHSM2 in one folder
     Dev {
@@ -88,6 +92,9 @@ enum KeysCommand {
     },
     /// List the keys and check them
     List {
+        /// Try the PIN though the token remembers a wrong one: it was corrected
+        #[arg(long)]
+        pin_corrected: bool,
         #[command(flatten)]
         config: ConfigFile,
         #[command(flatten)]
@@ -167,15 +174,15 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
                 Ok(())
             })?;
         }
-        Command::Keeper { config, standard_input: true } => {
+        Command::Keeper { config, standard_input: true, pin_worked } => {
             let config = load(&config)?;
             // The mint was told, and says it once.
-            if let Err(failure) = keeper_process::run(&config, Meeting::StandardInput) {
+            if let Err(failure) = keeper_process::run(&config, Meeting::StandardInput { trust: trust(pin_worked) }) {
                 tracing::debug!(%failure, "the keeper ended");
                 return Ok(ExitCode::from(failure.kind.exit_code()));
             }
         }
-        Command::Keeper { config, standard_input: false } => keeper_process::run(&load(&config)?, Meeting::Socket)?,
+        Command::Keeper { config, standard_input: false, .. } => keeper_process::run(&load(&config)?, Meeting::Socket)?,
         Command::Dev { state, listen } => {
             telemetry::log_to_stderr(LogFormat::Text, "info");
             block_on(dev::run(DevOptions { state, listen }))?;
@@ -189,8 +196,8 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Keys(KeysCommand::Init { config, format }) => {
             output::keys(&keys::init(&load(&config)?)?, format.json)?
         }
-        Command::Keys(KeysCommand::List { config, format }) => {
-            output::keys(&keys::list(&load(&config)?)?, format.json)?
+        Command::Keys(KeysCommand::List { pin_corrected, config, format }) => {
+            output::keys(&keys::list(&load(&config)?, trust(pin_corrected))?, format.json)?
         }
         Command::Client(ClientCommand::Secret { format }) => {
             let secret = secret::generate(&SystemEntropy::new());
@@ -204,6 +211,10 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn trust(is_vouched_for: bool) -> PinTrust {
+    if is_vouched_for { PinTrust::Vouched } else { PinTrust::Unproven }
 }
 
 fn load(file: &ConfigFile) -> Result<Config, Failure> {

@@ -89,6 +89,25 @@ pub enum PinSource {
 /// A user PIN; shown nowhere, wiped when dropped.
 pub type Pin = SecretString;
 
+/// What is known of a PIN before it is tried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PinTrust {
+    /// Nothing: it is not tried on a token that remembers a wrong one.
+    Unproven,
+    /// It worked before, or somebody says that it was corrected.
+    Vouched,
+}
+
+/// The steps of a login, told as they happen: a process that ends between the two may have cost the token
+/// one of its tries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LoginStep {
+    /// The PIN is about to be tried.
+    Begins,
+    /// The token answered, and the PIN is right.
+    Done,
+}
+
 /// The origin of a key, as the device's attributes tell it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Provenance {
@@ -158,6 +177,22 @@ pub enum Error {
         "the token says that the PIN is wrong; it was tried once and will not be tried again; correct it in {origin}"
     )]
     PinIncorrect {
+        /// The file, variable or credential.
+        origin: String,
+    },
+    /// The token remembers a wrong PIN, and nobody says that it was corrected since.
+    #[error(
+        "refusing to log in: the token says that a wrong PIN was entered since the last login, and one more may lock it; make sure that {origin} is right, then run `mintkeep keys list --pin-corrected` once"
+    )]
+    PinUnproven {
+        /// The file, variable or credential.
+        origin: String,
+    },
+    /// The token refused the login by a code that may mean a wrong PIN. Never tried again.
+    #[error("the token refused the login: {reason}; it was tried once and will not be tried again; check {origin}")]
+    LoginRefused {
+        /// The return code's name.
+        reason: String,
         /// The file, variable or credential.
         origin: String,
     },
@@ -234,6 +269,8 @@ impl Error {
     pub fn is_final(&self) -> bool {
         match self {
             Self::PinIncorrect { .. }
+            | Self::PinUnproven { .. }
+            | Self::LoginRefused { .. }
             | Self::PinUnusable { .. }
             | Self::PinUnavailable { .. }
             | Self::KeyMissing { .. }

@@ -139,8 +139,9 @@ fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(Kind::Other, format!("cannot write {}: {error}", path.display()));
     // Written beside it and moved into place: a reader never sees half of it.
     let draft = path.with_extension("new");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
+    // One that is there already may be somebody else's, with somebody else's permissions.
+    let _ = std::fs::remove_file(&draft);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     std::fs::rename(&draft, path).map_err(failed)
 }

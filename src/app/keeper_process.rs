@@ -1,31 +1,42 @@
 //! `mintkeep keeper`: the process that holds the hardware.
 
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
 use super::{Failure, Kind, environment};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, KeeperPlacement};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::hardware;
 use crate::hardware::pkcs11::Pkcs11Device;
+use crate::hardware::{self, LoginStep, PinTrust};
 use crate::keeper::policy::Policy;
-use crate::keeper::server::{Ending, Server, ServerSettings, refuse};
-use crate::keeper::wire::StartFailure;
+use crate::keeper::server::{Ending, Greeter, Server, ServerSettings};
+use crate::keeper::wire::{Greeting, StartFailure};
 use crate::keeper::worker::Worker;
+
+/// A pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How the keeper meets the mint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Meeting {
     /// The mint started this process with one end of a socket pair as its standard input.
-    StandardInput,
+    StandardInput {
+        /// What the mint knows of the PIN: it worked where this keeper takes the place of another.
+        trust: PinTrust,
+    },
     /// At the configured Unix socket.
     Socket,
 }
@@ -36,28 +47,45 @@ pub enum Meeting {
 /// [`Failure`]; over a socket pair the mint was told already.
 pub fn run(config: &Config, meeting: Meeting) -> Result<(), Failure> {
     environment::ensure(&config.hardware.environment)?;
+    forbid_core_files()?;
     // Before any thread starts, so that all of them leave the signals to the one that waits for them.
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     signals.thread_block().map_err(Failure::while_doing("cannot block signals"))?;
     match meeting {
-        Meeting::StandardInput => serve_standard_input(config, signals),
+        Meeting::StandardInput { trust } => serve_standard_input(config, trust, signals),
         Meeting::Socket => serve_socket(config, signals),
     }
 }
 
-fn serve_standard_input(config: &Config, signals: SigSet) -> Result<(), Failure> {
+/// A crash inside the module must not write the keys of a software token to a file. A limit of 1, and not
+/// of 0, because the kernel hands even nothing to a program that collects core files (core(5)).
+fn forbid_core_files() -> Result<(), Failure> {
+    setrlimit(Resource::RLIMIT_CORE, 1, 1).map_err(Failure::while_doing("cannot forbid core files"))
+}
+
+fn serve_standard_input(config: &Config, trust: PinTrust, signals: SigSet) -> Result<(), Failure> {
+    let not_a_mint = || Failure::while_doing("standard input is not a mint's socket");
     let descriptor = std::io::stdin().as_fd().try_clone_to_owned();
-    let stream = UnixStream::from(descriptor.map_err(Failure::while_doing("cannot use standard input"))?);
-    let server = match open(config) {
+    let stream = UnixStream::from(descriptor.map_err(not_a_mint())?);
+    let progress = Progress::watched(signals, Some(&stream))?;
+    let greeter = Greeter::new(stream).map_err(not_a_mint())?;
+    // A mint that is gone is noticed by the watch.
+    let mut announce = |step| {
+        let _ = greeter.say(match step {
+            LoginStep::Begins => &Greeting::LoggingIn,
+            LoginStep::Done => &Greeting::LoggedIn,
+        });
+    };
+    let server = match open(config, trust, &mut announce) {
         Ok(server) => server,
         Err(error) => {
             let failure = StartFailure { message: error.to_string(), is_final: error.is_final() };
-            refuse(stream, failure).map_err(Failure::while_doing("standard input is not a mint's socket"))?;
+            greeter.say(&Greeting::Failed(failure)).map_err(not_a_mint())?;
             return Err(error.into());
         }
     };
-    end_on(signals, &server)?;
-    server.serve(stream).map_err(Failure::while_doing("standard input is not a mint's socket"))?;
+    progress.opened(&server);
+    server.serve(greeter).map_err(not_a_mint())?;
     ended(&server, &server.wait(true))
 }
 
@@ -70,14 +98,30 @@ fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
     };
     let listener = bind(path)
         .map_err(|error| Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", path.display())))?;
-    let server = open(config)?;
-    end_on(signals, &server)?;
+    let progress = Progress::watched(signals, None)?;
+    let server = match open(config, PinTrust::Unproven, &mut |_| {}) {
+        Ok(server) => server,
+        Err(error) => {
+            let _ = std::fs::remove_file(path);
+            return Err(error.into());
+        }
+    };
+    progress.opened(&server);
     let (accepting, mint_uid) = (Arc::clone(&server), *mint_uid);
     let accept = move || {
+        let mut warnings = Warnings::default();
         for stream in listener.incoming() {
-            match stream.and_then(|stream| admit(&accepting, stream, mint_uid)) {
-                Ok(()) => {}
-                Err(error) => tracing::warn!(%error, "turned a connection away"),
+            match stream {
+                Ok(stream) => {
+                    if let Err(error) = admit(&accepting, stream, mint_uid) {
+                        warnings.warn(&error);
+                    }
+                }
+                Err(error) => {
+                    warnings.warn(&error);
+                    // Out of file descriptors, most likely: not at full speed.
+                    std::thread::sleep(ACCEPT_PAUSE);
+                }
             }
         }
     };
@@ -89,6 +133,31 @@ fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
     let ending = ended(&server, &server.wait(false));
     let _ = std::fs::remove_file(path);
     ending
+}
+
+/// At the most a warning a second, whoever knocks how often.
+struct Warnings {
+    clock: SystemClock,
+    last: Option<Timestamp>,
+    unsaid: u64,
+}
+
+impl Default for Warnings {
+    fn default() -> Self {
+        Self { clock: SystemClock, last: None, unsaid: 0 }
+    }
+}
+
+impl Warnings {
+    fn warn(&mut self, error: &std::io::Error) {
+        let now = self.clock.now();
+        if self.last == Some(now) {
+            self.unsaid += 1;
+            return;
+        }
+        tracing::warn!(%error, unsaid = self.unsaid, "turned a connection away");
+        (self.last, self.unsaid) = (Some(now), 0);
+    }
 }
 
 /// A socket that the mint's user can reach; who connects is told by its uid, not by the mode.
@@ -104,9 +173,12 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
         }
         Err(_) => {}
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
+    // Not chmod after the fact, which would follow whatever took the socket's place in between. No other
+    // thread runs yet that makes files.
+    let before = umask(Mode::from_bits_truncate(0o111));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener
 }
 
 fn admit(server: &Server, stream: UnixStream, mint_uid: u32) -> std::io::Result<()> {
@@ -115,29 +187,66 @@ fn admit(server: &Server, stream: UnixStream, mint_uid: u32) -> std::io::Result<
         let message = format!("uid {} is not the mint's, expected {mint_uid}", peer.uid());
         return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, message));
     }
-    server.serve(stream)
+    server.serve(Greeter::new(stream)?)
 }
 
-/// Starts the thread that waits for the signals that ask for the end.
-fn end_on(signals: SigSet, server: &Arc<Server>) -> Result<(), Failure> {
-    let server = Arc::clone(server);
-    let wait = move || {
-        // An error cannot be acted on; the end of the mint then ends the keeper.
-        if signals.wait().is_ok() {
-            server.ask_to_end();
+/// How far this keeper is, for the threads that watch for its end. Opening a device can take long, or hang:
+/// until it is open the end of the mint, or a signal, ends the process at once, and without the module's
+/// destructors.
+#[derive(Clone, Default)]
+struct Progress(Arc<OnceLock<Arc<Server>>>);
+
+impl Progress {
+    fn watched(signals: SigSet, mint: Option<&UnixStream>) -> Result<Self, Failure> {
+        let progress = Self::default();
+        let signalled = progress.clone();
+        start_thread("signals", move || {
+            // An error cannot be acted on; the end of the mint then ends the keeper.
+            if signals.wait().is_ok() {
+                signalled.end();
+            }
+        })?;
+        if let Some(mint) = mint {
+            let mint = mint.try_clone().map_err(Failure::while_doing("cannot watch the mint"))?;
+            let closed = progress.clone();
+            start_thread("mint-watch", move || {
+                // Without events asked for, what remains is POLLHUP.
+                let mut watched = [PollFd::new(mint.as_fd(), PollFlags::empty())];
+                while poll(&mut watched, PollTimeout::NONE) == Err(Errno::EINTR) {}
+                closed.end();
+            })?;
         }
-    };
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(wait)
-        .map_err(Failure::while_doing("cannot start a thread"))?;
-    Ok(())
+        Ok(progress)
+    }
+
+    fn opened(&self, server: &Arc<Server>) {
+        let _ = self.0.set(Arc::clone(server));
+    }
+
+    fn end(&self) {
+        match self.0.get() {
+            Some(server) => server.ask_to_end(),
+            None => end_at_once(),
+        }
+    }
 }
 
-fn open(config: &Config) -> Result<Arc<Server>, hardware::Error> {
+fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map(drop).map_err(Failure::while_doing("cannot start a thread"))
+}
+
+/// Ends this process while a call into the module may be under way. An orderly exit would run the module's
+/// destructors, which take away what that call uses, or wait for it; an abort would ask for a core file.
+fn end_at_once() {
+    let _ = kill(Pid::this(), Signal::SIGKILL);
+}
+
+fn open(config: &Config, trust: PinTrust, progress: &mut dyn FnMut(LoginStep)) -> Result<Arc<Server>, hardware::Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let device = Pkcs11Device::open(&config.hardware.device, clock.as_ref(), entropy.as_ref())?;
+    let settings = &config.hardware.device;
+    let device = Pkcs11Device::open(settings, trust, progress, clock.as_ref(), entropy.as_ref())?;
     let policy = Policy::new(config.signing_profiles());
     let worker = Worker::new(&device, policy, config.keeper.verify_signatures, Arc::clone(&clock), entropy)?;
     let settings = ServerSettings {
@@ -149,18 +258,16 @@ fn open(config: &Config) -> Result<Arc<Server>, hardware::Error> {
 }
 
 fn ended(server: &Server, ending: &Ending) -> Result<(), Failure> {
+    if let Ending::Hung(duration) = ending {
+        tracing::error!(seconds = duration.as_secs(), "a call into the device does not return; ending this keeper");
+        end_at_once();
+    }
+    if !server.close() {
+        end_at_once();
+    }
     match ending {
-        Ending::Asked => {
-            server.close();
-            Ok(())
-        }
+        Ending::Asked => Ok(()),
         Ending::Lost(error) => Err(Failure::new(Kind::Hardware, error.to_string())),
-        Ending::Hung(duration) => {
-            tracing::error!(seconds = duration.as_secs(), "a call into the device does not return; ending this keeper");
-            // An orderly exit would run the module's destructors, which may wait for the same call; an
-            // abort would leave its memory, and the keys of a software token, in a core file.
-            let _ = kill(Pid::this(), Signal::SIGKILL);
-            Err(Failure::new(Kind::Hardware, "a call into the device does not return"))
-        }
+        Ending::Hung(_) => Err(Failure::new(Kind::Hardware, "a call into the device does not return")),
     }
 }

@@ -6,8 +6,8 @@ use super::{Failure, environment};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
-use crate::hardware::Device;
 use crate::hardware::pkcs11::Pkcs11Device;
+use crate::hardware::{Device, PinTrust};
 
 /// A key of the device, as the operator sees it.
 #[derive(Debug, Serialize)]
@@ -48,9 +48,10 @@ pub fn init(config: &Config) -> Result<KeyList, Failure> {
 ///
 /// # Errors
 /// [`Failure`] of the hardware.
-pub fn list(config: &Config) -> Result<KeyList, Failure> {
+pub fn list(config: &Config, trust: PinTrust) -> Result<KeyList, Failure> {
     environment::ensure(&config.hardware.environment)?;
-    let device = Pkcs11Device::open(&config.hardware.device, &SystemClock, &SystemEntropy::new())?;
+    let settings = &config.hardware.device;
+    let device = Pkcs11Device::open(settings, trust, &mut |_| {}, &SystemClock, &SystemEntropy::new())?;
     Ok(describe(config, &device, false, false))
 }
 

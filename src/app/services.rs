@@ -122,6 +122,7 @@ fn keeper_settings(config_path: &Path, config: &Config) -> Result<Settings, Fail
         KeeperPlacement::Child => Launcher::Spawn {
             program: std::env::current_exe().map_err(Failure::while_doing("cannot find this program"))?,
             arguments: vec!["keeper".into(), "--config".into(), config_path.into(), "--standard-input".into()],
+            pin_worked: "--pin-worked".into(),
         },
         KeeperPlacement::Socket { path, keeper_uid, .. } => {
             Launcher::Connect { socket: path.clone(), uid: *keeper_uid }

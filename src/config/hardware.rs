@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::values::{PinTable, from_folder};
+use super::values::{PinTable, VariableName, VariableValue, from_folder};
 use crate::hardware::pkcs11::{Pkcs11Settings, TokenName};
 use crate::hardware::{PinSource, Provenance};
 
@@ -38,7 +38,7 @@ pub(super) struct HardwareTable {
     #[serde(default = "default_sealing_key")]
     sealing_key: String,
     #[serde(default)]
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<VariableName, VariableValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,7 +74,11 @@ impl HardwareTable {
             sealing_label: self.sealing_key,
             provenance,
         };
-        Hardware { device, sessions: self.sessions.get().into(), environment: self.environment }
+        Hardware {
+            device,
+            sessions: self.sessions.get().into(),
+            environment: self.environment.into_iter().map(|(name, value)| (name.0, value.0)).collect(),
+        }
     }
 }
 

@@ -138,6 +138,35 @@ impl<'de> Visitor<'de> for PinVisitor {
     }
 }
 
+/// The name of an environment variable.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(try_from = "String")]
+pub(super) struct VariableName(pub(super) String);
+
+impl TryFrom<String> for VariableName {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err("expected the name of an environment variable");
+        }
+        Ok(Self(name))
+    }
+}
+
+/// The value of an environment variable.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct VariableValue(pub(super) String);
+
+impl TryFrom<String> for VariableValue {
+    type Error = &'static str;
+
+    fn try_from(value: String) -> Result<Self, Self::Error> {
+        if value.contains('\0') { Err("expected the value of an environment variable") } else { Ok(Self(value)) }
+    }
+}
+
 /// `path`, from the folder of the configuration where it is relative.
 pub(super) fn from_folder(folder: &Path, path: PathBuf) -> PathBuf {
     folder.join(path)

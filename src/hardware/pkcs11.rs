@@ -23,7 +23,7 @@ use self::calls::{Calls, Failed};
 use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session};
 use self::operations::{Canary, decrypt, encrypt, sign};
 use self::token::{Access, OpenToken};
-use super::{Device, DeviceKeys, Error, PinSource, PinnedPublicKey, Provenance, Session};
+use super::{Device, DeviceKeys, Error, LoginStep, PinSource, PinTrust, PinnedPublicKey, Provenance, Session};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::jose::jwe::NONCE_BYTES;
@@ -88,8 +88,14 @@ impl Pkcs11Device {
     ///
     /// # Errors
     /// [`Error`] names what is missing or refused.
-    pub fn open(settings: &Pkcs11Settings, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<Self, Error> {
-        let token = OpenToken::log_in(settings, Access::ReadOnly)?;
+    pub fn open(
+        settings: &Pkcs11Settings,
+        trust: PinTrust,
+        progress: &mut dyn FnMut(LoginStep),
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, Error> {
+        let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress)?;
         let calls = Calls::of_module(&settings.module).map_err(|reason| module_error(settings, reason))?;
         let signing = keys::find_signing(&token.session, settings)?;
         let sealing = keys::find_sealing(&token.session, settings)?;
@@ -119,12 +125,12 @@ impl Pkcs11Device {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Generated), Error> {
-        let token = OpenToken::log_in(settings, Access::ReadWrite)?;
+        let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {})?;
         let generated = generate::generate_missing(&token.session, settings, entropy)?;
         // One context per process: it is finalized here and initialized anew by `open`.
         token.session.close().map_err(failed)?;
         token.context.finalize().map_err(failed)?;
-        Ok((Self::open(settings, clock, entropy)?, generated))
+        Ok((Self::open(settings, PinTrust::Vouched, &mut |_| {}, clock, entropy)?, generated))
     }
 }
 

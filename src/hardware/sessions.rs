@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -27,6 +27,8 @@ pub trait Work<Job>: Send + 'static {
 pub struct Sessions<Job> {
     queue: Sender<Order<Job>>,
     threads: Vec<Arc<Activity>>,
+    /// Set when what is queued is not to be done any more.
+    ending: Arc<AtomicBool>,
     /// Disconnected when the last thread has ended.
     running: Receiver<Infallible>,
     clock: Arc<dyn Clock>,
@@ -60,6 +62,7 @@ impl<Job: Send + 'static> Sessions<Job> {
     ) -> Result<Self, Error> {
         let (queue, jobs) = bounded(queue_capacity);
         let (runs, running) = bounded(0);
+        let ending = Arc::new(AtomicBool::new(false));
         let started = clock.instant();
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
@@ -67,6 +70,7 @@ impl<Job: Send + 'static> Sessions<Job> {
             let activity = Arc::new(Activity::default());
             let runner = Runner {
                 jobs: jobs.clone(),
+                ending: Arc::clone(&ending),
                 _runs: runs.clone(),
                 activity: Arc::clone(&activity),
                 clock: Arc::clone(&clock),
@@ -78,7 +82,7 @@ impl<Job: Send + 'static> Sessions<Job> {
             )?;
             threads.push(activity);
         }
-        Ok(Self { queue, threads, running, clock, started })
+        Ok(Self { queue, threads, ending, running, clock, started })
     }
 
     /// Queues `job`.
@@ -92,9 +96,10 @@ impl<Job: Send + 'static> Sessions<Job> {
         })
     }
 
-    /// Has every thread close its session and end, behind the jobs that are queued. Says whether all did
-    /// within `limit`; one that is inside the device for longer cannot be ended.
+    /// Has every thread finish its job, close its session and end; jobs that are queued are dropped. Says
+    /// whether all did within `limit`; one that is inside the device for longer cannot be ended.
     pub fn end(&self, limit: Duration) -> bool {
+        self.ending.store(true, Ordering::Relaxed);
         let deadline = self.clock.instant() + limit;
         let all_told = self.threads.iter().all(|_| self.queue.send_deadline(Order::End, deadline).is_ok());
         all_told && self.running.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected)
@@ -111,6 +116,7 @@ impl<Job: Send + 'static> Sessions<Job> {
 
 struct Runner<Job, W> {
     jobs: Receiver<Order<Job>>,
+    ending: Arc<AtomicBool>,
     /// Dropped with the runner, which tells that the thread ended.
     _runs: Sender<Infallible>,
     activity: Arc<Activity>,
@@ -132,15 +138,18 @@ impl<Job, W: Work<Job>> Runner<Job, W> {
 
     /// The next job; `None` when there will be none any more.
     fn next_job(&mut self) -> Option<Job> {
-        let order = self.jobs.try_recv().or_else(|_| {
-            self.work.rest();
-            self.jobs.recv()
-        });
-        match order {
-            Ok(Order::Do(job)) => Some(job),
-            Ok(Order::End) | Err(_) => {
+        loop {
+            let order = self.jobs.try_recv().or_else(|_| {
                 self.work.rest();
-                None
+                self.jobs.recv()
+            });
+            match order {
+                Ok(Order::Do(_)) if self.ending.load(Ordering::Relaxed) => {}
+                Ok(Order::Do(job)) => return Some(job),
+                Ok(Order::End) | Err(_) => {
+                    self.work.rest();
+                    return None;
+                }
             }
         }
     }

@@ -92,10 +92,12 @@ pub struct ReadAccessTokenClaims {
     pub sid: Option<String>,
 }
 
-/// The claims of a JWT that somebody asks to have signed, before any rule was applied. Absent
-/// claims are `None`; claims that no rule speaks of are not read.
+/// The claims of an access token that somebody asks to have signed, before any rule was applied. Absent
+/// claims are `None`. A claim that is not listed here, or is there twice, makes it malformed: what no rule
+/// looks at must not be signed, because a verifier may look at it, were it only by another spelling.
 #[derive(Debug, Deserialize)]
-pub struct PresentedClaims<'a> {
+#[serde(deny_unknown_fields)]
+pub struct PresentedAccessTokenClaims<'a> {
     /// `iss`.
     #[serde(borrow)]
     pub iss: Option<Cow<'a, str>>,
@@ -107,6 +109,9 @@ pub struct PresentedClaims<'a> {
     /// `client_id`.
     #[serde(borrow)]
     pub client_id: Option<Cow<'a, str>>,
+    /// `scope`.
+    #[serde(borrow)]
+    pub scope: Option<Cow<'a, str>>,
     /// `iat`.
     pub iat: Option<Timestamp>,
     /// `exp`.
@@ -114,6 +119,23 @@ pub struct PresentedClaims<'a> {
     /// `jti`.
     #[serde(borrow)]
     pub jti: Option<Cow<'a, str>>,
-    /// Whether there is a `token_introspection` (RFC 9701 §5).
+    /// `sid`.
+    #[serde(borrow)]
+    pub sid: Option<Cow<'a, str>>,
+}
+
+/// The claims of an introspection answer that somebody asks to have signed; nothing else may be in it, and
+/// neither `sub` nor `exp` above all (RFC 9701 §5).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresentedIntrospectionClaims<'a> {
+    /// `iss`.
+    #[serde(borrow)]
+    pub iss: Option<Cow<'a, str>>,
+    /// `aud`.
+    pub aud: Option<Audience>,
+    /// `iat`.
+    pub iat: Option<Timestamp>,
+    /// Whether there is a `token_introspection`.
     pub token_introspection: Option<IgnoredAny>,
 }

@@ -85,7 +85,7 @@ impl PresentedSigningInput {
     /// # Errors
     /// [`Malformed::Json`] where it has other members than `alg`, `typ` and `kid`, or lacks one.
     pub fn header(&self) -> Result<Header<'_>, Malformed> {
-        serde_json::from_slice(&self.header).map_err(|_| Malformed::Json)
+        object(&self.header)
     }
 
     /// The claims, as the type that the reader expects.
@@ -93,8 +93,17 @@ impl PresentedSigningInput {
     /// # Errors
     /// [`Malformed::Json`] where they do not fit it, or name a claim twice.
     pub fn claims<'a, Claims: Deserialize<'a>>(&'a self) -> Result<Claims, Malformed> {
-        serde_json::from_slice(&self.claims).map_err(|_| Malformed::Json)
+        object(&self.claims)
     }
+}
+
+/// Reads a JSON object. Not just any JSON: serde takes an array for the members of a type in their order,
+/// and no other reader does.
+fn object<'a, Value: Deserialize<'a>>(json: &'a [u8]) -> Result<Value, Malformed> {
+    if json.first() != Some(&b'{') {
+        return Err(Malformed::Json);
+    }
+    serde_json::from_slice(json).map_err(|_| Malformed::Json)
 }
 
 /// A compact JWS as somebody presented it: taken apart, and its signature not verified.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,13 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
 
-use super::wire::{Frame, GREETING_ID, Greeting, Inbox, PREAMBLE, Reply, Request, WireError, append_frame, decode};
+use super::wire::{
+    Frame, GREETING_ID, Greeting, Inbox, PREAMBLE, Reply, Request, StartFailure, WireError, append_frame, decode,
+};
 use crate::clock::Clock;
+
+/// Requests that wait to be written take no more than this, whoever gave up on them.
+const MOST_QUEUED_BYTES: usize = 1024 * 1024;
 
 /// The shared half of a connection; [`Driver`] does the reading and writing.
 pub(super) struct Link {
@@ -21,8 +27,17 @@ pub(super) struct Link {
     queued: Notify,
     /// Ends the driver: the keeper is to be replaced.
     suspected: Notify,
-    max_in_flight: usize,
+    limits: LinkLimits,
     clock: Arc<dyn Clock>,
+}
+
+/// What a connection allows both sides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinkLimits {
+    /// Requests under way at a time.
+    pub(super) max_in_flight: usize,
+    /// A keeper that is asked and says nothing for this long is replaced.
+    pub(super) silence: Duration,
 }
 
 struct State {
@@ -31,6 +46,8 @@ struct State {
     next_id: u64,
     closed: bool,
     last_received: Instant,
+    /// When the keeper was last asked after it had answered all; also where nobody waits for it any more.
+    unanswered_since: Option<Instant>,
 }
 
 /// Why a request got no answer over this connection.
@@ -47,16 +64,25 @@ pub(super) enum LinkFault {
 }
 
 impl Link {
-    /// Speaks the keeper protocol over `stream` until its greeting arrived.
+    /// Speaks the keeper protocol over `stream` until the keeper is ready, or says why it will not be.
+    /// `logging_in` is set while the keeper tries the PIN.
     pub(super) async fn establish(
         stream: UnixStream,
-        max_in_flight: usize,
+        limits: LinkLimits,
+        logging_in: &AtomicBool,
         clock: Arc<dyn Clock>,
-    ) -> io::Result<(Greeting, Arc<Self>, Driver)> {
+    ) -> io::Result<(Result<Arc<Self>, StartFailure>, Driver)> {
         let (reader, mut writer) = stream.into_split();
         writer.write_all(&PREAMBLE).await?;
         let mut incoming = Incoming { reader, inbox: Inbox::default(), chunk: vec![0; 64 * 1024] };
-        let greeting = incoming.greeting().await?;
+        let ready = loop {
+            match incoming.greeting().await? {
+                Greeting::LoggingIn => logging_in.store(true, Ordering::Relaxed),
+                Greeting::LoggedIn => logging_in.store(false, Ordering::Relaxed),
+                Greeting::Ready => break Ok(()),
+                Greeting::Failed(failure) => break Err(failure),
+            }
+        };
         let link = Arc::new(Self {
             state: Mutex::new(State {
                 buffer: Vec::new(),
@@ -64,13 +90,14 @@ impl Link {
                 next_id: GREETING_ID + 1,
                 closed: false,
                 last_received: clock.instant(),
+                unanswered_since: None,
             }),
             queued: Notify::new(),
             suspected: Notify::new(),
-            max_in_flight,
+            limits,
             clock,
         });
-        Ok((greeting, Arc::clone(&link), Driver { link, incoming, writer }))
+        Ok((ready.map(|()| Arc::clone(&link)), Driver { link, incoming, writer }))
     }
 
     /// Asks and waits for the answer, at the longest until `deadline`. Dropping the future takes the
@@ -105,7 +132,7 @@ impl Link {
         if state.closed {
             return Err(LinkFault::Lost);
         }
-        if state.waiting.len() >= self.max_in_flight {
+        if state.waiting.len() >= self.limits.max_in_flight || state.buffer.len() >= MOST_QUEUED_BYTES {
             return Err(LinkFault::Busy);
         }
         let id = state.next_id;
@@ -113,6 +140,9 @@ impl Link {
         append_frame(&mut state.buffer, id, milliseconds, request).map_err(|_| LinkFault::TooLarge)?;
         let (sender, receiver) = oneshot::channel();
         state.waiting.insert(id, sender);
+        if state.unanswered_since.is_none() {
+            state.unanswered_since = Some(self.clock.instant());
+        }
         drop(state);
         self.queued.notify_one();
         Ok((id, receiver))
@@ -120,7 +150,8 @@ impl Link {
 
     fn take_back(&self, id: u64) {
         let mut state = self.lock();
-        if state.waiting.remove(&id).is_some() && !state.closed {
+        let is_room = state.buffer.len() < MOST_QUEUED_BYTES;
+        if state.waiting.remove(&id).is_some() && !state.closed && is_room {
             // Fits always: a cancellation is one byte.
             let _ = append_frame(&mut state.buffer, id, 0, &Request::Cancel);
             drop(state);
@@ -138,6 +169,20 @@ impl Link {
             let _ = waiting.send(reply);
         }
         Ok(())
+    }
+
+    fn received(&self) {
+        let now = self.clock.instant();
+        let mut state = self.lock();
+        state.last_received = now;
+        // What is still open is waited for from now on: it may be behind what was just answered.
+        state.unanswered_since = (!state.waiting.is_empty()).then_some(now);
+    }
+
+    /// Whether the keeper was asked, and has said nothing since for longer than it may.
+    fn is_silent(&self) -> bool {
+        let now = self.clock.instant();
+        self.lock().unanswered_since.is_some_and(|since| now - since > self.limits.silence)
     }
 
     /// Whether requests can still be put.
@@ -191,9 +236,21 @@ impl Driver {
             reason = incoming.deliver_to(&link) => reason,
             _ = write_queued(&link, writer) => "writing to it failed",
             () = link.suspected.notified() => "it did not answer in time",
+            () = silence(&link) => "it did not answer in time",
         };
         link.close();
         reason
+    }
+}
+
+/// Returns when the keeper is silent though it was asked, even by clients that did not wait for it.
+async fn silence(link: &Link) {
+    let mut ticks = tokio::time::interval(link.limits.silence / 4);
+    loop {
+        ticks.tick().await;
+        if link.is_silent() {
+            return;
+        }
     }
 }
 
@@ -234,7 +291,7 @@ impl Incoming {
                 Ok(_) => {}
                 Err(_) => return "reading from it failed",
             }
-            link.lock().last_received = link.clock.instant();
+            link.received();
             loop {
                 match self.inbox.next_frame() {
                     Ok(Some(frame)) => {

@@ -8,6 +8,7 @@ mod outbox;
 
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +16,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use self::answering::{Answering, Job};
 use self::outbox::Outbox;
-use super::wire::{
-    GREETING_ID, Greeting, Inbox, PREAMBLE, Refusal, Reply, Request, StartFailure, WireError, append_frame, decode,
-};
+use super::wire::{GREETING_ID, Greeting, Inbox, PREAMBLE, Refusal, Reply, Request, WireError, append_frame, decode};
 use super::worker::Worker;
 use crate::clock::Clock;
 use crate::hardware::sessions::Sessions;
@@ -25,6 +24,9 @@ use crate::hardware::{Device, Error};
 
 /// How long an orderly end may take; the mint waits a little longer before it kills its keeper.
 const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// Connections at a time: one mint has one, and a restarted one may overlap with it.
+const MOST_CONNECTIONS: usize = 8;
 
 /// How a keeper runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,6 +46,7 @@ pub struct Server {
     sessions: Arc<Sessions<Job>>,
     clock: Arc<dyn Clock>,
     hang_limit: Duration,
+    connections: Arc<AtomicUsize>,
     events: (Sender<Event>, Receiver<Event>),
 }
 
@@ -85,26 +88,29 @@ impl Server {
             sessions: Arc::new(sessions),
             clock,
             hang_limit: settings.hang_limit,
+            connections: Arc::default(),
             events,
         })
     }
 
-    /// Greets the mint at the other end of `stream` and serves it on a thread of its own.
+    /// Tells the mint that is being `greeted` that all is ready, and serves it on a thread of its own.
     ///
     /// # Errors
-    /// Where the stream or a thread cannot be had.
-    pub fn serve(&self, stream: UnixStream) -> std::io::Result<()> {
-        let reader = Connection {
-            outbox: Arc::new(Outbox::new(stream.try_clone()?)?),
-            sessions: Arc::clone(&self.sessions),
-            clock: Arc::clone(&self.clock),
-        };
-        greet(&reader.outbox, &Greeting::Ready)?;
+    /// Where there are [`MOST_CONNECTIONS`], or the stream or a thread cannot be had.
+    pub fn serve(&self, greeted: Greeter) -> std::io::Result<()> {
+        let place = Place::take(&self.connections)
+            .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::QuotaExceeded, "too many connections"))?;
+        greeted.say(&Greeting::Ready)?;
+        let Greeter { stream, outbox } = greeted;
+        let reader =
+            Connection { outbox, sessions: Arc::clone(&self.sessions), clock: Arc::clone(&self.clock), _place: place };
         let closed = self.events.0.clone();
         std::thread::Builder::new().name("connection".to_owned()).spawn(move || {
             if let Err(error) = reader.run(stream) {
                 tracing::warn!(%error, "closed a connection from the mint");
             }
+            // Whatever of it is still queued is nobody's any more.
+            reader.outbox.close();
             let _ = closed.send(Event::Closed);
         })?;
         Ok(())
@@ -115,9 +121,10 @@ impl Server {
         let _ = self.events.0.send(Event::Asked);
     }
 
-    /// Lets the session threads finish, and then the device go. A device that is in the middle of a call
-    /// after [`END_LIMIT`] is left to the end of the process.
-    pub fn close(&self) {
+    /// Lets the session threads finish, and then the device go. Says whether that went well: where a device
+    /// is in the middle of a call after [`END_LIMIT`], the process must not run the module's destructors
+    /// any more, which would take away what that call uses, or wait for it.
+    pub fn close(&self) -> bool {
         let ended = self.sessions.end(END_LIMIT);
         let device = self.device.lock().unwrap_or_else(PoisonError::into_inner).take();
         match device {
@@ -125,6 +132,7 @@ impl Server {
             Some(_) => tracing::warn!("ending while the device is in the middle of a call"),
             None => {}
         }
+        ended
     }
 
     /// Waits until there is a reason to end. With `until_closed` the end of a connection is one.
@@ -144,17 +152,51 @@ impl Server {
     }
 }
 
-/// Tells the mint at the other end of `stream` why there will be no keeper.
-pub fn refuse(stream: UnixStream, failure: StartFailure) -> std::io::Result<()> {
-    greet(&Outbox::new(stream)?, &Greeting::Failed(failure))
+/// A connection to a mint that is not served yet.
+pub struct Greeter {
+    stream: UnixStream,
+    outbox: Arc<Outbox>,
 }
 
-fn greet(outbox: &Outbox, greeting: &Greeting) -> std::io::Result<()> {
-    outbox.queue(|buffer| {
-        buffer.extend_from_slice(&PREAMBLE);
-        append_frame(buffer, GREETING_ID, 0, greeting)
-    })?;
-    outbox.flush()
+impl Greeter {
+    /// Speaks the preamble to the mint at the other end of `stream`.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn new(stream: UnixStream) -> std::io::Result<Self> {
+        let outbox = Outbox::new(stream.try_clone()?)?;
+        outbox.queue(|buffer| {
+            buffer.extend_from_slice(&PREAMBLE);
+            Ok(())
+        })?;
+        outbox.flush()?;
+        Ok(Self { stream, outbox: Arc::new(outbox) })
+    }
+
+    /// Tells the mint how far it is.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn say(&self, greeting: &Greeting) -> std::io::Result<()> {
+        self.outbox.queue(|buffer| append_frame(buffer, GREETING_ID, 0, greeting))?;
+        self.outbox.flush()
+    }
+}
+
+/// One of the [`MOST_CONNECTIONS`], given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(Arc::clone(taken));
+        (taken.fetch_add(1, Ordering::Relaxed) < MOST_CONNECTIONS).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The reading side of one connection.
@@ -162,6 +204,7 @@ struct Connection {
     outbox: Arc<Outbox>,
     sessions: Arc<Sessions<Job>>,
     clock: Arc<dyn Clock>,
+    _place: Place,
 }
 
 impl Connection {
@@ -187,7 +230,6 @@ impl Connection {
                 }
             }
         }
-        self.outbox.close();
         Ok(())
     }
 }

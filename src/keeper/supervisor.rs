@@ -3,9 +3,11 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
@@ -14,9 +16,10 @@ use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::handle::{Keeper, KeeperError};
-use super::link::{Driver, Link};
-use super::wire::{Greeting, PublicKeys, Reply, Request, StartFailure};
+use super::link::{Driver, Link, LinkLimits};
+use super::wire::{PublicKeys, Reply, Request, StartFailure};
 use crate::clock::Clock;
+use crate::hardware::PinTrust;
 
 /// The pause before the second start in a row that fails; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -25,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a keeper may take to end when its connection was closed, before it is killed.
 const END_LIMIT: Duration = Duration::from_secs(2);
+/// signal(7), POSIX.
+const SIGKILL: i32 = 9;
 
 /// A keeper that would sign with another key, or by other rules, than the mint was started for.
 const CHANGED: &str =
@@ -39,6 +44,8 @@ pub enum Launcher {
         program: PathBuf,
         /// Its arguments.
         arguments: Vec<OsString>,
+        /// A further argument where it takes the place of one whose PIN was right.
+        pin_worked: OsString,
     },
     /// It runs by itself, under another user, and listens on a Unix socket.
     Connect {
@@ -84,7 +91,7 @@ pub async fn start(
     shutdown: watch::Receiver<bool>,
 ) -> Result<(Keeper, tokio::task::JoinHandle<()>), StartFailure> {
     let counters = Arc::new(Counters::default());
-    let first = connect(&settings, &clock).await?;
+    let first = connect(&settings, PinTrust::Unproven, &clock).await?;
     let (publish, presence) = watch::channel(first.presence());
     let supervisor = Supervisor {
         settings: settings.clone(),
@@ -147,9 +154,9 @@ impl Supervisor {
             };
             self.publish.send_replace(Presence::Down);
             tracing::warn!(reason, "the keeper is gone; starting another");
-            if let Some(mut child) = current.child {
+            if let Some(child) = current.child {
                 // It is gone or hangs: there is nothing left to ask it for.
-                let _ = child.kill().await;
+                kill(child).await;
             }
             if self.clock.instant() - started > SETTLED_AFTER {
                 pause = Duration::ZERO;
@@ -170,10 +177,10 @@ impl Supervisor {
             }
             *pause = (*pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             let attempt = async {
-                let connected = connect(&self.settings, &self.clock).await?;
+                let connected = connect(&self.settings, PinTrust::Vouched, &self.clock).await?;
                 let presence = connected.presence();
                 let (keys, running) = pin(connected, &self.settings, &self.clock).await?;
-                if keys != *pinned {
+                if !keys.are_same(pinned) {
                     running.link.close();
                     running.driver.abort();
                     return Err(StartFailure { message: CHANGED.to_owned(), is_final: true });
@@ -210,23 +217,44 @@ async fn asked(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|asked| *asked).await;
 }
 
-async fn connect(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Connected, StartFailure> {
+async fn connect(settings: &Settings, trust: PinTrust, clock: &Arc<dyn Clock>) -> Result<Connected, StartFailure> {
     let passing = |message: String| StartFailure { message, is_final: false };
-    let (stream, child) = match &settings.launcher {
-        Launcher::Spawn { program, arguments } => spawn(program, arguments)
-            .map(|(stream, child)| (stream, Some(child)))
-            .map_err(|error| passing(format!("cannot start the keeper {}: {error}", program.display())))?,
+    let (stream, mut child) = match &settings.launcher {
+        Launcher::Spawn { program, arguments, pin_worked } => {
+            let further = (trust == PinTrust::Vouched).then_some(pin_worked);
+            spawn(program, arguments.iter().chain(further))
+                .map(|(stream, child)| (stream, Some(child)))
+                .map_err(|error| passing(format!("cannot start the keeper {}: {error}", program.display())))?
+        }
         Launcher::Connect { socket, uid } => (find(socket, *uid).await?, None),
     };
-    let established = Link::establish(stream, settings.max_in_flight, Arc::clone(clock));
-    match tokio::time::timeout(settings.start_limit, established).await {
-        Ok(Ok((Greeting::Ready, link, driver))) => Ok(Connected { link, driver, child }),
-        Ok(Ok((Greeting::Failed(failure), _, _))) => Err(failure),
-        Ok(Err(error)) => Err(passing(format!("the keeper ended before it was ready ({error}); see its own messages"))),
-        Err(_) => Err(passing(format!(
+    let limits = LinkLimits { max_in_flight: settings.max_in_flight, silence: settings.request_limit };
+    let logging_in = AtomicBool::new(false);
+    let established = Link::establish(stream, limits, &logging_in, Arc::clone(clock));
+    let outcome = tokio::time::timeout(settings.start_limit, established).await;
+    let message = match outcome {
+        Ok(Ok((Ok(link), driver))) => return Ok(Connected { link, driver, child }),
+        Ok(Ok((Err(failure), _))) => return Err(failure),
+        Ok(Err(error)) => format!("the keeper ended before it was ready ({error}); see its own messages"),
+        Err(_) => format!(
             "the keeper did not open the device within {} s; is the device connected?",
             settings.start_limit.as_secs()
-        ))),
+        ),
+    };
+    if !logging_in.load(Ordering::Relaxed) || was_killed_from_outside(child.as_mut()).await {
+        return Err(passing(message));
+    }
+    let message = "the keeper ended, or hung, during the login: the token may have counted a wrong PIN; it is not tried again; check the PIN, and restart";
+    Err(StartFailure { message: message.to_owned(), is_final: true })
+}
+
+/// Whether somebody else's SIGKILL ended `child`, which says nothing about the PIN. A module that crashes
+/// ends by another signal; one that hangs does not end.
+async fn was_killed_from_outside(child: Option<&mut Child>) -> bool {
+    let Some(child) = child else { return false };
+    match tokio::time::timeout(Duration::from_millis(500), child.wait()).await {
+        Ok(Ok(status)) => status.signal() == Some(SIGKILL),
+        Ok(Err(_)) | Err(_) => false,
     }
 }
 
@@ -241,11 +269,15 @@ async fn pin(
     let answer = running.link.exchange(&Request::PublicKeys, clock.instant() + settings.request_limit).await;
     match answer {
         Ok(Reply::PublicKeys(keys)) => Ok((keys, running)),
-        other => Err(StartFailure { message: format!("the keeper did not tell its keys: {other:?}"), is_final: false }),
+        other => {
+            running.link.close();
+            running.driver.abort();
+            Err(StartFailure { message: format!("the keeper did not tell its keys: {other:?}"), is_final: false })
+        }
     }
 }
 
-fn spawn(program: &PathBuf, arguments: &[OsString]) -> io::Result<(UnixStream, Child)> {
+fn spawn<'a>(program: &Path, arguments: impl Iterator<Item = &'a OsString>) -> io::Result<(UnixStream, Child)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let child = Command::new(program)
@@ -259,7 +291,7 @@ fn spawn(program: &PathBuf, arguments: &[OsString]) -> io::Result<(UnixStream, C
     Ok((UnixStream::from_std(ours)?, child))
 }
 
-async fn find(socket: &PathBuf, uid: u32) -> Result<UnixStream, StartFailure> {
+async fn find(socket: &Path, uid: u32) -> Result<UnixStream, StartFailure> {
     let shown = socket.display();
     let stream = UnixStream::connect(socket).await.map_err(|error| StartFailure {
         message: format!("no keeper at {shown}: {error}; start `mintkeep keeper` first"),
@@ -280,7 +312,17 @@ async fn end(child: Option<Child>) {
     let Some(mut child) = child else { return };
     if tokio::time::timeout(END_LIMIT, child.wait()).await.is_err() {
         tracing::warn!("the keeper did not end by itself and is killed");
-        let _ = child.kill().await;
+        kill(child).await;
+    }
+}
+
+/// Kills a keeper. One that is inside a driver of the kernel may outlive even that for a while: it is not
+/// waited for.
+async fn kill(mut child: Child) {
+    let _ = child.start_kill();
+    if tokio::time::timeout(END_LIMIT, child.wait()).await.is_err() {
+        tracing::error!("the keeper does not end though it was killed; going on without it");
+        tokio::spawn(async move { child.wait().await });
     }
 }
 

@@ -114,6 +114,14 @@ pub struct PublicKeys {
     pub profiles: Vec<Profile>,
 }
 
+impl PublicKeys {
+    /// Whether `other` signs and seals by the same keys and rules. The device may be another one, where
+    /// keys were copied from one to the next inside the hardware.
+    pub fn are_same(&self, other: &Self) -> bool {
+        self.signing == other.signing && self.sealing == other.sealing && self.profiles == other.profiles
+    }
+}
+
 /// Why a request was not carried out.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Refusal {
@@ -133,9 +141,13 @@ pub enum Refusal {
     Malformed,
 }
 
-/// The keeper's first frame.
+/// The keeper's first frames, until it is ready or not going to be.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Greeting {
+    /// The PIN is about to be tried; a connection that ends now may have cost the token a try.
+    LoggingIn,
+    /// The PIN was right; the keys are being checked.
+    LoggedIn,
     /// The device is open and the keys are checked.
     Ready,
     /// The keeper could not start and ends now.

@@ -26,14 +26,48 @@ pub struct Worker {
 pub struct Answer {
     /// What the mint is told.
     pub reply: Reply,
-    /// The fault of the device behind it, where there was one.
-    pub fault: Option<Error>,
+    /// What it says of the device.
+    pub verdict: Verdict,
+}
+
+/// What an answer says of the device.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Nothing: it was not asked, or the input was at fault.
+    None,
+    /// It did what it was asked.
+    Works(Operation),
+    /// It did not, and no input can be the reason.
+    Fault(Operation, Error),
+}
+
+/// What a device is asked to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Operation {
+    /// Sign.
+    Sign,
+    /// Encrypt a refresh token.
+    Seal,
+    /// Decrypt one.
+    Open,
+}
+
+impl Operation {
+    /// The operation behind `request`, where there is one.
+    fn of(request: &Request<'_>) -> Option<Self> {
+        match request {
+            Request::Sign { .. } | Request::Health => Some(Self::Sign),
+            Request::Seal { .. } => Some(Self::Seal),
+            Request::Open { .. } => Some(Self::Open),
+            Request::PublicKeys | Request::Cancel => None,
+        }
+    }
 }
 
 impl Answer {
     /// A refusal that is no fault of the device.
     pub(super) fn refused(refusal: Refusal) -> Self {
-        Self { reply: Reply::Refused(refusal), fault: None }
+        Self { reply: Reply::Refused(refusal), verdict: Verdict::None }
     }
 }
 
@@ -77,13 +111,18 @@ impl Worker {
             Request::Health => self.make_signature(session, TRIAL, true).map(|_| Reply::Healthy),
             Request::Cancel => Ok(Reply::Refused(Refusal::Malformed)),
         };
-        match outcome {
-            Ok(reply) => Answer { reply, fault: None },
-            Err(Error::NotAuthentic) => Answer::refused(Refusal::NotAuthentic),
-            Err(Error::UnknownKey(_)) => Answer::refused(Refusal::UnknownKey),
-            Err(error) => {
+        let operation = Operation::of(request);
+        match (outcome, operation) {
+            // The policy's refusal: the device was not asked.
+            (Ok(reply @ Reply::Refused(_)), _) | (Ok(reply), None) => Answer { reply, verdict: Verdict::None },
+            (Ok(reply), Some(operation)) => Answer { reply, verdict: Verdict::Works(operation) },
+            (Err(Error::NotAuthentic), _) => Answer::refused(Refusal::NotAuthentic),
+            (Err(Error::UnknownKey(_)), _) => Answer::refused(Refusal::UnknownKey),
+            (Err(error), operation) => {
                 tracing::error!(%error, "the hardware failed");
-                Answer { reply: Reply::Refused(Refusal::Hardware(error.to_string())), fault: Some(error) }
+                let reply = Reply::Refused(Refusal::Hardware(error.to_string()));
+                let verdict = operation.map_or(Verdict::None, |operation| Verdict::Fault(operation, error));
+                Answer { reply, verdict }
             }
         }
     }

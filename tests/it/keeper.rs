@@ -4,3 +4,4 @@ mod line;
 mod memory;
 mod placement;
 mod policy;
+mod supervisor;

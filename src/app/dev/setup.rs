@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -35,7 +35,14 @@ pub(super) fn make_private_folder(path: &Path) -> Result<PathBuf, Failure> {
     let failed =
         |error: std::io::Error| Failure::new(Kind::Other, format!("cannot use the folder {}: {error}", path.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    path.canonicalize().map_err(failed)
+    let path = path.canonicalize().map_err(failed)?;
+    let metadata = path.metadata().map_err(failed)?;
+    // Whoever may write here chooses the module that the keeper loads.
+    if metadata.uid() != nix::unistd::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+        let message = format!("the folder {} is not this user's alone to write; name another one", path.display());
+        return Err(Failure::new(Kind::Refused, message));
+    }
+    Ok(path)
 }
 
 /// Makes what is missing; the secret of the confidential client is the one of the run before, where there

@@ -4,7 +4,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
 
-use super::keys::{P256_PARAMS, Role, labelled, read_public_key};
+use super::keys::{P256_PARAMS, Role, find_sealing, find_signing, labelled, read_public_key};
 use super::{Pkcs11Settings, failed};
 use crate::entropy::Entropy;
 use crate::hardware::Error;
@@ -18,6 +18,13 @@ pub(super) fn generate_missing(
 ) -> Result<Generated, Error> {
     let has_signing = !labelled(session, Role::Signing, &settings.signing_label)?.is_empty();
     let has_sealing = !labelled(session, Role::Sealing, &settings.sealing_label)?.is_empty();
+    // What is there has to be good before anything is added beside it.
+    if has_signing {
+        find_signing(session, settings)?;
+    }
+    if has_sealing {
+        find_sealing(session, settings)?;
+    }
     if !has_signing {
         generate_signing(session, &settings.signing_label)?;
     }

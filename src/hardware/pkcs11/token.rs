@@ -6,7 +6,7 @@ use cryptoki::session::{Session as Pkcs11Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 
 use super::{Pkcs11Settings, TokenName, failed, module_error, pin};
-use crate::hardware::Error;
+use crate::hardware::{Error, LoginStep, PinTrust};
 
 /// A token that was found and logged in to.
 pub(super) struct OpenToken {
@@ -23,7 +23,12 @@ pub(super) enum Access {
 }
 
 impl OpenToken {
-    pub(super) fn log_in(settings: &Pkcs11Settings, access: Access) -> Result<Self, Error> {
+    pub(super) fn log_in(
+        settings: &Pkcs11Settings,
+        access: Access,
+        trust: PinTrust,
+        progress: &mut dyn FnMut(LoginStep),
+    ) -> Result<Self, Error> {
         let context = Pkcs11::new(&settings.module).map_err(|error| module_error(settings, error.to_string()))?;
         context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(|error| {
             Error::Initialize {
@@ -34,12 +39,16 @@ impl OpenToken {
         })?;
         let (slot, token) = find_token(&context, settings)?;
         refuse_unusable_pin(&token)?;
+        if token.user_pin_count_low() && trust == PinTrust::Unproven {
+            return Err(Error::PinUnproven { origin: settings.pin.to_string() });
+        }
         let session = match access {
             Access::ReadOnly => context.open_ro_session(slot),
             Access::ReadWrite => context.open_rw_session(slot),
         }
         .map_err(failed)?;
         let pin = pin::read(&settings.pin)?;
+        progress(LoginStep::Begins);
         match session.login(UserType::User, Some(&pin)) {
             Ok(()) | Err(Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
             Err(Pkcs11Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
@@ -48,8 +57,29 @@ impl OpenToken {
             Err(Pkcs11Error::Pkcs11(RvError::PinLocked, _)) => {
                 return Err(Error::PinUnusable { state: "its PIN is locked" });
             }
-            Err(error) => return Err(failed(error)),
+            // Nothing was tried: the device was gone, or out of memory.
+            Err(
+                error @ Pkcs11Error::Pkcs11(
+                    RvError::DeviceRemoved
+                    | RvError::TokenNotPresent
+                    | RvError::TokenNotRecognized
+                    | RvError::SessionClosed
+                    | RvError::SessionHandleInvalid
+                    | RvError::CryptokiNotInitialized
+                    | RvError::HostMemory
+                    | RvError::DeviceMemory,
+                    _,
+                ),
+            ) => return Err(failed(error)),
+            // Anything else, vendors' own codes above all, may be a wrong PIN by another name.
+            Err(error) => {
+                return Err(Error::LoginRefused {
+                    reason: failed(error).to_string(),
+                    origin: settings.pin.to_string(),
+                });
+            }
         }
+        progress(LoginStep::Done);
         let description = format!(
             "{} {}, serial number {}, label {}",
             token.manufacturer_id(),
@@ -65,7 +95,11 @@ fn find_token(context: &Pkcs11, settings: &Pkcs11Settings) -> Result<(Slot, Toke
     let mut matching = Vec::new();
     let mut found = Vec::new();
     for slot in context.get_slots_with_token().map_err(failed)? {
-        let token = context.get_token_info(slot).map_err(failed)?;
+        // Somebody else's card that does not answer is no reason not to use ours.
+        let Ok(token) = context.get_token_info(slot) else {
+            found.push("one that does not answer".to_owned());
+            continue;
+        };
         if !token.token_initialized() {
             continue;
         }

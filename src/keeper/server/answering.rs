@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::hardware::sessions::Work;
 use crate::hardware::{Error, Session};
 use crate::keeper::wire::{Refusal, Reply, append_frame, decode};
-use crate::keeper::worker::{Answer, Worker};
+use crate::keeper::worker::{Answer, Verdict, Worker};
 
 /// A job that takes longer is answered at once. After a quick one the next is expected to be quick too;
 /// where it is not, the answers that were put off leave after it.
@@ -36,7 +36,7 @@ pub(super) struct Job {
 impl Job {
     /// What the job comes to; nothing where nobody waits for it any more.
     fn outcome(&self, worker: &Worker, session: &mut dyn Session, now: Instant) -> Option<Answer> {
-        if self.outbox.is_cancelled(self.id) {
+        if self.outbox.is_abandoned(self.id) {
             return None;
         }
         if now >= self.deadline {
@@ -71,12 +71,13 @@ pub(super) struct Answering {
     put_off: Option<PutOff>,
     /// The answers that were put off must not wait any longer.
     must_flush: bool,
-    faults_in_a_row: u32,
+    /// By operation.
+    faults_in_a_row: [u32; 3],
 }
 
 impl Answering {
     pub(super) fn new(worker: Arc<Worker>, clock: Arc<dyn Clock>, events: Sender<Event>) -> Self {
-        Self { worker, clock, events, put_off: None, must_flush: false, faults_in_a_row: 0 }
+        Self { worker, clock, events, put_off: None, must_flush: false, faults_in_a_row: [0; 3] }
     }
 
     fn put_off(&mut self, outbox: Arc<Outbox>, is_quick: bool) {
@@ -91,30 +92,34 @@ impl Answering {
         self.must_flush |= !is_quick || answers >= ANSWERS_TOGETHER;
     }
 
-    /// Counts the faults of this session, and reports when there is no point in another try.
-    fn judge(&mut self, fault: Option<Error>) {
-        let Some(error) = fault else {
-            self.faults_in_a_row = 0;
-            return;
-        };
-        self.faults_in_a_row += 1;
-        if matches!(error, Error::Lost { .. }) || self.faults_in_a_row >= FAULTS_IN_A_ROW {
-            self.rest();
-            let _ = self.events.send(Event::Lost(error));
+    /// Counts the faults of this session, for each operation by itself, and reports when there is no point
+    /// in another try.
+    fn judge(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::None => {}
+            Verdict::Works(operation) => self.faults_in_a_row[operation as usize] = 0,
+            Verdict::Fault(operation, error) => {
+                let faults = &mut self.faults_in_a_row[operation as usize];
+                *faults += 1;
+                if matches!(error, Error::Lost { .. }) || *faults >= FAULTS_IN_A_ROW {
+                    self.rest();
+                    let _ = self.events.send(Event::Lost(error));
+                }
+            }
         }
     }
 }
 
 impl Work<Job> for Answering {
     fn run(&mut self, session: &mut dyn Session, job: Job, begun: Instant) {
-        let Some(Answer { reply, fault }) = job.outcome(&self.worker, session, begun) else {
+        let Some(Answer { reply, verdict }) = job.outcome(&self.worker, session, begun) else {
             return;
         };
         // A failed write means that the mint is gone; its reader notices.
         let _ = job.queue(&reply);
         let is_quick = self.clock.instant() - begun < QUICK;
         self.put_off(job.outbox, is_quick);
-        self.judge(fault);
+        self.judge(verdict);
     }
 
     fn answer(&mut self) {

@@ -14,6 +14,9 @@ use crate::keeper::wire::WireError;
 /// A mint that takes no answers for this long is treated as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A mint that asks faster than it reads the answers is let go.
+const MOST_QUEUED_BYTES: usize = 4 * 1024 * 1024;
+
 /// How many cancellations are remembered; more than can be waiting at a time is never useful.
 const CANCELLED_CAPACITY: usize = 1024;
 
@@ -21,6 +24,7 @@ const CANCELLED_CAPACITY: usize = 1024;
 pub(super) struct Outbox {
     stream: UnixStream,
     queued: Mutex<Queued>,
+    is_closed: AtomicBool,
     any_cancelled: AtomicBool,
     cancelled: Mutex<VecDeque<u64>>,
 }
@@ -39,6 +43,7 @@ impl Outbox {
         Ok(Self {
             stream,
             queued: Mutex::default(),
+            is_closed: AtomicBool::new(false),
             any_cancelled: AtomicBool::new(false),
             cancelled: Mutex::default(),
         })
@@ -49,6 +54,11 @@ impl Outbox {
         let mut queued = lock(&self.queued);
         if queued.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if queued.buffer.len() > MOST_QUEUED_BYTES {
+            queued.closed = true;
+            let _ = self.stream.shutdown(Shutdown::Both);
+            return Err(io::ErrorKind::OutOfMemory.into());
         }
         append(&mut queued.buffer).map_err(io::Error::other)
     }
@@ -81,6 +91,7 @@ impl Outbox {
 
     pub(super) fn close(&self) {
         lock(&self.queued).closed = true;
+        self.is_closed.store(true, Ordering::Release);
     }
 
     /// Remembers that the answer to `id` is not wanted any more.
@@ -93,7 +104,11 @@ impl Outbox {
         self.any_cancelled.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_cancelled(&self, id: u64) -> bool {
+    /// Whether nobody waits for the answer to `id` any more.
+    pub(super) fn is_abandoned(&self, id: u64) -> bool {
+        if self.is_closed.load(Ordering::Acquire) {
+            return true;
+        }
         // Cancelling is rare: the common request pays for one load.
         if !self.any_cancelled.load(Ordering::Acquire) {
             return false;

@@ -62,10 +62,21 @@ fn a_token_that_is_not_there() {
 #[test]
 fn a_wrong_pin_is_tried_once() {
     let deployment = Deployment::new();
-    let spy = Spy::on(&deployment);
+    let (spy, pin) = (Spy::on(&deployment), deployment.pin());
     fs::write(deployment.path("softhsm/pin"), "wrong").unwrap();
     assert_refused(&deployment, 8, &["the PIN is wrong", "will not be tried again", "softhsm/pin"]);
     assert_eq!(spy.count("C_Login"), 1);
+    // The token remembers, and nobody tries again until somebody says that it was corrected.
+    for words in [&["serve"][..], &["keys", "list"], &["keys", "init"]] {
+        let error = one_line_of_error(&deployment.run(words), 8);
+        assert!(error.contains("a wrong PIN was entered since the last login"), "{error}");
+    }
+    assert_eq!(deployment.run(&["check"]).status.code(), Some(8));
+    assert_eq!(spy.count("C_Login"), 1);
+    fs::write(deployment.path("softhsm/pin"), pin).unwrap();
+    one_line_of_error(&deployment.run(&["serve"]), 8);
+    assert!(deployment.run(&["keys", "list", "--pin-corrected"]).status.success());
+    deployment.serve().client_credentials().text("access_token");
 }
 
 #[test]

@@ -62,12 +62,15 @@ fn import_signing_key(deployment: &Deployment) {
 fn an_imported_key_is_refused_unless_allowed_and_then_warned_of() {
     let deployment = Deployment::without_keys();
     import_signing_key(&deployment);
-    // It takes the imported key for the signing key, and refuses it; the sealing key is generated.
+    // It takes the imported key for the signing key, and refuses it, before it adds anything to the token.
     one_line_of_error(&deployment.run(&["keys", "init"]), 8);
+    let objects = succeed(&mut deployment.pkcs11_tool(&["--list-objects", "--type", "secrkey"])).stdout;
+    assert!(objects.is_empty(), "{}", String::from_utf8_lossy(&objects));
     let message = refusal(&deployment);
     assert!(message.contains("CKA_LOCAL is false, expected true"), "{message}");
     assert!(message.contains("allow_imported = true"), "{message}");
     deployment.edit(|config| config["hardware"]["softhsm"]["allow_imported"] = value(true));
+    succeed(&mut deployment.command(&["keys", "init"]));
     for _ in 0..2 {
         let mint: RunningMint = deployment.serve();
         mint.client_credentials().text("access_token");

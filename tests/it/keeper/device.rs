@@ -13,7 +13,7 @@ use mintkeep::jose::jwe::NONCE_BYTES;
 use mintkeep::jose::jwk::P256PublicKey;
 use mintkeep::jose::jws::Signature;
 use mintkeep::keeper::policy::Policy;
-use mintkeep::keeper::server::{Ending, Server, ServerSettings};
+use mintkeep::keeper::server::{Ending, Greeter, Server, ServerSettings};
 use mintkeep::keeper::wire::{Refusal, Reply, Request};
 use mintkeep::keeper::worker::Worker;
 use p256::ecdsa::SigningKey;
@@ -59,9 +59,12 @@ impl FakeDevice {
 
     /// A keeper with one session on this device, whose queue takes one request.
     fn keeper(&self, hang_limit: Duration) -> Arc<Server> {
+        self.keeper_with(ServerSettings { sessions: 1, queue_capacity: 1, hang_limit })
+    }
+
+    fn keeper_with(&self, settings: ServerSettings) -> Arc<Server> {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
         let worker = Worker::new(self, Policy::new(Vec::new()), true, clock.clone(), entropy).unwrap();
-        let settings = ServerSettings { sessions: 1, queue_capacity: 1, hang_limit };
         Arc::new(Server::start(Box::new(self.clone()), worker, settings, clock).unwrap())
     }
 }
@@ -113,7 +116,7 @@ impl Session for FakeDevice {
 
 fn connected(keeper: &Server) -> Line {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    keeper.serve(theirs).unwrap();
+    keeper.serve(Greeter::new(theirs).unwrap()).unwrap();
     Line::greeted(ours)
 }
 
@@ -157,6 +160,8 @@ fn faults_in_a_row_end_the_keeper_and_single_ones_do_not() {
     }
     device.behave(Behaviour::Fails);
     for _ in 0..5 {
+        // What proves nothing of signing does not excuse it.
+        assert!(matches!(line.ask(&Request::PublicKeys), Reply::PublicKeys(_)));
         assert!(matches!(line.ask(&Request::Health), Reply::Refused(Refusal::Hardware(_))));
     }
     assert!(matches!(keeper.wait(true), Ending::Lost(_)));
@@ -198,6 +203,46 @@ fn a_full_queue_is_an_answer_and_an_abandoned_request_is_skipped() {
     line.put(5, 60_000, &Request::Health);
     assert_eq!(line.answer(), (5, Reply::Healthy));
     assert_eq!(device.calls.load(Ordering::SeqCst), 2, "the second was never put to the device");
+}
+
+#[test]
+fn what_a_connection_that_is_gone_asked_for_is_skipped() {
+    let device = FakeDevice::new();
+    let settings = ServerSettings { sessions: 1, queue_capacity: 100, hang_limit: LONG };
+    let keeper = device.keeper_with(settings);
+    let mut line = connected(&keeper);
+    device.behave(Behaviour::Hangs);
+    for id in 1..=50 {
+        line.put(id, 60_000, &Request::Health);
+    }
+    while device.calls.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    line.close();
+    // Ends with the connection, which the reader noticed then.
+    assert!(matches!(keeper.wait(true), Ending::Asked));
+    device.behave(Behaviour::Works);
+    assert_eq!(connected(&keeper).ask(&Request::Health), Reply::Healthy);
+    assert_eq!(device.calls.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn connections_are_bounded_and_their_places_come_back() {
+    let device = FakeDevice::new();
+    let keeper = device.keeper(LONG);
+    let lines: Vec<Line> = (0..8).map(|_| connected(&keeper)).collect();
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    assert!(keeper.serve(Greeter::new(theirs).unwrap()).is_err());
+    drop(lines);
+    while !matches!(keeper.wait(true), Ending::Asked) {}
+    loop {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        if keeper.serve(Greeter::new(theirs).unwrap()).is_ok() {
+            assert_eq!(Line::greeted(ours).ask(&Request::Health), Reply::Healthy);
+            break;
+        }
+        std::thread::yield_now();
+    }
 }
 
 #[test]

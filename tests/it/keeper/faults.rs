@@ -76,6 +76,27 @@ fn a_keeper_that_hangs_is_replaced() {
 }
 
 #[test]
+fn a_keeper_that_hangs_is_replaced_also_where_nobody_waits_for_it() {
+    use std::io::Write as _;
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["keeper"]["request_timeout"] = value("2s"));
+    let mint = deployment.serve();
+    signal(mint.keeper_pid(), Signal::SIGSTOP);
+    let request = format!(
+        "POST /oauth/token HTTP/1.1\r\nHost: mint\r\n{}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\ngrant_type=client_credentials",
+        mint.basic()
+    );
+    // Each client gives up long before its request has to be answered.
+    for _ in 0..10 {
+        let mut stream = std::net::TcpStream::connect(mint.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    mint.wait_for("the keeper is back");
+    mint.client_credentials().text("access_token");
+}
+
+#[test]
 fn a_keeper_ends_with_its_mint_however_that_ends() {
     let deployment = Deployment::new();
     let mint = deployment.serve();

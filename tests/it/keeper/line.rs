@@ -15,9 +15,15 @@ impl Line {
     pub fn greeted(stream: UnixStream) -> Self {
         let mut line = Self { stream, inbox: Inbox::default() };
         line.send(&PREAMBLE);
-        let (id, greeting) = line.next_message().expect("a greeting");
-        assert_eq!((id, decode(&greeting)), (GREETING_ID, Ok(Greeting::Ready)));
-        line
+        loop {
+            let (id, greeting) = line.next_message().expect("a greeting");
+            assert_eq!(id, GREETING_ID);
+            match decode(&greeting).unwrap() {
+                Greeting::Ready => return line,
+                Greeting::LoggingIn | Greeting::LoggedIn => {}
+                Greeting::Failed(failure) => panic!("{failure}"),
+            }
+        }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {

@@ -97,6 +97,10 @@ fn what_the_policy_forbids_is_refused_by_its_rule() {
         (without("iat"), "iat"),
         (without("exp"), "exp"),
         (early, "iat"),
+        // What no rule reads is not signed, however it is spelt: another reader might.
+        (with("EXP", json!(now + ten_years)), "format"),
+        (with("admin", json!(true)), "format"),
+        (json!(["https://mint.example.com", "me"]), "format"),
     ];
     for name in ["sub", "aud", "jti", "client_id"] {
         broken.push((without(name), name));
