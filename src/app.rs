@@ -8,6 +8,7 @@ pub mod services;
 pub mod mint;
 pub mod admin_client;
 pub mod grant;
+pub mod sessions;
 pub mod keys;
 pub mod check;
 pub mod dev;

@@ -12,11 +12,12 @@ use secrecy::ExposeSecret as _;
 use crate::app::dev::{self, DevOptions};
 use crate::app::keeper_process::{self, Meeting};
 use crate::app::mint::Mint;
-use crate::app::{Failure, Kind, check, grant, keys};
+use crate::app::{Failure, Kind, check, grant, keys, sessions};
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::hardware::PinTrust;
 use crate::http::admin::GrantRequest;
+use crate::http::admin::sessions::SessionFilter;
 use crate::oauth::secret::{self, SecretHash};
 use crate::telemetry::{self, LogFormat};
 
@@ -79,6 +80,57 @@ enum Command {
     /// What operators grant
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// The refresh tokens that are out, each with all that came from it
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionsCommand {
+    /// List sessions: all, or those that match everything that is given
+    List {
+        #[command(flatten)]
+        filter: SessionArguments,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Revoke the sessions that match everything that is given, and all access tokens that came from them
+    Revoke {
+        #[command(flatten)]
+        filter: SessionArguments,
+        /// Revoke every session there is
+        #[arg(long, conflicts_with_all = ["family", "client", "subject", "issued_before"])]
+        all: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Args, Debug)]
+struct SessionArguments {
+    /// The session of this family: `sid` in its access tokens
+    #[arg(long)]
+    family: Option<String>,
+    /// The sessions of this client
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
+    /// The sessions that speak for this subject
+    #[arg(long)]
+    subject: Option<String>,
+    /// The sessions that began before this time, such as 2026-11-23T22:00:00Z
+    #[arg(long, value_name = "TIME")]
+    issued_before: Option<String>,
+}
+
+impl SessionArguments {
+    fn into_filter(self, all: bool) -> SessionFilter {
+        let Self { family, client, subject, issued_before } = self;
+        SessionFilter { family, client_id: client, subject, issued_before, all }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -208,6 +260,15 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let request = GrantRequest { client_id: client, subject, scope };
             let grant = block_on(grant::issue(&config_file.path, &config, &request))?;
             output::grant(&grant, format.json)?;
+        }
+        Command::Sessions(SessionsCommand::List { filter, config, format }) => {
+            let config = load(&config)?;
+            let filter = filter.into_filter(false);
+            output::sessions(&block_on(sessions::list(&config, filter))?, format.json)?;
+        }
+        Command::Sessions(SessionsCommand::Revoke { filter, all, config, format }) => {
+            let config = load(&config)?;
+            output::revoked(&block_on(sessions::revoke(&config, filter.into_filter(all)))?, format.json)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -21,6 +21,13 @@ impl Timestamp {
         self.0
     }
 
+    /// The time that `text` writes as RFC 3339 in UTC, such as `2026-11-23T22:00:00Z`; parts of a second are
+    /// left out.
+    pub fn parse(text: &str) -> Option<Self> {
+        let since_epoch = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self(whole_seconds(since_epoch)))
+    }
+
     /// This time, later by the whole seconds of `duration`; saturates at the end of time.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(whole_seconds(duration)))
@@ -91,6 +98,9 @@ mod tests {
 
     #[test]
     fn displays_as_rfc_3339() {
-        assert_eq!(Timestamp::from_unix_seconds(1_700_000_000).to_string(), "2023-11-14T22:13:20Z");
+        let time = Timestamp::from_unix_seconds(1_700_000_000);
+        assert_eq!(time.to_string(), "2023-11-14T22:13:20Z");
+        assert_eq!(Timestamp::parse("2023-11-14T22:13:20Z"), Some(time));
+        assert_eq!(Timestamp::parse("2023-11-14"), None);
     }
 }

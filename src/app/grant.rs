@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::services::Services;
-use super::{Failure, Kind, admin_client};
+use super::{Failure, admin_client};
 use crate::config::Config;
 use crate::http::admin::{GRANTS_PATH, GrantRequest};
 
@@ -14,23 +14,12 @@ use crate::http::admin::{GRANTS_PATH, GrantRequest};
 /// # Errors
 /// [`Failure`].
 pub async fn issue(config_path: &Path, config: &Config, request: &GrantRequest) -> Result<serde_json::Value, Failure> {
-    if let Some(answer) = admin_client::post(&config.listen.admin, GRANTS_PATH, request).await? {
-        let body: serde_json::Value = serde_json::from_slice(&answer.body)
-            .map_err(Failure::while_doing("the running mint did not answer in JSON"))?;
-        return match answer.status.is_success() {
-            true => Ok(body),
-            false if answer.status.is_server_error() => Err(Failure::new(Kind::Other, refusal(&body))),
-            false => Err(Failure::new(Kind::Refused, refusal(&body))),
-        };
+    if let Some(grant) = admin_client::post(&config.listen.admin, GRANTS_PATH, request).await? {
+        return Ok(grant);
     }
     let services = Services::start(config_path, config).await?;
     let grant =
         services.token_endpoint.begin_family(&request.client_id, &request.subject, request.scope.as_deref()).await;
     services.stop().await;
     serde_json::to_value(grant?).map_err(Failure::while_doing("cannot write the grant"))
-}
-
-fn refusal(body: &serde_json::Value) -> String {
-    let member = |name| body.get(name).and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
-    format!("{}: {}", member("error"), member("error_description"))
 }

@@ -88,6 +88,7 @@ impl Mint {
             token_endpoint: Arc::clone(&services.token_endpoint),
             keeper: services.keeper.clone(),
             store: Arc::clone(&services.store),
+            clock: Arc::clone(&services.clock),
             metrics: telemetry::metrics(services.keeper.clone()),
         };
         let (stop, stopped) = watch::channel(false);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::app::check::Finding;
 use crate::app::keys::KeyList;
 use crate::app::{Failure, Kind};
+use crate::http::admin::sessions::{Revoked, Session};
 use crate::oauth::secret::SecretHash;
 
 pub(super) fn findings(findings: &[Finding], as_json: bool) -> Result<(), Failure> {
@@ -51,6 +52,28 @@ pub(super) fn grant(grant: &Value, as_json: bool) -> Result<(), Failure> {
         format!("The refresh token, for the workload; it is not kept anywhere:\n\n    {}\n", text("refresh_token")),
         format!("family {}, scope {:?}", text("family"), text("scope")),
     ])
+}
+
+pub(super) fn sessions(sessions: &[Session], as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!({ "sessions": sessions }));
+    }
+    let lines = sessions.iter().map(|session| {
+        let Session { family, client_id, subject, scope, last_used_at, expires_at, revoked_at, .. } = session;
+        let state = match revoked_at {
+            Some(revoked_at) => format!("revoked {revoked_at}"),
+            None => format!("used {last_used_at}, until {expires_at}"),
+        };
+        format!("{family}  {client_id}  {subject}  [{scope}]  {state}")
+    });
+    print_lines(lines)
+}
+
+pub(super) fn revoked(revoked: &Revoked, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!(revoked));
+    }
+    print_lines([format!("{} sessions revoked", revoked.revoked)])
 }
 
 fn print_json(value: &Value) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! The admin listener's routes: health, metrics, and what operators ask for. It is a Unix socket that
 //! only its owner can open.
 
+pub mod sessions;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -14,7 +16,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
+use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
 use super::render::{not_stored, oauth_error};
+use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::oauth::OAuthError;
 use crate::oauth::token_endpoint::TokenEndpoint;
@@ -29,8 +33,10 @@ pub struct AdminApi {
     pub token_endpoint: Arc<TokenEndpoint>,
     /// Probed for readiness.
     pub keeper: Keeper,
-    /// Probed for readiness.
+    /// Probed for readiness; holds the sessions.
     pub store: Arc<dyn Store>,
+    /// The time that a revocation carries.
+    pub clock: Arc<dyn Clock>,
     /// What `/metrics` shows.
     pub metrics: Registry,
 }
@@ -63,6 +69,8 @@ pub fn router(api: AdminApi) -> Router {
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
         .route(GRANTS_PATH, post(grant))
+        .route(SESSIONS_PATH, get(sessions::list))
+        .route(REVOKE_PATH, post(sessions::revoke))
         .with_state(Arc::new(api))
 }
 

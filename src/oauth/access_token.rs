@@ -32,7 +32,7 @@ impl VerifiedAccessToken {
         }
         let jti = TokenId(base64url::decode_array(&claims.jti).ok()?);
         let sid = match &claims.sid {
-            Some(sid) => Some(FamilyId(base64url::decode_array(sid).ok()?)),
+            Some(sid) => Some(FamilyId::parse(sid)?),
             None => None,
         };
         Some(Self { claims, jti, sid })

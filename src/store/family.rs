@@ -14,6 +14,13 @@ use crate::jose::jwe::FAMILY_BYTES;
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct FamilyId(pub [u8; FAMILY_BYTES]);
 
+impl FamilyId {
+    /// The handle that `text` writes in base64url.
+    pub fn parse(text: &str) -> Option<Self> {
+        base64url::decode_array(text).ok().map(Self)
+    }
+}
+
 impl std::fmt::Display for FamilyId {
     /// Base64url, as `fid` and `sid` carry it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

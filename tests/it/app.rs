@@ -2,4 +2,5 @@ mod check;
 mod dev;
 mod grant;
 mod secret;
+mod sessions;
 mod start;
