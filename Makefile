@@ -1,10 +1,11 @@
 # run    sets everything up and serves a development mint on SoftHSM2 and SQLite
 # test   sets everything up and passes the tests
+# crash  kills mints and keepers at random under load, for longer than the tests do
 # bench  measures throughput, latency and memory against the raw rate of the hardware
 #
 # For `run`: STATE is the folder to keep everything in, LISTEN the address (see `mintkeep dev --help`).
 
-.PHONY: run test bench format
+.PHONY: run test crash bench format
 
 run:
 	scripts/install-packages run
@@ -21,6 +22,11 @@ test:
 	fi
 	cargo test --locked --doc
 	tests/quick-start
+
+crash:
+	scripts/install-packages test
+	MINTKEEP_CRASH_KILLS=$(or $(KILLS),120) MINTKEEP_CRASH_CLIENTS=$(or $(CLIENTS),200) \
+		cargo test --locked --release --test it crash:: -- --nocapture
 
 bench:
 	scripts/install-packages run

@@ -24,6 +24,8 @@ use crate::hardware::PinTrust;
 /// The pause before the second start in a row that fails; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A keeper that was ready, and died soon, is started anew no later: most of its clients still wait.
+const LONGEST_PAUSE_AFTER_READY: Duration = Duration::from_millis(500);
 /// A keeper that ran this long is not one of a row of failures.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a keeper may take to end when its connection was closed, before it is killed.
@@ -158,9 +160,8 @@ impl Supervisor {
                 // It is gone or hangs: there is nothing left to ask it for.
                 kill(child).await;
             }
-            if self.clock.instant() - started > SETTLED_AFTER {
-                pause = Duration::ZERO;
-            }
+            let has_settled = self.clock.instant() - started > SETTLED_AFTER;
+            pause = if has_settled { Duration::ZERO } else { pause.min(LONGEST_PAUSE_AFTER_READY) };
             current = match self.restart(&mut pause, &pinned).await {
                 Some(running) => running,
                 None => return,

@@ -13,4 +13,5 @@ mod oauth;
 mod http;
 mod config;
 mod app;
+mod crash;
 mod documents;

@@ -1,4 +1,5 @@
 //! One contract for every store. Each test gets a store by a path of its own, and may open it again.
 
 mod contract;
+mod model;
 mod sqlite;

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use toml_edit::value;
 
 use crate::support::process::{runs, signal};
+use crate::support::running::try_refresh_at;
 use crate::support::spy::Spy;
 use crate::support::{Deployment, RunningMint};
 
@@ -135,28 +136,7 @@ fn a_mint_killed_under_way_loses_no_refresh_token() {
 
 /// The next token, or `None` where the mint is gone before it answered.
 fn try_refresh(mint: &RunningMint, token: &str) -> Option<String> {
-    let form = crate::support::running::form(&[
-        ("grant_type", "refresh_token"),
-        ("client_id", crate::support::WORKLOAD),
-        ("refresh_token", token),
-    ]);
-    let response = exchange_or_break_off(mint, &form)?;
-    let body: serde_json::Value = serde_json::from_str(response.split("\r\n\r\n").nth(1)?).ok()?;
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
-    Some(body["refresh_token"].as_str()?.to_owned())
-}
-
-fn exchange_or_break_off(mint: &RunningMint, form: &str) -> Option<String> {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(mint.address()).ok()?;
-    let request = format!(
-        "POST /oauth/token HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-        form.len()
-    );
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response).ok()?;
-    Some(response)
+    try_refresh_at(mint.address(), token).map(|answer| answer.text("refresh_token"))
 }
 
 #[test]

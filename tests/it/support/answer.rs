@@ -13,7 +13,13 @@ pub struct Answer {
 impl Answer {
     /// Sends `request`, a whole HTTP/1.1 request in bytes, and reads the answer until the other side closes.
     /// Written by hand, so that a test can send what no client library would.
-    pub fn exchange(mut stream: impl std::io::Read + std::io::Write, request: &[u8]) -> Self {
+    #[track_caller]
+    pub fn exchange(stream: impl std::io::Read + std::io::Write, request: &[u8]) -> Self {
+        Self::try_exchange(stream, request).expect("a whole answer")
+    }
+
+    /// As [`Self::exchange`]; `None` where the other side was gone before it had answered.
+    pub fn try_exchange(mut stream: impl std::io::Read + std::io::Write, request: &[u8]) -> Option<Self> {
         // The other side may answer and close before it has read all: what it said still counts.
         let _ = stream.write_all(request);
         let mut received = Vec::new();
@@ -21,19 +27,21 @@ impl Answer {
         Self::parse(&received)
     }
 
-    fn parse(received: &[u8]) -> Self {
+    /// `None` for half an answer.
+    fn parse(received: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; 32];
         let mut response = httparse::Response::new(&mut headers);
-        let parsed = response.parse(received).expect("an HTTP answer");
-        let httparse::Status::Complete(head) = parsed else {
-            panic!("half an answer: {:?}", String::from_utf8_lossy(received))
+        let httparse::Status::Complete(head) = response.parse(received).expect("HTTP") else {
+            return None;
         };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-        Self {
+        let answer = Self {
             status: response.code.expect("a status"),
             headers: response.headers.iter().map(|header| (header.name.to_lowercase(), text(header.value))).collect(),
             body: text(&received[head..]),
-        }
+        };
+        let length = answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+        (answer.status == 304 || answer.body.len() == length).then_some(answer)
     }
 
     /// The one value of the header `name`; `None` where it is absent.

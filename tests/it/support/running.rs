@@ -184,6 +184,23 @@ impl Drop for RunningMint {
     }
 }
 
+/// The refresh token grant of [`WORKLOAD`]; `None` where the mint at `address` is gone before it answered.
+pub fn try_refresh_at(address: SocketAddr, token: &str) -> Option<Answer> {
+    let form = form(&[("grant_type", "refresh_token"), ("client_id", WORKLOAD), ("refresh_token", token)]);
+    try_post(address, "/oauth/token", &form)
+}
+
+/// A form; `None` where the mint at `address` is gone before it answered.
+pub fn try_post(address: SocketAddr, path: &str, form: &str) -> Option<Answer> {
+    let stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    let length = form.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
+    );
+    Answer::try_exchange(stream, request.as_bytes())
+}
+
 /// `application/x-www-form-urlencoded`.
 pub fn form(parameters: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
