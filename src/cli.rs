@@ -12,6 +12,7 @@ use secrecy::ExposeSecret as _;
 use crate::app::dev::{self, DevOptions};
 use crate::app::keeper_process::{self, Meeting};
 use crate::app::mint::Mint;
+use crate::app::services::back_up_store;
 use crate::app::{Failure, Kind, check, grant, keys, sessions};
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
@@ -80,9 +81,24 @@ enum Command {
     /// What operators grant
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// The store
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The refresh tokens that are out, each with all that came from it
     #[command(subcommand)]
     Sessions(SessionsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Copy the store, as it is at one moment, while the mint may be using it
+    Backup {
+        /// A new file
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -261,6 +277,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let grant = block_on(grant::issue(&config_file.path, &config, &request))?;
             output::grant(&grant, format.json)?;
         }
+        Command::Store(StoreCommand::Backup { to, config }) => back_up_store(&load(&config)?.store, &to)?,
         Command::Sessions(SessionsCommand::List { filter, config, format }) => {
             let config = load(&config)?;
             let filter = filter.into_filter(false);

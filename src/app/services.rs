@@ -17,7 +17,7 @@ use crate::oauth::client::ClientRegistry;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{self, SqliteStore};
 
 /// A running keeper and its keys.
 pub struct KeptKeys {
@@ -114,6 +114,16 @@ impl Services {
 pub fn open_store(location: &StoreLocation) -> Result<Arc<dyn Store>, Failure> {
     match location {
         StoreLocation::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
+    }
+}
+
+/// Copies the configured store to a new file at `to`, while a mint may be using it.
+///
+/// # Errors
+/// [`Failure`] of the store.
+pub fn back_up_store(location: &StoreLocation, to: &Path) -> Result<(), Failure> {
+    match location {
+        StoreLocation::Sqlite(path) => Ok(sqlite::back_up(path, to)?),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Writes go through one thread that commits many steps at once; reads have a thread of their own.
 
+mod copy;
 mod threads;
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params, params, params_from_iter};
 
+pub use self::copy::back_up;
 use self::threads::{Reader, Writer};
 use super::{Error, Family, FamilyId, Page, Redeemed, Redemption, Selection, Step, Store, TokenId};
 use crate::clock::Timestamp;

@@ -8,7 +8,7 @@ use mintkeep::store::sqlite::SqliteStore;
 
 use super::contract::contract;
 use crate::support::Deployment;
-use crate::support::process::succeed;
+use crate::support::process::{one_line_of_error, succeed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_the_contract() {
@@ -43,6 +43,48 @@ fn something_else_than_a_store_is_refused_and_left_alone() {
     assert!(matches!(error, Error::Open { .. }), "{error}");
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), notes);
+}
+
+#[test]
+fn a_backup_under_load_is_a_store_that_works() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let (kept, revoked) = (deployment.grant(), deployment.grant());
+    let kept = mint.refresh(&kept).text("refresh_token");
+    deployment.run_json(&["sessions", "revoke", "--all"]);
+    let live = deployment.grant();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let backup = deployment.path("backup.db");
+    let to = backup.display().to_string();
+    let mut token = deployment.grant();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                token = mint.refresh(&token).text("refresh_token");
+            }
+        });
+        succeed(&mut deployment.command(&["store", "backup", "--to", &to]));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = deployment.run(&["store", "backup", "--to", &to]);
+    assert!(one_line_of_error(&again, 5).contains("it is there already"));
+    drop(mint);
+    deployment.edit(|config| config["store"]["url"] = toml_edit::value(format!("sqlite:{to}")));
+    let mint = deployment.serve();
+    mint.refresh(&live).text("access_token");
+    mint.refresh(&kept).assert_error(400, "invalid_grant");
+    mint.refresh(&revoked).assert_error(400, "invalid_grant");
+}
+
+#[test]
+fn a_backup_of_no_store_leaves_nothing() {
+    let deployment = Deployment::new();
+    let to = deployment.path("backup.db").display().to_string();
+    one_line_of_error(&deployment.run(&["store", "backup", "--to", &to]), 5);
+    for name in ["backup.db", "backup.db.part", "mintkeep.db"] {
+        assert!(!deployment.path(name).exists(), "{name}");
+    }
 }
 
 /// A file system of one megabyte fills up; root is needed to mount it.
