@@ -79,8 +79,10 @@ fn breaches_are_found_however_they_are_written() {
     {
         assert!(breaches(&Source::new(&["store", "sqlite"], text), &layers).is_empty(), "{text}");
     }
-    let unknown = Source::new(&["clock"], "use crate::helpers;");
-    assert_eq!(breaches(&unknown, &layers), ["clock names helpers, which lib.rs does not declare"]);
+    for (text, name) in [("use crate::helpers;", "helpers"), ("use crate::*;", "*"), ("use crate::{*};", "*")] {
+        let unknown = Source::new(&["clock"], text);
+        assert_eq!(breaches(&unknown, &layers), [format!("clock names {name}, which lib.rs does not declare")]);
+    }
 }
 
 /// A source file: its module path, its text, its tokens.
@@ -181,6 +183,8 @@ fn name_layers(tokens: TokenStream, depth: usize, named: &mut Vec<String>) {
             Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                 first_names(group.stream(), named)
             }
+            // Everything, later layers included.
+            Some(TokenTree::Punct(punct)) if punct.as_char() == '*' => named.push("*".to_owned()),
             _ => {}
         }
         index = next;
@@ -193,6 +197,7 @@ fn first_names(tokens: TokenStream, named: &mut Vec<String>) {
     for tree in tokens {
         match tree {
             TokenTree::Ident(name) if at_start => named.push(name.to_string()),
+            TokenTree::Punct(punct) if at_start && punct.as_char() == '*' => named.push("*".to_owned()),
             TokenTree::Punct(punct) if punct.as_char() == ',' => {
                 at_start = true;
                 continue;

@@ -111,8 +111,10 @@ fn kill_keeper(mint: &RunningMint) {
 fn refresh_until_done(shared: &Shared, number: usize, first: String) {
     let mut held = vec![first];
     while !shared.is_done() {
-        if let Some(next) = present(shared, number, held.last().unwrap()) {
-            held.push(next);
+        match present(shared, number, held.last().unwrap()) {
+            Some(next) => held.push(next),
+            // As a client would: the mint needs the machine to come back.
+            None => std::thread::sleep(Duration::from_millis(10)),
         }
     }
     // It goes on with the last one, and whatever it held long before is worth nothing any more.

@@ -12,7 +12,7 @@ use nix::unistd::{Uid, User};
 use toml_edit::value;
 
 use crate::support::process::signal;
-use crate::support::{Deployment, RunningMint};
+use crate::support::{Deployment, PROGRAM, RunningMint};
 
 struct KeeperByItself(Child);
 
@@ -43,6 +43,13 @@ fn hand_over(path: &Path, user: &User) {
     }
 }
 
+/// As [`Deployment::command`], by a copy of the program: its own folder may be closed to other users.
+fn command(deployment: &Deployment, words: &[&str]) -> Command {
+    let mut command = Command::new(deployment.path("program"));
+    command.args(words).arg("--config").arg(deployment.config_path());
+    command
+}
+
 fn run_as(mut command: Command, user: &User) -> Command {
     if Uid::effective().is_root() {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
@@ -58,6 +65,7 @@ fn deployment(keeper: &User, mint: &User) -> Deployment {
         fs::set_permissions(deployment.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
     fs::set_permissions(deployment.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(PROGRAM, deployment.path("program")).unwrap();
     hand_over(&deployment.path("softhsm"), keeper);
     hand_over(&deployment.path("keeper"), keeper);
     hand_over(&deployment.path("mint"), mint);
@@ -74,7 +82,7 @@ fn deployment(keeper: &User, mint: &User) -> Deployment {
 fn start_keeper(deployment: &Deployment, user: &User) -> KeeperByItself {
     // Where a killed keeper left its socket, the next one replaces it.
     let _ = fs::remove_file(deployment.path("keeper/keeper.sock"));
-    let keeper = run_as(deployment.command(&["keeper"]), user).stderr(Stdio::null()).spawn().unwrap();
+    let keeper = run_as(command(deployment, &["keeper"]), user).stderr(Stdio::null()).spawn().unwrap();
     while !deployment.path("keeper/keeper.sock").exists() {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -82,7 +90,7 @@ fn start_keeper(deployment: &Deployment, user: &User) -> KeeperByItself {
 }
 
 fn start_mint(deployment: &Deployment, user: &User) -> RunningMint {
-    let command = run_as(deployment.command(&["serve"]), user);
+    let command = run_as(command(deployment, &["serve"]), user);
     RunningMint::start(command, deployment.path("mint/admin.sock"), deployment.secret.clone())
 }
 
@@ -116,7 +124,7 @@ fn each_turns_a_stranger_away() {
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     // And a mint that expects another user at the socket does not speak to this one.
     deployment.edit(|config| config["keeper"]["user"] = value("daemon"));
-    let output = run_as(deployment.command(&["serve"]), &mint_user).output().unwrap();
+    let output = run_as(command(&deployment, &["serve"]), &mint_user).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(8), "{error}");
     assert!(error.contains("check keeper.user"), "{error}");
