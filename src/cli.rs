@@ -129,7 +129,8 @@ enum SessionsCommand {
 #[derive(Args, Debug)]
 struct SessionArguments {
     /// The session of this family: `sid` in its access tokens
-    #[arg(long)]
+    // One in 64 begins with a hyphen.
+    #[arg(long, allow_hyphen_values = true)]
     family: Option<String>,
     /// The sessions of this client
     #[arg(long, value_name = "ID")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::stat::{Mode, umask};
@@ -60,7 +60,12 @@ pub fn run(config: &Config, meeting: Meeting) -> Result<(), Failure> {
 /// A crash inside the module must not write the keys of a software token to a file. A limit of 1, and not
 /// of 0, because the kernel hands even nothing to a program that collects core files (core(5)).
 fn forbid_core_files() -> Result<(), Failure> {
-    setrlimit(Resource::RLIMIT_CORE, 1, 1).map_err(Failure::while_doing("cannot forbid core files"))
+    let forbid = || {
+        // Only ever lower: raising it again is root's alone.
+        let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+        setrlimit(Resource::RLIMIT_CORE, hard.min(1), hard.min(1))
+    };
+    forbid().map_err(Failure::while_doing("cannot forbid core files"))
 }
 
 fn serve_standard_input(config: &Config, trust: PinTrust, signals: SigSet) -> Result<(), Failure> {

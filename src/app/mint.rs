@@ -43,8 +43,8 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// Takes the addresses, opens the store and starts the keeper; in this order, so that nothing is
-    /// touched where another mint is running already.
+    /// Takes the addresses, starts the keeper and opens the store; in this order, so that nothing is touched
+    /// where another mint is running already, and no store is made for hardware that does not work.
     ///
     /// # Errors
     /// [`Failure`], with all that was started ended.
@@ -159,7 +159,7 @@ async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
         ticks.tick().await;
         match store.prune(clock.now(), PRUNE_LIMIT).await {
             Ok(0) => {}
-            Ok(families) => tracing::info!(families, "removed families that ended"),
+            Ok(removed) => tracing::info!(removed, "removed families, and revoked access tokens, that ended"),
             Err(error) => tracing::warn!(%error, "cannot remove families that ended"),
         }
     }

@@ -73,7 +73,7 @@ pub(super) fn revoked(revoked: &Revoked, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return print_json(&json!(revoked));
     }
-    print_lines([format!("{} sessions revoked", revoked.revoked)])
+    print_lines([format!("sessions revoked: {}", revoked.revoked)])
 }
 
 fn print_json(value: &Value) -> Result<(), Failure> {

@@ -114,8 +114,7 @@ impl ClientTable {
 
     pub(super) fn into_client(self, tokens: &TokensTable) -> Result<Client, Problem> {
         let (id_span, id) = (self.id.span(), self.id.into_inner());
-        // RFC 6749 A.1: VSCHAR, which a form, a header and a log line all carry unchanged.
-        if id.is_empty() || id.len() > 255 || !id.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+        if !is_name(&id) {
             return Err(Problem::at(id_span, "expected a client id of 1 to 255 printable ASCII characters"));
         }
         let (audience_span, audience) = (self.audience.span(), self.audience.into_inner().0);
@@ -171,6 +170,11 @@ impl Grant {
             Self::RefreshToken => GrantType::RefreshToken,
         }
     }
+}
+
+/// RFC 6749 A.1: VSCHAR, which a form, a header and a log line all carry unchanged.
+pub(super) fn is_name(id: &str) -> bool {
+    (1..=255).contains(&id.len()) && id.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
 }
 
 pub(super) fn authentication(

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::client::{Method, authentication};
+use super::client::{Method, authentication, is_name};
 use super::problem::Problem;
 use super::values::{OneOrSeveral, SecretHashText};
 use crate::oauth::client::ClientAuthentication;
@@ -31,6 +31,9 @@ impl ResourceServerTable {
             let message =
                 "a resource server proves itself (RFC 7662 §2.1); expected client_secret_basic or client_secret_post";
             return Err(Problem::at(span, message));
+        }
+        if !is_name(self.id.get_ref()) {
+            return Err(Problem::at(self.id.span(), "expected an id of 1 to 255 printable ASCII characters"));
         }
         let (span, audiences) = (self.audience.span(), self.audience.into_inner().0);
         if audiences.is_empty() || audiences.iter().any(String::is_empty) {

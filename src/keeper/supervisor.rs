@@ -233,16 +233,24 @@ async fn connect(settings: &Settings, trust: PinTrust, clock: &Arc<dyn Clock>) -
     let logging_in = AtomicBool::new(false);
     let established = Link::establish(stream, limits, &logging_in, Arc::clone(clock));
     let outcome = tokio::time::timeout(settings.start_limit, established).await;
-    let message = match outcome {
+    let was_logging_in = logging_in.load(Ordering::Relaxed);
+    let (message, may_have_cost_a_try) = match outcome {
         Ok(Ok((Ok(link), driver))) => return Ok(Connected { link, driver, child }),
         Ok(Ok((Err(failure), _))) => return Err(failure),
-        Ok(Err(error)) => format!("the keeper ended before it was ready ({error}); see its own messages"),
-        Err(_) => format!(
-            "the keeper did not open the device within {} s; is the device connected?",
-            settings.start_limit.as_secs()
+        Ok(Err(error)) => (
+            format!("the keeper ended before it was ready ({error}); see its own messages"),
+            was_logging_in && !was_killed_from_outside(child.as_mut()).await,
+        ),
+        // However it ends now, it hung before: its connection is closed, and it kills itself for that.
+        Err(_) => (
+            format!(
+                "the keeper did not open the device within {} s; is the device connected?",
+                settings.start_limit.as_secs()
+            ),
+            was_logging_in,
         ),
     };
-    if !logging_in.load(Ordering::Relaxed) || was_killed_from_outside(child.as_mut()).await {
+    if !may_have_cost_a_try {
         return Err(passing(message));
     }
     let message = "the keeper ended, or hung, during the login: the token may have counted a wrong PIN; it is not tried again; check the PIN, and restart";

@@ -78,8 +78,10 @@ impl RevocationEndpoint {
         let Some(family) = self.store.family(fid).await?.filter(|family| family.revoked_at.is_none()) else {
             return Ok(());
         };
+        if family.client_id != client.id {
+            return Err(NOT_YOURS);
+        }
         match self.sealer.open(&client.id, presented).await {
-            Ok(_) if family.client_id != client.id => return Err(NOT_YOURS),
             Ok(_) => {}
             Err(KeeperError::NotAuthentic) => return Ok(()),
             Err(error) => return Err(error.into()),

@@ -106,7 +106,7 @@ pub struct Session {
 pub struct SessionList {
     /// The sessions, in the order of their families.
     pub sessions: Vec<Session>,
-    /// What to put into `after` for the next part; absent at the end.
+    /// What to put into `after` for the next part, which may be empty; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

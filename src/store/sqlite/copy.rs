@@ -3,17 +3,12 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::BUSY_TIMEOUT;
 use crate::store::Error;
-
-/// Pages that are copied at a time: steps this short hold nobody up.
-const PAGES: i32 = 256;
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Copies the store at `from`, as it is at one moment, into a new file at `to`, which only its owner can
 /// read. The file appears when it is complete.
@@ -50,8 +45,13 @@ fn copy(from: &Path, draft: &Path) -> Result<(), String> {
     source.query_row("SELECT count(*) FROM probe", [], |_| Ok(())).map_err(told)?;
     let mut target = Connection::open(draft).map_err(told)?;
     let backup = Backup::new(&source, &mut target).map_err(told)?;
-    backup.run_to_completion(PAGES, PAUSE, None).map_err(told)?;
+    // All at once: a copy in steps would begin anew whenever somebody wrote in between. In WAL mode a reader
+    // holds no writer up.
+    let outcome = backup.step(-1).map_err(told)?;
     drop(backup);
+    if outcome != StepResult::Done {
+        return Err("another process has locked it".to_owned());
+    }
     target.close().map_err(|(_, error)| told(error))?;
     // What was copied is on the disk before its name says that it is complete.
     std::fs::File::open(draft).and_then(|file| file.sync_all()).map_err(|error| error.to_string())

@@ -30,6 +30,8 @@ fn sessions_are_listed_and_revoked_with_the_mint_running() {
     assert_eq!((&listed[0]["subject"], &listed[0]["client_id"]), (&Value::from("one"), &Value::from(WORKLOAD)));
     assert!(listed[0].get("revoked_at").is_none());
 
+    // A handle may begin with a hyphen.
+    assert!(sessions(&deployment, &["--family", "-AAAAAAAAAAAAAAAAAAAAA"]).is_empty());
     assert_eq!(revoke(&deployment, &["--family", &family]), 1);
     mint.refresh(&one).assert_error(400, "invalid_grant");
     assert!(sessions(&deployment, &["--family", &family])[0]["revoked_at"].is_number());

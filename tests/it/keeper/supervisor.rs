@@ -34,7 +34,9 @@ async fn failure_of(greetings: &[Greeting], then: &str) -> StartFailure {
 
 #[tokio::test]
 async fn one_that_ends_or_hangs_while_it_tries_the_pin_is_the_last() {
-    for then in ["os._exit(0)", "os.kill(os.getpid(), signal.SIGSEGV)", "time.sleep(100)"] {
+    // As a keeper does whose mint is gone: it ends by its own SIGKILL.
+    let until_closed = "os.read(0, 8)\nos.read(0, 1)\nos.kill(os.getpid(), signal.SIGKILL)";
+    for then in ["os._exit(0)", "os.kill(os.getpid(), signal.SIGSEGV)", "time.sleep(100)", until_closed] {
         let failure = failure_of(&[Greeting::LoggingIn], then).await;
         assert!(failure.is_final, "{then}: {failure}");
         assert!(failure.message.contains("during the login"), "{failure}");
