@@ -206,3 +206,12 @@ fn tokens_of_somebody_else_are_left_alone() {
     assert!(one_line_of_error(&output.unwrap(), 4).contains("not from this script"));
     assert_eq!(fs::read_to_string(tokens.join("theirs")).unwrap(), "precious");
 }
+
+#[test]
+fn a_folder_that_others_may_write_is_refused() {
+    let folder = TempDir::new().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let output = Command::new(PROGRAM).args(["dev", "--listen", "127.0.0.1:0", "--state"]).arg(folder.path()).output();
+    assert!(one_line_of_error(&output.unwrap(), 7).contains("not this user's alone to write"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}

@@ -8,9 +8,9 @@ use std::process::Command;
 
 use toml_edit::value;
 
-use crate::support::Deployment;
 use crate::support::process::one_line_of_error;
 use crate::support::spy::Spy;
+use crate::support::{Deployment, RunningMint};
 
 #[track_caller]
 fn assert_refused(deployment: &Deployment, code: i32, expected: &[&str]) {
@@ -168,6 +168,42 @@ fn a_file_in_the_place_of_the_admin_socket_is_left_alone() {
     deployment.edit(|config| config["listen"]["admin"] = value("notes.txt"));
     assert_refused(&deployment, 6, &["notes.txt", "something else than a socket is there"]);
     assert_eq!(fs::read_to_string(deployment.path("notes.txt")).unwrap(), "precious");
+}
+
+/// `mintkeep serve` under limits that the shell sets.
+fn serve_under(deployment: &Deployment, limits: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limits} && exec \"$0\" serve --config \"$1\""), crate::support::PROGRAM]);
+    command.arg(deployment.config_path());
+    command
+}
+
+#[test]
+fn more_connections_than_files_may_be_open() {
+    let deployment = Deployment::new();
+    let error = one_line_of_error(&serve_under(&deployment, "ulimit -n 500").output().unwrap(), 3);
+    assert!(error.contains("listen.max_connections needs 1184 open files, and this process may have 500"), "{error}");
+    assert!(!deployment.path("mintkeep.db").exists());
+    // A soft limit is raised.
+    let (admin, secret) = (deployment.path("admin.sock"), deployment.secret.clone());
+    let mint = RunningMint::start(serve_under(&deployment, "ulimit -S -n 500"), admin, secret);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", mint.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().nth(3), Some("1184"), "{line}");
+}
+
+#[test]
+fn a_store_is_not_made_in_the_place_of_its_user() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("needs root, to be another user than the folder's");
+        return;
+    }
+    let deployment = Deployment::new();
+    fs::create_dir(deployment.path("store")).unwrap();
+    std::os::unix::fs::chown(deployment.path("store"), Some(65_534), Some(65_534)).unwrap();
+    deployment.edit(|config| config["store"]["url"] = value("sqlite:store/mintkeep.db"));
+    assert_refused(&deployment, 5, &["its folder belongs to another user", "start the mint as that user first"]);
+    assert_eq!(fs::read_dir(deployment.path("store")).unwrap().count(), 0);
 }
 
 #[test]

@@ -160,6 +160,16 @@ fn a_wrong_pin_is_tried_once_and_never_again() {
 }
 
 #[test]
+fn a_crash_of_the_keeper_leaves_no_core_file() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", mint.keeper_pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let numbers: Vec<&str> = line.trim_start_matches("Max core file size").split_whitespace().take(2).collect();
+    assert!(numbers.iter().all(|number| ["0", "1"].contains(number)), "{line}");
+}
+
+#[test]
 fn a_device_that_comes_back_with_another_key_is_refused() {
     let deployment = Deployment::new();
     let mint = deployment.serve();
