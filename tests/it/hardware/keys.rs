@@ -79,21 +79,16 @@ fn an_imported_key_is_refused_unless_allowed_and_then_warned_of() {
     }
 }
 
+/// A key pair as somebody else may have made it.
+fn generate_pair(deployment: &Deployment, key_type: &str, label: &str, id: &str, further: &[&str]) {
+    let words = ["--keypairgen", "--key-type", key_type, "--label", label, "--id", id, "--usage-sign", "--sensitive"];
+    succeed(&mut deployment.pkcs11_tool(&[&words, further].concat()));
+}
+
 #[test]
 fn an_extractable_key_is_refused_whatever_is_allowed() {
     let deployment = Deployment::without_keys();
-    succeed(&mut deployment.pkcs11_tool(&[
-        "--keypairgen",
-        "--key-type",
-        "EC:prime256v1",
-        "--label",
-        "mintkeep-signing",
-        "--id",
-        "0b",
-        "--usage-sign",
-        "--sensitive",
-        "--extractable",
-    ]));
+    generate_pair(&deployment, "EC:prime256v1", "mintkeep-signing", "0b", &["--extractable"]);
     deployment.edit(|config| config["hardware"]["softhsm"]["allow_imported"] = value(true));
     one_line_of_error(&deployment.run(&["keys", "init"]), 8);
     let message = refusal(&deployment);
@@ -105,17 +100,7 @@ fn an_extractable_key_is_refused_whatever_is_allowed() {
 fn two_keys_with_one_id_are_refused() {
     let deployment = Deployment::new();
     for _ in 0..2 {
-        succeed(&mut deployment.pkcs11_tool(&[
-            "--keypairgen",
-            "--key-type",
-            "EC:prime256v1",
-            "--label",
-            "another",
-            "--id",
-            "0c",
-            "--usage-sign",
-            "--sensitive",
-        ]));
+        generate_pair(&deployment, "EC:prime256v1", "another", "0c", &[]);
     }
     deployment.edit(|config| config["hardware"]["softhsm"]["signing_key"] = value("another"));
     let message = refusal(&deployment);
@@ -125,17 +110,7 @@ fn two_keys_with_one_id_are_refused() {
 #[test]
 fn two_keys_with_one_label_are_refused() {
     let deployment = Deployment::new();
-    succeed(&mut deployment.pkcs11_tool(&[
-        "--keypairgen",
-        "--key-type",
-        "EC:prime256v1",
-        "--label",
-        "mintkeep-signing",
-        "--id",
-        "0d",
-        "--usage-sign",
-        "--sensitive",
-    ]));
+    generate_pair(&deployment, "EC:prime256v1", "mintkeep-signing", "0d", &[]);
     let message = refusal(&deployment);
     assert!(message.contains("2 signing keys labelled mintkeep-signing"), "{message}");
 }
@@ -143,17 +118,7 @@ fn two_keys_with_one_label_are_refused() {
 #[test]
 fn a_key_on_another_curve_is_refused() {
     let deployment = Deployment::without_keys();
-    succeed(&mut deployment.pkcs11_tool(&[
-        "--keypairgen",
-        "--key-type",
-        "EC:secp384r1",
-        "--label",
-        "mintkeep-signing",
-        "--id",
-        "0e",
-        "--usage-sign",
-        "--sensitive",
-    ]));
+    generate_pair(&deployment, "EC:secp384r1", "mintkeep-signing", "0e", &[]);
     one_line_of_error(&deployment.run(&["keys", "init"]), 8);
     let message = refusal(&deployment);
     assert!(message.contains("CKA_EC_PARAMS") && message.contains("expected P-256"), "{message}");
