@@ -130,10 +130,7 @@ fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
             }
         }
     };
-    std::thread::Builder::new()
-        .name("accept".to_owned())
-        .spawn(accept)
-        .map_err(Failure::while_doing("cannot start a thread"))?;
+    start_thread("accept", accept)?;
     tracing::info!(socket = %path.display(), "the keeper is ready");
     let ending = ended(&server, &server.wait(false));
     let _ = std::fs::remove_file(path);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -30,8 +31,6 @@ const LONGEST_PAUSE_AFTER_READY: Duration = Duration::from_millis(500);
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a keeper may take to end when its connection was closed, before it is killed.
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// signal(7), POSIX.
-const SIGKILL: i32 = 9;
 
 /// A keeper that would sign with another key, or by other rules, than the mint was started for.
 const CHANGED: &str =
@@ -262,7 +261,7 @@ async fn connect(settings: &Settings, trust: PinTrust, clock: &Arc<dyn Clock>) -
 async fn was_killed_from_outside(child: Option<&mut Child>) -> bool {
     let Some(child) = child else { return false };
     match tokio::time::timeout(Duration::from_millis(500), child.wait()).await {
-        Ok(Ok(status)) => status.signal() == Some(SIGKILL),
+        Ok(Ok(status)) => status.signal() == Some(Signal::SIGKILL as i32),
         Ok(Err(_)) | Err(_) => false,
     }
 }

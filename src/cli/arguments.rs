@@ -1,0 +1,205 @@
+//! The command line as it is written: commands, their options, and what `--help` says of them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::http::admin::sessions::SessionFilter;
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  failed for another reason than those below
+  2  the command line is wrong
+  3  the configuration is wrong
+  4  the hardware or the keeper cannot be used now
+  5  the store cannot be used
+  6  an address or socket cannot be listened at
+  7  what was asked for is not allowed
+  8  the PIN, a key or the keeper was refused; another try cannot help";
+
+/// Mints short-lived tokens while its keys stay in hardware.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the token endpoint; starts the keeper too, unless it runs by itself
+    Serve(ConfigFile),
+    /// Hold the hardware for a mint; run by `serve`, or by itself under a user of its own
+    Keeper {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The mint is at the other end of standard input
+        #[arg(long, hide = true)]
+        standard_input: bool,
+        /// This keeper takes the place of another, whose PIN was right
+        #[arg(long, hide = true)]
+        pin_worked: bool,
+    },
+    /// Set up and serve a whole development mint on SoftHSM2 in one folder
+    Dev {
+        /// The folder that everything is kept in
+        #[arg(long, value_name = "DIR", default_value = ".mintkeep")]
+        state: PathBuf,
+        /// Where to listen [default: that of the run before, or 127.0.0.1:8080]
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+    },
+    /// Check configuration, hardware, keys and store; make a signature and verify it
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// The keys in the hardware
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// The clients
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// What operators grant
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// The store
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// The refresh tokens that are out, each with all that came from it
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Copy the store, as it is at one moment, while the mint may be using it
+    Backup {
+        /// A new file
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionsCommand {
+    /// List sessions: all, or those that match everything that is given
+    List {
+        #[command(flatten)]
+        filter: SessionArguments,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Revoke the sessions that match everything that is given, and all access tokens that came from them
+    Revoke {
+        #[command(flatten)]
+        filter: SessionArguments,
+        /// Revoke every session there is
+        #[arg(long, conflicts_with_all = ["family", "client", "subject", "issued_before"])]
+        all: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SessionArguments {
+    /// The session of this family: `sid` in its access tokens
+    // One in 64 begins with a hyphen.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(super) family: Option<String>,
+    /// The sessions of this client
+    #[arg(long, value_name = "ID")]
+    pub(super) client: Option<String>,
+    /// The sessions that speak for this subject
+    #[arg(long)]
+    pub(super) subject: Option<String>,
+    /// The sessions that began before this time, such as 2026-11-23T22:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(super) issued_before: Option<String>,
+}
+
+impl SessionArguments {
+    pub(super) fn into_filter(self, all: bool) -> SessionFilter {
+        let Self { family, client, subject, issued_before } = self;
+        SessionFilter { family, client_id: client, subject, issued_before, all }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Generate the keys that the device lacks, such that they can never leave it
+    Init {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List the keys and check them
+    List {
+        /// Try the PIN though the token remembers a wrong one: it was corrected
+        #[arg(long)]
+        pin_corrected: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Make a client secret of 256 bits, and the line for the configuration that holds its hash only
+    Secret {
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GrantCommand {
+    /// Issue the first refresh token of a workload: what takes the place of its API key
+    Issue {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The registered client
+        #[arg(long, value_name = "ID")]
+        client: String,
+        /// Who its tokens speak for
+        #[arg(long)]
+        subject: String,
+        /// The scope, its values separated by spaces [default: all of the client's]
+        #[arg(long)]
+        scope: Option<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ConfigFile {
+    /// The configuration file
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        env = "MINTKEEP_CONFIG",
+        default_value = "/etc/mintkeep/mintkeep.toml"
+    )]
+    pub(super) path: PathBuf,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Format {
+    /// Write JSON, for scripts
+    #[arg(long)]
+    pub(super) json: bool,
+}
