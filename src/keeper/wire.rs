@@ -74,7 +74,8 @@ pub enum Request<'a> {
     PublicKeys,
     /// Make and verify one signature that nobody can use.
     Health,
-    /// The answer to the request of this frame's id is not wanted any more. Never answered.
+    /// The answer to the request of this frame's id is not wanted any more. Has no answer of its own; that
+    /// request still has, a refusal where it was not begun.
     Cancel,
 }
 
@@ -129,7 +130,7 @@ pub enum Refusal {
     Policy(String),
     /// The queue is full.
     Busy,
-    /// The time allowed had passed before a session was free.
+    /// The time allowed had passed before a session was free, or the request was taken back.
     TooLate,
     /// There is no such key.
     UnknownKey,

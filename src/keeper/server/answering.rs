@@ -34,12 +34,13 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// What the job comes to; nothing where nobody waits for it any more.
+    /// What the job comes to; nothing where its connection is gone. One that was taken back is refused, and
+    /// not passed over in silence: a keeper that is asked and does not answer is taken for one that hangs.
     fn outcome(&self, worker: &Worker, session: &mut dyn Session, now: Instant) -> Option<Answer> {
-        if self.outbox.is_abandoned(self.id) {
+        if self.outbox.is_closed() {
             return None;
         }
-        if now >= self.deadline {
+        if now >= self.deadline || self.outbox.is_cancelled(self.id) {
             return Some(Answer::refused(Refusal::TooLate));
         }
         Some(match decode(&self.message) {

@@ -104,11 +104,13 @@ impl Outbox {
         self.any_cancelled.store(true, Ordering::Release);
     }
 
-    /// Whether nobody waits for the answer to `id` any more.
-    pub(super) fn is_abandoned(&self, id: u64) -> bool {
-        if self.is_closed.load(Ordering::Acquire) {
-            return true;
-        }
+    /// Whether the connection is gone, and with it all that it asked for.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the request `id` was taken back.
+    pub(super) fn is_cancelled(&self, id: u64) -> bool {
         // Cancelling is rare: the common request pays for one load.
         if !self.any_cancelled.load(Ordering::Acquire) {
             return false;
