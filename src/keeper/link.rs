@@ -25,6 +25,8 @@ pub(super) struct Link {
     state: Mutex<State>,
     /// Wakes the writer.
     queued: Notify,
+    /// Ends the driver: the keeper is to be replaced.
+    suspected: Notify,
     limits: LinkLimits,
     clock: Arc<dyn Clock>,
 }
@@ -43,6 +45,7 @@ struct State {
     waiting: HashMap<u64, oneshot::Sender<Reply>>,
     next_id: u64,
     closed: bool,
+    last_received: Instant,
     /// When the keeper was last asked after it had answered all; also where nobody waits for it any more.
     unanswered_since: Option<Instant>,
 }
@@ -86,9 +89,11 @@ impl Link {
                 waiting: HashMap::new(),
                 next_id: GREETING_ID + 1,
                 closed: false,
+                last_received: clock.instant(),
                 unanswered_since: None,
             }),
             queued: Notify::new(),
+            suspected: Notify::new(),
             limits,
             clock,
         });
@@ -110,7 +115,14 @@ impl Link {
                 waiting.answered = true;
                 Err(LinkFault::Lost)
             }
-            Err(_) => Err(LinkFault::TimedOut),
+            Err(_) => {
+                // Silence since the question was put means a keeper that hangs: a slow one still answers
+                // others. It cannot be called off from here, so it is replaced.
+                if self.lock().last_received <= asked_at {
+                    self.suspected.notify_one();
+                }
+                Err(LinkFault::TimedOut)
+            }
         }
     }
 
@@ -162,8 +174,15 @@ impl Link {
     fn received(&self) {
         let now = self.clock.instant();
         let mut state = self.lock();
+        state.last_received = now;
         // What is still open is waited for from now on: it may be behind what was just answered.
         state.unanswered_since = (!state.waiting.is_empty()).then_some(now);
+    }
+
+    /// Whether the keeper was asked, and has said nothing since for longer than it may.
+    fn is_silent(&self) -> bool {
+        let now = self.clock.instant();
+        self.lock().unanswered_since.is_some_and(|since| now - since > self.limits.silence)
     }
 
     /// Whether requests can still be put.
@@ -209,13 +228,14 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Runs until the keeper closes the connection, breaks the protocol, or is silent though it was asked.
+    /// Runs until the keeper closes the connection, breaks the protocol, or is suspected to hang.
     /// Every request still waiting is then lost.
     pub(super) async fn run(self) -> &'static str {
         let Self { link, incoming, writer } = self;
         let reason = tokio::select! {
             reason = incoming.deliver_to(&link) => reason,
             _ = write_queued(&link, writer) => "writing to it failed",
+            () = link.suspected.notified() => "it did not answer in time",
             () = silence(&link) => "it did not answer in time",
         };
         link.close();
@@ -223,15 +243,12 @@ impl Driver {
     }
 }
 
-/// Returns when the keeper is silent though it was asked, even by clients that did not wait for it: it hangs. A
-/// slow one still answers others. It cannot be called off from here, so it is replaced.
+/// Returns when the keeper is silent though it was asked, even by clients that did not wait for it.
 async fn silence(link: &Link) {
+    let mut ticks = tokio::time::interval(link.limits.silence / 4);
     loop {
-        let since = link.lock().unanswered_since;
-        // Asked from now on at the earliest, it has the whole limit from now at least.
-        let until = since.unwrap_or_else(|| link.clock.instant()) + link.limits.silence;
-        tokio::time::sleep_until(until.into()).await;
-        if since.is_some() && link.lock().unanswered_since == since {
+        ticks.tick().await;
+        if link.is_silent() {
             return;
         }
     }
