@@ -7,8 +7,6 @@ pub mod pkcs11;
 pub mod pinned;
 pub mod sessions;
 
-use secrecy::SecretString;
-
 use crate::jose::jwe::NONCE_BYTES;
 use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
@@ -74,20 +72,6 @@ pub struct DeviceKeys {
     /// The `kid` of the key that seals now.
     pub sealing: String,
 }
-
-/// Where a PIN is read from when the device is opened. The PIN itself is never configuration.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum PinSource {
-    /// A file that only its owner can read.
-    File(std::path::PathBuf),
-    /// A variable of the keeper's own environment.
-    Environment(String),
-    /// A credential that systemd placed in `$CREDENTIALS_DIRECTORY`.
-    SystemdCredential(String),
-}
-
-/// A user PIN; shown nowhere, wiped when dropped.
-pub type Pin = SecretString;
 
 /// What is known of a PIN before it is tried.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

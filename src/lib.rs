@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod secret_source;
 pub mod jose;
 pub mod hardware;
 pub mod keeper;

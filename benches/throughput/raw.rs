@@ -12,7 +12,7 @@ use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::UserType;
 use cryptoki_sys::{CK_MECHANISM, CKR_OK};
 use mintkeep::config::Config;
-use mintkeep::hardware::PinSource;
+use mintkeep::secret_source::SecretSource;
 
 /// Signatures per second of `threads` threads on `object`: the key in the `token`, or a session `copy`.
 pub fn in_process_of_its_own(state: &Path, threads: usize, object: &str) -> f64 {
@@ -32,7 +32,7 @@ pub fn measure(config: &str, threads: &str, object: &str, span: Duration) {
     let config = Config::load(Path::new(config)).expect("a good configuration");
     let threads: usize = threads.parse().expect("a number of threads");
     let settings = &config.hardware.device;
-    let PinSource::File(pin_path) = &settings.pin else { panic!("dev keeps the PIN in a file") };
+    let SecretSource::File(pin_path) = &settings.pin else { panic!("dev keeps the PIN in a file") };
     let pin = std::fs::read_to_string(pin_path).expect("the PIN");
     let context = Pkcs11::new(&settings.module).expect("the module");
     context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).expect("C_Initialize");

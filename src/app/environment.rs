@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{Failure, Kind};
 use crate::config::{Config, KeeperPlacement};
-use crate::hardware::PinSource;
+use crate::secret_source::SecretSource;
 
 /// Makes sure that this process, which is about to load the module, has `variables` in its environment:
 /// where it lacks one, the process starts itself anew with all of them. Changing the environment of a
@@ -26,7 +26,7 @@ pub(super) fn ensure(variables: &BTreeMap<String, String>) -> Result<(), Failure
 /// Refuses to run a mint whose own environment holds the PIN: what the process that talks to the network
 /// was started with, it keeps in its memory.
 pub(super) fn refuse_pin_in_mint(config: &Config) -> Result<(), Failure> {
-    let PinSource::Environment(name) = &config.hardware.device.pin else {
+    let SecretSource::Environment(name) = &config.hardware.device.pin else {
         return Ok(());
     };
     let hint = match config.keeper.placement {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::values::{PinTable, VariableName, VariableValue, from_folder};
+use super::values::{SecretTable, VariableName, VariableValue, from_folder};
 use crate::hardware::pkcs11::{Pkcs11Settings, TokenName};
-use crate::hardware::{PinSource, Provenance};
+use crate::hardware::Provenance;
 
 /// A device and how to use it.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct HardwareTable {
     _kind: Kind,
     module: PathBuf,
     token: TokenTable,
-    pin: PinTable,
+    pin: SecretTable,
     #[serde(default = "default_sessions")]
     sessions: std::num::NonZeroU8,
     #[serde(default)]
@@ -60,16 +60,12 @@ impl HardwareTable {
             TokenTable::Label(label) => TokenName::Label(label),
             TokenTable::Serial(serial) => TokenName::Serial(serial),
         };
-        let pin = match self.pin.0 {
-            PinSource::File(path) => PinSource::File(from_folder(folder, path)),
-            other => other,
-        };
         let provenance = if self.allow_imported { Provenance::ImportedAllowed } else { Provenance::GeneratedInDevice };
         let device = Pkcs11Settings {
             name,
             module: from_folder(folder, self.module),
             token,
-            pin,
+            pin: self.pin.from_folder(folder),
             signing_label: self.signing_key,
             sealing_label: self.sealing_key,
             provenance,

@@ -9,9 +9,9 @@ use serde::de::{Deserializer, Error as _, IntoDeserializer as _, Visitor};
 use serde::{Deserialize, de};
 
 use super::problem::nearest;
-use crate::hardware::PinSource;
 use crate::oauth::scope::Scope;
 use crate::oauth::secret::SecretHash;
+use crate::secret_source::SecretSource;
 
 /// Longer than anything that is waited for, and short enough to calculate with.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -94,45 +94,55 @@ impl<'de, Value: Deserialize<'de>> Visitor<'de> for OneOrSeveralVisitor<Value> {
     }
 }
 
-/// `{ file = … }`, `{ env = … }` or `{ systemd-credential = … }`. A PIN written here by mistake is
-/// refused without being repeated.
+/// `{ file = … }`, `{ env = … }` or `{ systemd-credential = … }`. A PIN or a password written here by mistake
+/// is refused without being repeated.
 #[derive(Clone, Debug)]
-pub(super) struct PinTable(pub(super) PinSource);
+pub(super) struct SecretTable(SecretSource);
 
-impl<'de> Deserialize<'de> for PinTable {
+impl<'de> Deserialize<'de> for SecretTable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PinVisitor)
+        deserializer.deserialize_map(SecretVisitor)
     }
 }
 
-struct PinVisitor;
+impl SecretTable {
+    /// The source; a file is looked for from `folder`.
+    pub(super) fn from_folder(self, folder: &Path) -> SecretSource {
+        match self.0 {
+            SecretSource::File(path) => SecretSource::File(from_folder(folder, path)),
+            other => other,
+        }
+    }
+}
 
-impl<'de> Visitor<'de> for PinVisitor {
-    type Value = PinTable;
+struct SecretVisitor;
+
+impl<'de> Visitor<'de> for SecretVisitor {
+    type Value = SecretTable;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "{ file = \"…\" }, { env = \"…\" } or { systemd-credential = \"…\" }; a PIN itself is never written here",
+            "{ file = \"…\" }, { env = \"…\" } or { systemd-credential = \"…\" }; the secret itself is never written here",
         )
     }
 
-    fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<PinTable, M::Error> {
+    fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<SecretTable, M::Error> {
         let kind: String = map.next_key()?.ok_or_else(|| M::Error::invalid_length(0, &self))?;
-        let source: fn(String) -> PinSource = match kind.as_str() {
-            "file" => |place| PinSource::File(PathBuf::from(place)),
-            "env" => PinSource::Environment,
-            "systemd-credential" => PinSource::SystemdCredential,
-            // The name that was written is not repeated: it may be the PIN.
+        let source: fn(String) -> SecretSource = match kind.as_str() {
+            "file" => |place| SecretSource::File(PathBuf::from(place)),
+            "env" => SecretSource::Environment,
+            "systemd-credential" => SecretSource::SystemdCredential,
+            // The name that was written is not repeated: it may be the secret.
             other => {
                 let meant = nearest(other, ["file", "env", "systemd-credential"]);
                 let suggestion = meant.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-                let message = "expected file, env or systemd-credential; a PIN itself is never written here";
+                let message = "expected file, env or systemd-credential; the secret itself is never written here";
                 return Err(M::Error::custom(format!("{message}{suggestion}")));
             }
         };
         let place = map.next_value()?;
         match map.next_key::<String>()? {
-            None => Ok(PinTable(source(place))),
+            None => Ok(SecretTable(source(place))),
             Some(_) => Err(M::Error::invalid_length(2, &self)),
         }
     }

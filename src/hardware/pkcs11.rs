@@ -1,7 +1,6 @@
 //! A PKCS#11 token as a [`Device`]: the module is loaded, the token found, logged in to once, and
 //! its keys checked. cryptoki is named here and below, and nowhere else.
 
-mod pin;
 mod token;
 mod calls;
 mod operations;
@@ -23,11 +22,12 @@ use self::calls::{Calls, Failed};
 use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session};
 use self::operations::{Canary, decrypt, encrypt, sign};
 use self::token::{Access, OpenToken};
-use super::{Device, DeviceKeys, Error, LoginStep, PinSource, PinTrust, PinnedPublicKey, Provenance, Session};
+use super::{Device, DeviceKeys, Error, LoginStep, PinTrust, PinnedPublicKey, Provenance, Session};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::jose::jwe::NONCE_BYTES;
 use crate::jose::jws::Signature;
+use crate::secret_source::SecretSource;
 
 pub use self::generate::Generated;
 
@@ -59,7 +59,7 @@ pub struct Pkcs11Settings {
     /// Which token.
     pub token: TokenName,
     /// Where its user PIN is.
-    pub pin: PinSource,
+    pub pin: SecretSource,
     /// `CKA_LABEL` of the signing key.
     pub signing_label: String,
     /// `CKA_LABEL` of the sealing key.

@@ -5,7 +5,7 @@ use cryptoki::error::{Error as Pkcs11Error, RvError};
 use cryptoki::session::{Session as Pkcs11Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 
-use super::{Pkcs11Settings, TokenName, failed, module_error, pin};
+use super::{Pkcs11Settings, TokenName, failed, module_error};
 use crate::hardware::{Error, LoginStep, PinTrust};
 
 /// A token that was found and logged in to.
@@ -47,7 +47,11 @@ impl OpenToken {
             Access::ReadWrite => context.open_rw_session(slot),
         }
         .map_err(failed)?;
-        let pin = pin::read(&settings.pin)?;
+        // Read right before the login, and wiped right after.
+        let pin = settings.pin.read().map_err(|unavailable| Error::PinUnavailable {
+            origin: settings.pin.to_string(),
+            reason: unavailable.to_string(),
+        })?;
         progress(LoginStep::Begins);
         match session.login(UserType::User, Some(&pin)) {
             Ok(()) | Err(Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
