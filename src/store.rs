@@ -2,16 +2,18 @@
 //! create-read-update-delete. Nobody finds a record, changes it, and writes it back.
 
 pub mod family;
+pub mod postgres;
 pub mod revocation;
 pub mod sqlite;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 
 pub use family::{Family, FamilyId, Redeemed, Redemption};
-pub use revocation::{Page, Selection, TokenId};
+pub use revocation::{Page, RevokedToken, Selection, TokenId};
 
 /// A step under way. Dropping it does not undo it: a step that was begun may still be carried out.
 pub type Step<'a, Value> = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send + 'a>>;
@@ -30,8 +32,9 @@ pub trait Store: Send + Sync {
     fn family(&self, fid: FamilyId) -> Step<'_, Option<Family>>;
 
     /// Applies [`Family::redeem`] to the family as it is at that moment: the compare-and-swap of
-    /// rotation. `None` where there is no such family.
-    fn redeem(&self, fid: FamilyId, redemption: Redemption) -> Step<'_, Option<Redeemed>>;
+    /// rotation. `None` where there is no such family. `read` is the family as the caller found it: where it is
+    /// still like that, a store need not read it again.
+    fn redeem(&self, read: Family, redemption: Redemption) -> Step<'_, Option<Redeemed>>;
 
     /// The families that `selection` matches, revoked and ended ones included, as far as they were not
     /// pruned.
@@ -41,8 +44,8 @@ pub trait Store: Send + Sync {
     /// many.
     fn revoke_families(&self, selection: Selection, now: Timestamp) -> Step<'_, usize>;
 
-    /// Revokes one access token, and remembers it until `expires_at`, when it ends by itself.
-    fn revoke_token(&self, jti: TokenId, expires_at: Timestamp) -> Step<'_, ()>;
+    /// Revokes one access token, and remembers it until it ends by itself.
+    fn revoke_token(&self, token: RevokedToken) -> Step<'_, ()>;
 
     /// Whether the access token `jti` was revoked, by itself or with the family `sid` that it came from. A
     /// family that is not there counts as revoked: none is pruned before its access tokens ended.
@@ -54,6 +57,17 @@ pub trait Store: Send + Sync {
 
     /// Commits something that changes nothing: ends well where a real step would.
     fn probe(&self) -> Step<'_, ()>;
+
+    /// How far the clocks of those who share the store may be apart; zero where all have the same one. Who judges
+    /// by the clock whether something ended allows for that much.
+    fn clock_tolerance(&self) -> Duration;
+
+    /// The access tokens that are revoked one by one, in the order of their names, at the most `limit` of them
+    /// behind `after`.
+    fn revoked_tokens(&self, after: Option<TokenId>, limit: u32) -> Step<'_, Vec<RevokedToken>>;
+
+    /// Adds what another store held, as it was there. What is there already stays as it is.
+    fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()>;
 }
 
 /// Why a step failed.

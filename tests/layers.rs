@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// Crates that talk to something outside, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 9] = [
+const DRIVERS: [(&str, &[&str]); 12] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
     ("rusqlite", &["store/sqlite"]),
-    ("refinery", &["store/sqlite"]),
+    ("refinery", &["store/sqlite", "store/postgres/schema"]),
+    ("tokio_postgres", &["store/postgres"]),
+    ("deadpool_postgres", &["store/postgres"]),
+    ("rustls", &["store/postgres/pool"]),
     ("axum", &["http"]),
     ("clap", &["cli"]),
     ("toml", &["config"]),

@@ -157,7 +157,9 @@ async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     let mut ticks = tokio::time::interval(PRUNE_EVERY);
     loop {
         ticks.tick().await;
-        match store.prune(clock.now(), PRUNE_LIMIT).await {
+        // What ended by this clock may not have ended by another node's.
+        let ended = clock.now().minus(store.clock_tolerance());
+        match store.prune(ended, PRUNE_LIMIT).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "removed families, and revoked access tokens, that ended"),
             Err(error) => tracing::warn!(%error, "cannot remove families that ended"),

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::scope::Scope;
-use crate::store::{FamilyId, Redemption};
+use crate::store::{Family, Redemption};
 
 /// What a grant allowed. It cannot be cloned, and nothing outside the grants can make one.
 #[derive(Debug)]
@@ -16,15 +16,14 @@ pub struct Authorized<'a> {
 /// The refresh family that an authorization came from.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    pub(super) fid: FamilyId,
+    /// The family as it was read.
+    pub(super) family: Family,
     /// What is committed when the tokens are made.
     pub(super) redemption: Redemption,
     /// The generation that the client is to hold then, by the record as it was read.
     pub(super) generation: u32,
     /// Whether it needs a refresh token of that generation.
     pub(super) renewed: bool,
-    /// When the family ends by age.
-    pub(super) expires_at: crate::clock::Timestamp,
 }
 
 /// What an operator allowed: a new refresh family for a workload.

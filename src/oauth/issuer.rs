@@ -108,7 +108,7 @@ impl Issuer {
             return Err(INVALID_REFRESH_TOKEN);
         }
         let jti = base64url::encode(self.entropy.bytes::<16>());
-        let sid = renewal.as_ref().map(|renewal| renewal.fid.to_string());
+        let sid = renewal.as_ref().map(|renewal| renewal.family.fid.to_string());
         let claims = AccessTokenClaims {
             iss: &self.identifier,
             sub: &subject,
@@ -125,7 +125,7 @@ impl Issuer {
             self.keeper.sign(&client.id, ACCESS_TOKEN_PROFILE, &signing_input),
             self.renew(client, renewal.as_ref()),
         )?;
-        if let Some(renewal) = &renewal {
+        if let Some(renewal) = renewal {
             self.commit(client, renewal).await?;
         }
         Ok(TokenResponse {
@@ -171,7 +171,7 @@ impl Issuer {
     async fn renew(&self, client: &Client, renewal: Option<&Renewal>) -> Result<Option<String>, KeeperError> {
         match renewal {
             Some(renewal) if renewal.renewed => {
-                self.sealer.seal(renewal.fid, &content(client, renewal.generation)).await.map(Some)
+                self.sealer.seal(renewal.family.fid, &content(client, renewal.generation)).await.map(Some)
             }
             Some(_) | None => Ok(None),
         }
@@ -179,13 +179,13 @@ impl Issuer {
 
     /// Makes the renewal durable. Others may have used the family since it was read: what was sealed
     /// is released only where the family still comes to that generation.
-    async fn commit(&self, client: &Client, renewal: &Renewal) -> Result<(), OAuthError> {
-        let redemption = Redemption { committed_at: self.clock.now(), ..renewal.redemption };
-        let redeemed = self.store.redeem(renewal.fid, redemption).await?;
-        match redeemed {
-            Some(Redeemed::Granted { generation, .. }) if generation == renewal.generation => Ok(()),
+    async fn commit(&self, client: &Client, renewal: Renewal) -> Result<(), OAuthError> {
+        let Renewal { family, redemption, generation: sealed, .. } = renewal;
+        let (fid, redemption) = (family.fid, Redemption { committed_at: self.clock.now(), ..redemption });
+        match self.store.redeem(family, redemption).await? {
+            Some(Redeemed::Granted { generation, .. }) if generation == sealed => Ok(()),
             other => {
-                refresh_token::report(other, renewal.fid, &client.id, renewal.redemption.presented);
+                refresh_token::report(other, fid, &client.id, redemption.presented);
                 Err(INVALID_REFRESH_TOKEN)
             }
         }
@@ -198,6 +198,6 @@ fn content(client: &Client, generation: u32) -> Content {
 
 /// An access token never outlives the family that it came from.
 fn lifetime(client: &Client, renewal: Option<&Renewal>, now: Timestamp) -> Duration {
-    let left = renewal.map_or(Duration::MAX, |renewal| renewal.expires_at.since(now));
+    let left = renewal.map_or(Duration::MAX, |renewal| renewal.family.expires_at.since(now));
     client.access_token_lifetime.min(left)
 }

@@ -31,8 +31,10 @@ pub async fn authorize<'a>(
         return Err(OAuthError::UnauthorizedClient("the client may not use this grant"));
     }
     let presented = PresentedRefreshToken::parse(token).map_err(|_| INVALID)?;
+    // The record may have been written by a clock that is behind: a token is not late as long as it may not be.
+    let presented_at = now.minus(store.clock_tolerance());
     let fid = presented.fid();
-    let family = store.family(fid).await?.filter(|family| is_live(family, client, now)).ok_or(INVALID)?;
+    let family = store.family(fid).await?.filter(|family| is_live(family, client, presented_at)).ok_or(INVALID)?;
     let content = sealer.open(&client.id, &presented).await?;
     if content.client_id != client.id {
         return Err(INVALID);
@@ -43,11 +45,11 @@ pub async fn authorize<'a>(
         retry_window: client.refresh.retry_window,
         on_replay: client.on_replay(),
         idle_lifetime: client.refresh.idle_lifetime,
-        presented_at: now,
+        presented_at,
         committed_at: now,
     };
     let Redeemed::Granted { generation, renewed } = family.clone().redeem(&redemption) else {
-        return Err(refuse(store, fid, &client.id, redemption).await?);
+        return Err(refuse(store, family, redemption).await?);
     };
     // What is still granted: the family's scope, as far as the client may still have it.
     let granted = Scope::parse(&family.scope).map_err(|_| OAuthError::ServerError)?;
@@ -56,8 +58,8 @@ pub async fn authorize<'a>(
         return Err(INVALID);
     }
     let scope = granted.narrowed(scope)?;
-    let renewal = Renewal { fid, redemption, generation, renewed, expires_at: family.expires_at };
-    Ok(Authorized { client, subject: family.subject, scope, renewal: Some(renewal) })
+    let subject = family.subject.clone();
+    Ok(Authorized { client, subject, scope, renewal: Some(Renewal { family, redemption, generation, renewed }) })
 }
 
 fn is_live(family: &Family, client: &Client, now: Timestamp) -> bool {
@@ -70,12 +72,12 @@ fn is_live(family: &Family, client: &Client, now: Timestamp) -> bool {
 /// reports it.
 pub(super) async fn refuse(
     store: &dyn Store,
-    fid: FamilyId,
-    client_id: &str,
+    family: Family,
     redemption: Redemption,
 ) -> Result<OAuthError, OAuthError> {
-    let redeemed = store.redeem(fid, redemption).await?;
-    report(redeemed, fid, client_id, redemption.presented);
+    let (fid, client_id) = (family.fid, family.client_id.clone());
+    let redeemed = store.redeem(family, redemption).await?;
+    report(redeemed, fid, &client_id, redemption.presented);
     Ok(INVALID)
 }
 

@@ -10,7 +10,7 @@ use super::parameters::PresentedParameters;
 use crate::clock::Clock;
 use crate::keeper::KeeperError;
 use crate::sealing::{PresentedRefreshToken, Sealer};
-use crate::store::{Selection, Store};
+use crate::store::{RevokedToken, Selection, Store};
 
 /// Said where the token is somebody else's, which RFC 6749 §5.2 has under `invalid_grant`.
 const NOT_YOURS: OAuthError = OAuthError::InvalidGrant("the token was issued to another client");
@@ -59,7 +59,7 @@ impl RevocationEndpoint {
         if token.claims.client_id != client.client().id {
             return Err(NOT_YOURS);
         }
-        self.store.revoke_token(token.jti, token.claims.exp).await?;
+        self.store.revoke_token(RevokedToken { jti: token.jti, expires_at: token.claims.exp }).await?;
         tracing::info!(client = client.client().id, jti = token.claims.jti, "an access token was revoked");
         Ok(())
     }

@@ -7,8 +7,17 @@ use crate::store::{Family, FamilyId};
 pub const TOKEN_ID_BYTES: usize = 16;
 
 /// The random 128-bit name of one access token: its `jti`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TokenId(pub [u8; TOKEN_ID_BYTES]);
+
+/// An access token that was revoked by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RevokedToken {
+    /// Its name.
+    pub jti: TokenId,
+    /// When it ends; until then it has to be remembered.
+    pub expires_at: Timestamp,
+}
 
 /// Families: all that match every member that is given.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -15,7 +15,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params,
 
 pub use self::copy::back_up;
 use self::threads::{Reader, Writer};
-use super::{Error, Family, FamilyId, Page, Redeemed, Redemption, Selection, Step, Store, TokenId};
+use super::{
+    Error, Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
+};
 use crate::clock::Timestamp;
 
 /// How often, and how far apart, the lock for a migration is tried.
@@ -66,9 +68,10 @@ impl Store for SqliteStore {
         self.reader.step(move |connection| select_family(connection, fid))
     }
 
-    fn redeem(&self, fid: FamilyId, redemption: Redemption) -> Step<'_, Option<Redeemed>> {
+    fn redeem(&self, read: Family, redemption: Redemption) -> Step<'_, Option<Redeemed>> {
         self.writer.step(move |connection| {
-            let Some(before) = select_family(connection, fid)? else {
+            // Within the transaction, where a read costs next to nothing.
+            let Some(before) = select_family(connection, read.fid)? else {
                 return Ok(None);
             };
             let mut family = before.clone();
@@ -102,12 +105,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn revoke_token(&self, jti: TokenId, expires_at: Timestamp) -> Step<'_, ()> {
-        self.writer.step(move |connection| {
-            let mut statement = connection
-                .prepare_cached("INSERT INTO revoked_token (jti, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-            statement.execute(params![jti.0, expires_at.unix_seconds()]).map(drop)
-        })
+    fn revoke_token(&self, token: RevokedToken) -> Step<'_, ()> {
+        self.writer.step(move |connection| insert_token(connection, token))
     }
 
     fn is_revoked(&self, jti: TokenId, sid: Option<FamilyId>) -> Step<'_, bool> {
@@ -136,6 +135,33 @@ impl Store for SqliteStore {
     fn probe(&self) -> Step<'_, ()> {
         self.writer.step(|connection| {
             connection.prepare_cached("UPDATE probe SET count = count + 1 WHERE id = 1")?.execute([]).map(drop)
+        })
+    }
+
+    fn clock_tolerance(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn revoked_tokens(&self, after: Option<TokenId>, limit: u32) -> Step<'_, Vec<RevokedToken>> {
+        self.reader.step(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT jti, expires_at FROM revoked_token WHERE ?1 IS NULL OR jti > ?1 ORDER BY jti LIMIT ?2",
+            )?;
+            let token = |row: &Row<'_>| {
+                Ok(RevokedToken { jti: TokenId(row.get(0)?), expires_at: Timestamp::from_unix_seconds(row.get(1)?) })
+            };
+            statement.query_map(params![after.map(|jti| jti.0), limit], token)?.collect()
+        })
+    }
+
+    fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()> {
+        self.writer.step(move |connection| {
+            for family in &families {
+                if select_family(connection, family.fid)?.is_none() {
+                    insert_family(connection, family)?;
+                }
+            }
+            tokens.iter().try_for_each(|token| insert_token(connection, *token))
         })
     }
 }
@@ -246,6 +272,13 @@ fn insert_family(connection: &Connection, family: &Family) -> rusqlite::Result<(
         ":revoked_at": family.revoked_at.map(Timestamp::unix_seconds),
     })?;
     Ok(())
+}
+
+fn insert_token(connection: &Connection, token: RevokedToken) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO revoked_token (jti, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![token.jti.0, token.expires_at.unix_seconds()])
+        .map(drop)
 }
 
 /// Writes what a redemption may change.

@@ -2,4 +2,5 @@
 
 mod contract;
 mod model;
+mod postgres;
 mod sqlite;

@@ -4,12 +4,14 @@
 pub mod answer;
 pub mod deployment;
 pub mod jose;
+pub mod postgres;
 pub mod process;
 pub mod running;
 pub mod spy;
 
 pub use answer::Answer;
 pub use deployment::{API, Deployment, SERVICE, WORKLOAD};
+pub use postgres::Postgres;
 pub use running::RunningMint;
 
 /// The binary under test.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mintkeep::clock::Timestamp;
 use mintkeep::store::family::{OnReplay, RetryWindow, Rotation};
-use mintkeep::store::{Family, FamilyId, Page, Redeemed, Redemption, Selection, Store, TokenId};
+use mintkeep::store::{Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Store, TokenId};
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
@@ -64,20 +64,20 @@ async fn a_family_is_found_as_it_was_begun(open: Open<'_>) {
 async fn an_unknown_family_is_none(open: Open<'_>) {
     let store = open();
     assert_eq!(store.family(FamilyId([99; 16])).await.unwrap(), None);
-    assert_eq!(store.redeem(FamilyId([99; 16]), present(0)).await.unwrap(), None);
+    assert_eq!(store.redeem(family(99), present(0)).await.unwrap(), None);
 }
 
 async fn a_family_is_begun_once(open: Open<'_>) {
     let store = open();
     store.begin_family(family(2)).await.unwrap();
-    store.redeem(FamilyId([2; 16]), present(0)).await.unwrap();
+    store.redeem(family(2), present(0)).await.unwrap();
     assert!(store.begin_family(family(2)).await.is_err());
     assert_eq!(store.family(FamilyId([2; 16])).await.unwrap().unwrap().generation, 1, "it is as it was");
 }
 
 async fn a_redemption_is_durable(open: Open<'_>) {
     open().begin_family(family(3)).await.unwrap();
-    let redeemed = open().redeem(FamilyId([3; 16]), present(0)).await.unwrap();
+    let redeemed = open().redeem(family(3), present(0)).await.unwrap();
     assert_eq!(redeemed, Some(Redeemed::Granted { generation: 1, renewed: true }));
     let found = open().family(FamilyId([3; 16])).await.unwrap().unwrap();
     assert_eq!((found.generation, found.superseded_at, found.current_used), (1, Some(NOW), false));
@@ -90,7 +90,7 @@ async fn concurrent_redemptions_converge(open: Open<'_>) {
     let tasks: Vec<_> = (0..64)
         .map(|number| {
             let store = Arc::clone(&stores[number % 2]);
-            tokio::spawn(async move { store.redeem(FamilyId([4; 16]), present(0)).await.unwrap() })
+            tokio::spawn(async move { store.redeem(family(4), present(0)).await.unwrap() })
         })
         .collect();
     for task in tasks {
@@ -101,13 +101,13 @@ async fn concurrent_redemptions_converge(open: Open<'_>) {
 async fn racing_successors_leave_one_branch(open: Open<'_>) {
     let stores = [open(), open()];
     stores[0].begin_family(family(5)).await.unwrap();
-    stores[0].redeem(FamilyId([5; 16]), present(0)).await.unwrap();
+    stores[0].redeem(family(5), present(0)).await.unwrap();
     // The thief presents the old one, the client the new one, at the same moment, many times over.
     let tasks: Vec<_> = (0..64)
         .map(|number| {
             let store = Arc::clone(&stores[number % 2]);
             let presented = u32::from(number % 3 == 0);
-            tokio::spawn(async move { (presented, store.redeem(FamilyId([5; 16]), present(presented)).await.unwrap()) })
+            tokio::spawn(async move { (presented, store.redeem(family(5), present(presented)).await.unwrap()) })
         })
         .collect();
     let mut highest = 0;
@@ -126,7 +126,7 @@ async fn racing_successors_leave_one_branch(open: Open<'_>) {
     assert!(found.generation == highest.max(1), "nothing was granted that the record does not know");
     // What the thief holds is worth nothing once its successor was used.
     if highest == 2 {
-        let late = stores[1].redeem(FamilyId([5; 16]), present(0)).await.unwrap();
+        let late = stores[1].redeem(family(5), present(0)).await.unwrap();
         assert!(matches!(late, Some(Redeemed::Replayed { .. } | Redeemed::Revoked)), "{late:?}");
     }
 }
@@ -135,11 +135,11 @@ async fn a_replay_revokes_durably(open: Open<'_>) {
     let store = open();
     store.begin_family(family(6)).await.unwrap();
     for generation in 0..2 {
-        store.redeem(FamilyId([6; 16]), present(generation)).await.unwrap();
+        store.redeem(family(6), present(generation)).await.unwrap();
     }
-    let replayed = store.redeem(FamilyId([6; 16]), present(0)).await.unwrap();
+    let replayed = store.redeem(family(6), present(0)).await.unwrap();
     assert_eq!(replayed, Some(Redeemed::Replayed { family_revoked: true }));
-    assert_eq!(open().redeem(FamilyId([6; 16]), present(2)).await.unwrap(), Some(Redeemed::Revoked));
+    assert_eq!(open().redeem(family(6), present(2)).await.unwrap(), Some(Redeemed::Revoked));
 }
 
 async fn ended_families_are_pruned_in_steps_and_others_stay(open: Open<'_>) {
@@ -234,7 +234,7 @@ async fn a_token_is_revoked_until_it_ends(open: Open<'_>) {
     assert!(!store.is_revoked(jti, sid).await.unwrap());
     assert!(store.is_revoked(jti, unknown).await.unwrap(), "a family that is not there revokes");
     for _ in 0..2 {
-        store.revoke_token(jti, NOW.plus(Duration::from_secs(5))).await.unwrap();
+        store.revoke_token(RevokedToken { jti, expires_at: NOW.plus(Duration::from_secs(5)) }).await.unwrap();
         assert!(open().is_revoked(jti, None).await.unwrap());
         assert!(open().is_revoked(jti, sid).await.unwrap());
     }

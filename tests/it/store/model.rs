@@ -119,7 +119,7 @@ async fn play(history: &[Event], open: &dyn Fn() -> Arc<dyn Store>) -> Result<()
         expires_at: START.plus(Duration::from_secs(LIFETIME)),
         revoked_at: None,
     };
-    store.begin_family(family).await.expect("the store works");
+    store.begin_family(family.clone()).await.expect("the store works");
     let (mut model, mut now) = (Model::new(), START);
     for event in history {
         let last = u32::try_from(model.given.len() - 1).expect("few");
@@ -156,7 +156,7 @@ async fn play(history: &[Event], open: &dyn Fn() -> Arc<dyn Store>) -> Result<()
             }
         }
         let expected = model.redeem(&redemption);
-        let redeemed = store.redeem(FID, redemption).await.expect("the store works");
+        let redeemed = store.redeem(family.clone(), redemption).await.expect("the store works");
         prop_assert_eq!(redeemed, Some(expected), "{:?} at {}", event, now);
     }
     Ok(())

@@ -36,11 +36,16 @@ pub fn runs(pid: u32) -> bool {
     !matches!(state, Some('Z' | 'X') | None)
 }
 
-/// The first child of `parent`, whichever of its threads started it.
+/// The first child of `parent`.
 pub fn child_of(parent: u32) -> Option<u32> {
-    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
+    children_of(parent).first().copied()
+}
+
+/// The children of `parent`, whichever of its threads started them.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else {
+        return Vec::new();
+    };
     let children = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    children
-        .flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .find_map(|pid| pid.parse().ok())
+    children.flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }

@@ -1,0 +1,146 @@
+//! A PostgreSQL server of one's own, in a temporary folder, removed with its value. It refuses to run as root, so a
+//! test that does runs it as the user that Debian's package made.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::{Uid, User, chown};
+use tempfile::TempDir;
+
+use super::process::{children_of, runs, signal, succeed};
+
+/// Who runs the server where the test is root, which the server does not want to be.
+const SERVER_USER: &str = "postgres";
+/// The database, and the role that owns it.
+const NAME: &str = "mintkeep";
+
+/// A server that takes connections at a Unix socket in its folder.
+pub struct Postgres {
+    folder: TempDir,
+    server: Child,
+    settings: Vec<String>,
+}
+
+impl Postgres {
+    /// A server with an empty database.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with `settings` such as `ssl=on` in addition.
+    pub fn with(settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("mintkeep-postgres-").tempdir().expect("a temporary folder");
+        if Uid::effective().is_root() {
+            let user = User::from_name(SERVER_USER).expect("a list of users").expect("postgresql is installed");
+            chown(folder.path(), Some(user.uid), Some(user.gid)).expect("root may");
+            // The mint of a test may run as another user, and has to reach the socket.
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("root may");
+        }
+        let data = folder.path().join("data");
+        succeed(program("initdb").args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--username", NAME, "-D"]).arg(data));
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let server = serve(&folder, &settings);
+        let postgres = Self { folder, server, settings };
+        postgres.wait_until_ready();
+        postgres.sql_in("postgres", &format!("CREATE DATABASE {NAME}"));
+        postgres
+    }
+
+    /// For `store.url`.
+    pub fn url(&self) -> String {
+        format!("postgres:///{NAME}?user={NAME}&host={}", self.folder.path().display())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What `psql` prints for `statement`, unaligned.
+    pub fn sql(&self, statement: &str) -> String {
+        self.sql_in(NAME, statement)
+    }
+
+    fn sql_in(&self, database: &str, statement: &str) -> String {
+        let mut psql = program("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", NAME, "-d", database, "-c", statement, "-h"]);
+        let output = succeed(psql.arg(self.folder.path()));
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+    }
+
+    /// Kills the server and all its backends as a power cut would.
+    pub fn kill(&mut self) {
+        let postmaster = self.server.id();
+        let backends = children_of(postmaster);
+        signal(postmaster, Signal::SIGKILL);
+        self.server.wait().expect("it can be waited for");
+        for &backend in &backends {
+            let pid = nix::unistd::Pid::from_raw(backend.try_into().expect("a process id"));
+            // One that noticed by itself is gone already.
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+        }
+        // They hold the shared memory, without which a new server does not start.
+        while backends.iter().any(|&backend| runs(backend)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Starts a server that was killed, on the same data.
+    pub fn start_again(&mut self) {
+        self.server = serve(&self.folder, &self.settings);
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
+        for _ in 0..2000 {
+            let mut ask = program("pg_isready");
+            let ready = ask.args(["-q", "-d", "postgres", "-U", NAME, "-h"]).arg(self.folder.path()).status();
+            if ready.expect("pg_isready runs").success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{}", fs::read_to_string(self.path("log")).unwrap_or_default());
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if matches!(self.server.try_wait(), Ok(None)) {
+            self.kill();
+        }
+    }
+}
+
+fn serve(folder: &TempDir, settings: &Vec<String>) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.path().join("log")).expect("a log");
+    let mut server = program("postgres");
+    server.arg("-D").arg(folder.path().join("data")).arg("-k").arg(folder.path());
+    // The last one of a kind holds.
+    server.args(["-c", "listen_addresses=", "-p", "5432"]);
+    for setting in settings {
+        server.args(["-c", setting]);
+    }
+    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("postgres starts")
+}
+
+/// One of PostgreSQL's programs, of the newest version that is installed, under a user that may run it.
+fn program(name: &str) -> Command {
+    let installed = fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed");
+    let version = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let newest = installed.flatten().filter_map(version).max().expect("postgresql is installed");
+    let path = format!("/usr/lib/postgresql/{newest}/bin/{name}");
+    let mut command = if Uid::effective().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", SERVER_USER, "--regid", SERVER_USER, "--clear-groups", &path]);
+        command
+    } else {
+        Command::new(path)
+    };
+    // Not the folder of the test, which the other user may not enter.
+    command.current_dir("/").env("LC_ALL", "C");
+    command
+}
