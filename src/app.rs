@@ -4,6 +4,7 @@ mod descriptors;
 mod environment;
 mod failure;
 pub mod keeper_process;
+pub mod store;
 pub mod services;
 pub mod mint;
 pub mod admin_client;

@@ -3,6 +3,7 @@
 mod arguments;
 mod output;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -14,13 +15,13 @@ use self::arguments::{
 use crate::app::dev::{self, DevOptions};
 use crate::app::keeper_process::{self, Meeting};
 use crate::app::mint::Mint;
-use crate::app::services::back_up_store;
-use crate::app::{Failure, Kind, check, grant, keys, sessions};
-use crate::config::Config;
+use crate::app::{Failure, Kind, check, grant, keys, sessions, store};
+use crate::config::{Config, StoreLocation};
 use crate::entropy::SystemEntropy;
 use crate::hardware::PinTrust;
 use crate::http::admin::GrantRequest;
 use crate::oauth::secret::{self, SecretHash};
+use crate::secret_source::SecretSource;
 use crate::telemetry::{self, LogFormat};
 
 /// Runs the command of this process's arguments.
@@ -82,7 +83,21 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let grant = block_on(grant::issue(&config_file.path, &config, &request))?;
             output::grant(&grant, format.json)?;
         }
-        Command::Store(StoreCommand::Backup { to, config }) => back_up_store(&load(&config)?.store, &to)?,
+        Command::Store(StoreCommand::Backup { to, config }) => store::back_up(&load(&config)?.store, &to)?,
+        Command::Store(StoreCommand::Migrate { config }) => {
+            let config = load(&config)?;
+            output::line(&block_on(store::migrate(&config.store))?)?;
+        }
+        Command::Store(StoreCommand::Copy { from, to, password_file }) => {
+            telemetry::log_to_stderr(LogFormat::Text, "info");
+            let location = |url| store_location(url, password_file.as_deref());
+            let (from, to) = (location(&from)?, location(&to)?);
+            let copied = block_on(store::copy(&from, &to))?;
+            output::line(&format!(
+                "copied and compared: sessions {}, revoked access tokens {}",
+                copied.families, copied.revoked_tokens
+            ))?;
+        }
         Command::Sessions(SessionsCommand::List { filter, config, format }) => {
             let config = load(&config)?;
             let filter = filter.into_filter(false);
@@ -94,6 +109,18 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A store that the command line names.
+fn store_location(url: &str, password_file: Option<&Path>) -> Result<StoreLocation, Failure> {
+    let wrong = |message: String| Failure::new(Kind::Configuration, message);
+    let location = StoreLocation::parse(url, Path::new("")).map_err(wrong)?;
+    match (location, password_file) {
+        (location @ StoreLocation::Postgres(_), Some(path)) => location
+            .with_password(SecretSource::File(path.to_owned()))
+            .map_err(|message| wrong(format!("--password-file: {message}"))),
+        (location, _) => Ok(location),
+    }
 }
 
 fn trust(is_vouched_for: bool) -> PinTrust {

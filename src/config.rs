@@ -20,6 +20,8 @@ use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
 use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
 use crate::oauth::client::Client;
 use crate::oauth::resource_server::ResourceServer;
+use crate::secret_source::SecretSource;
+use crate::store::postgres::PostgresUrl;
 use crate::telemetry::LogFormat;
 
 pub use self::hardware::Hardware;
@@ -150,12 +152,57 @@ pub enum KeeperPlacement {
 pub enum StoreLocation {
     /// `sqlite:PATH`.
     Sqlite(PathBuf),
+    /// `postgres://…`.
+    Postgres(PostgresLocation),
+}
+
+/// A database, and where the password for it is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PostgresLocation {
+    /// The database.
+    pub url: PostgresUrl,
+    /// Where the password is, unless none is needed.
+    pub password: Option<SecretSource>,
+}
+
+impl StoreLocation {
+    /// Reads `sqlite:PATH`, relative to `folder`, or `postgres://…`.
+    ///
+    /// # Errors
+    /// What was expected, for the operator.
+    pub fn parse(url: &str, folder: &Path) -> Result<Self, String> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres(PostgresLocation { url: PostgresUrl::parse(url)?, password: None }));
+        }
+        match url.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => Ok(Self::Sqlite(folder.join(path))),
+            // Not repeated: what has the form of neither may have a password in it.
+            _ => Err("expected \"sqlite:PATH\" or \"postgres://USER@HOST:PORT/DATABASE\"".to_owned()),
+        }
+    }
+
+    /// The same with the password in `source`.
+    ///
+    /// # Errors
+    /// What was expected, where this store takes none or has one already.
+    pub fn with_password(self, source: SecretSource) -> Result<Self, &'static str> {
+        match self {
+            Self::Sqlite(_) => Err("a file has no password; remove store.password"),
+            Self::Postgres(database) if database.url.has_password() => {
+                Err("store.url has a password too; remove it there")
+            }
+            Self::Postgres(database) => {
+                Ok(Self::Postgres(PostgresLocation { password: Some(source), ..database }))
+            }
+        }
+    }
 }
 
 impl fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(database) => database.url.fmt(f),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod family;
 pub mod postgres;
 pub mod revocation;
 pub mod sqlite;
+pub mod transfer;
 
 use std::future::Future;
 use std::pin::Pin;

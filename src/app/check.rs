@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::services::{KeptKeys, open_store};
-use super::{Failure, Kind};
+use super::services::KeptKeys;
+use super::{Failure, Kind, store};
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreLocation};
@@ -78,12 +78,13 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
 
 /// What was found of the store. One that is not there yet is not made: that is its user's, the mint's, to do.
 async fn probe_store(location: &StoreLocation) -> Result<String, Failure> {
-    let StoreLocation::Sqlite(path) = location;
-    let has_folder = path.parent().is_some_and(Path::is_dir);
-    if !path.exists() && has_folder {
+    if let StoreLocation::Sqlite(path) = location
+        && !path.exists()
+        && path.parent().is_some_and(Path::is_dir)
+    {
         return Ok(format!("none at {location} yet; the mint makes it when it starts"));
     }
-    open_store(location)?.probe().await?;
+    store::open(location).await?.probe().await?;
     Ok(format!("{location}, a write was committed"))
 }
 

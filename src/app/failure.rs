@@ -4,7 +4,7 @@ use crate::config::ConfigError;
 use crate::hardware;
 use crate::keeper::wire::StartFailure;
 use crate::oauth::OAuthError;
-use crate::store;
+use crate::store::{self, transfer::TransferError};
 
 /// One line for the operator, and what it was about.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,15 @@ impl From<StartFailure> for Failure {
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         Self::new(Kind::Store, error.to_string())
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Store(error) => error.into(),
+            TransferError::TargetInUse | TransferError::SourceInUse => Self::new(Kind::Refused, error.to_string()),
+        }
     }
 }
 

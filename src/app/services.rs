@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Failure, Kind, environment};
+use super::{Failure, Kind, environment, store};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, KeeperPlacement, StoreLocation};
+use crate::config::{Config, KeeperPlacement};
 use crate::entropy::SystemEntropy;
 use crate::keeper::Keeper;
 use crate::keeper::supervisor::{self, Launcher, Settings};
@@ -17,7 +17,6 @@ use crate::oauth::client::ClientRegistry;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
-use crate::store::sqlite::{self, SqliteStore};
 
 /// A running keeper and its keys.
 pub struct KeptKeys {
@@ -79,7 +78,7 @@ impl Services {
     /// [`Failure`]: of the hardware or of the store.
     pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
         let kept_keys = KeptKeys::start(config_path, config).await?;
-        let store = match open_store(&config.store) {
+        let store = match store::open(&config.store).await {
             Ok(store) => store,
             Err(failure) => {
                 kept_keys.stop().await;
@@ -104,26 +103,6 @@ impl Services {
     /// Ends the keeper, where it is this process's child, and waits for it.
     pub async fn stop(self) {
         self.kept_keys.stop().await;
-    }
-}
-
-/// Opens the configured store.
-///
-/// # Errors
-/// [`Failure`] of the store.
-pub fn open_store(location: &StoreLocation) -> Result<Arc<dyn Store>, Failure> {
-    match location {
-        StoreLocation::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
-    }
-}
-
-/// Copies the configured store to a new file at `to`, while a mint may be using it.
-///
-/// # Errors
-/// [`Failure`] of the store.
-pub fn back_up_store(location: &StoreLocation, to: &Path) -> Result<(), Failure> {
-    match location {
-        StoreLocation::Sqlite(path) => Ok(sqlite::back_up(path, to)?),
     }
 }
 

@@ -1,8 +1,7 @@
 //! `mintkeep sessions list` and `sessions revoke`: through the running mint where there is one; on the store
 //! itself otherwise. Neither needs the hardware.
 
-use super::services::open_store;
-use super::{Failure, admin_client};
+use super::{Failure, admin_client, store};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::http::admin::sessions::{
@@ -22,7 +21,7 @@ pub async fn list(config: &Config, filter: SessionFilter) -> Result<Vec<Session>
         let path = format!("{SESSIONS_PATH}?{query}");
         let list: SessionList = match admin_client::get(&config.listen.admin, &path).await? {
             Some(list) => list,
-            None => list_sessions(open_store(&config.store)?.as_ref(), request.clone()).await?,
+            None => list_sessions(store::open(&config.store).await?.as_ref(), request.clone()).await?,
         };
         sessions.extend(list.sessions);
         if list.next.is_none() {
@@ -39,6 +38,6 @@ pub async fn list(config: &Config, filter: SessionFilter) -> Result<Vec<Session>
 pub async fn revoke(config: &Config, filter: SessionFilter) -> Result<Revoked, Failure> {
     match admin_client::post(&config.listen.admin, REVOKE_PATH, &filter).await? {
         Some(revoked) => Ok(revoked),
-        None => Ok(revoke_sessions(open_store(&config.store)?.as_ref(), filter, SystemClock.now()).await?),
+        None => Ok(revoke_sessions(store::open(&config.store).await?.as_ref(), filter, SystemClock.now()).await?),
     }
 }

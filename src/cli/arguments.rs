@@ -84,6 +84,23 @@ pub(super) enum StoreCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Move the schema of the store to this release's; makes it where there is none
+    Migrate {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Copy all sessions and revocations to another store, and compare the two; end the mints first
+    Copy {
+        /// The store to copy, such as sqlite:/var/lib/mintkeep/mintkeep.db
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// The store to copy to, such as postgres://mintkeep@db.example.com/mintkeep
+        #[arg(long, value_name = "URL")]
+        to: String,
+        /// The file that has the database's password
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

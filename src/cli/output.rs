@@ -69,6 +69,10 @@ pub(super) fn sessions(sessions: &[Session], as_json: bool) -> Result<(), Failur
     print_lines(lines)
 }
 
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    print_lines([text.to_owned()])
+}
+
 pub(super) fn revoked(revoked: &Revoked, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return print_json(&json!(revoked));

@@ -13,7 +13,7 @@ use super::client::{ClientTable, TokensTable};
 use super::hardware::{Hardware, HardwareTable};
 use super::problem::Problem;
 use super::resource_server::ResourceServerTable;
-use super::values::{Seconds, from_folder};
+use super::values::{Seconds, SecretTable, from_folder};
 use super::{Config, IssuerIdentifier, KeeperConfig, KeeperPlacement, Listen, LogConfig, StoreLocation};
 use crate::http::listener::Limits;
 use crate::telemetry::LogFormat;
@@ -66,6 +66,7 @@ struct KeeperTable {
 #[serde(deny_unknown_fields)]
 struct StoreTable {
     url: Spanned<String>,
+    password: Option<Spanned<SecretTable>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,7 +105,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         keeper: keeper(file.keeper, &folder)?,
         hardware: one_device(file.hardware, &folder)?,
         jwks_max_age,
-        store: store(&file.store.url, &folder)?,
+        store: store(file.store, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
         clients,
         resource_servers,
@@ -175,10 +176,16 @@ fn one_device(tables: Spanned<BTreeMap<String, HardwareTable>>, folder: &Path) -
     }
 }
 
-fn store(url: &Spanned<String>, folder: &Path) -> Result<StoreLocation, Problem> {
-    match url.get_ref().strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() => Ok(StoreLocation::Sqlite(from_folder(folder, PathBuf::from(path)))),
-        _ => Err(Problem::at(url.span(), "store.url: expected \"sqlite:PATH\"")),
+fn store(StoreTable { url, password }: StoreTable, folder: &Path) -> Result<StoreLocation, Problem> {
+    let location = StoreLocation::parse(url.get_ref(), folder)
+        .map_err(|message| Problem::at(url.span(), format!("store.url: {message}")))?;
+    match password {
+        None => Ok(location),
+        Some(password) => {
+            let span = password.span();
+            let source = password.into_inner().from_folder(folder);
+            location.with_password(source).map_err(|message| Problem::at(span, message))
+        }
     }
 }
 

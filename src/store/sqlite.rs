@@ -35,6 +35,8 @@ mod schema {
 pub struct SqliteStore {
     writer: Writer,
     reader: Reader,
+    /// Held by who must be alone.
+    _lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -45,9 +47,30 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
         refuse_to_make_for_another(path).map_err(&failed)?;
+        // Let go when it is open.
         let _lock = lock_for_migration(path).map_err(|error| {
             failed(format!("{error}; the folder must exist and be writable by the user that runs the mint"))
         })?;
+        Self::open_locked(path)
+    }
+
+    /// Opens the store at `path`, which must be there, and keeps everybody else out for as long as it is open.
+    ///
+    /// # Errors
+    /// [`Error::Open`], also where another process has it open.
+    pub fn open_alone(path: &Path) -> Result<Self, Error> {
+        let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
+        if !path.exists() {
+            return Err(failed("there is none".to_owned()));
+        }
+        // Without the lock nobody opens the store, so after the trial nobody has it.
+        let lock = lock_for_migration(path).map_err(|error| failed(error.to_string()))?;
+        refuse_company(path).map_err(|error| failed(format!("{error}; end the mint that uses it")))?;
+        Ok(Self { _lock: Some(lock), ..Self::open_locked(path)? })
+    }
+
+    fn open_locked(path: &Path) -> Result<Self, Error> {
+        let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
         let mut connection = connect(path).map_err(|error| failed(error.to_string()))?;
         schema::migrations::runner().run(&mut connection).map_err(|error| failed(error.to_string()))?;
         let reading = connect(path).map_err(|error| failed(error.to_string()))?;
@@ -55,6 +78,7 @@ impl SqliteStore {
         Ok(Self {
             writer: Writer::start(connection).map_err(|error| failed(error.to_string()))?,
             reader: Reader::start(reading).map_err(|error| failed(error.to_string()))?,
+            _lock: None,
         })
     }
 }
@@ -235,6 +259,13 @@ fn lock_for_migration(path: &Path) -> std::io::Result<File> {
     // SQLite gives its journal the permissions of the database, so those are set first.
     private(path)?;
     Ok(lock)
+}
+
+/// Fails where another connection has the store at `path` open: in WAL mode each of them holds a lock on it.
+fn refuse_company(path: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")
 }
 
 fn private(path: &Path) -> std::io::Result<File> {

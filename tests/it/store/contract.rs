@@ -20,10 +20,13 @@ pub async fn contract(open: Open<'_>) {
     concurrent_redemptions_converge(open).await;
     racing_successors_leave_one_branch(open).await;
     a_replay_revokes_durably(open).await;
+    what_the_caller_read_decides_nothing(open).await;
+    redemptions_that_cross_all_come_to_an_end(open).await;
     ended_families_are_pruned_in_steps_and_others_stay(open).await;
     families_are_listed_by_what_they_match_in_pages(open).await;
     a_selection_is_revoked_and_nothing_else(open).await;
     a_token_is_revoked_until_it_ends(open).await;
+    what_is_restored_is_as_it_was_and_replaces_nothing(open).await;
     open().probe().await.unwrap();
 }
 
@@ -142,6 +145,59 @@ async fn a_replay_revokes_durably(open: Open<'_>) {
     assert_eq!(open().redeem(family(6), present(2)).await.unwrap(), Some(Redeemed::Revoked));
 }
 
+async fn what_the_caller_read_decides_nothing(open: Open<'_>) {
+    let store = open();
+    let live = family(7);
+    store.begin_family(live.clone()).await.unwrap();
+    let misread = [
+        Family { generation: 9, ..live.clone() },
+        Family { revoked_at: Some(NOW), ..live.clone() },
+        Family { expires_at: NOW, ..live.clone() },
+        Family { last_used_at: NOW.minus(Duration::from_secs(1000)), ..live.clone() },
+        Family { current_used: true, ..live.clone() },
+        live.clone(),
+    ];
+    for (presented, read) in (0..).zip(misread) {
+        let redeemed = store.redeem(read.clone(), present(presented)).await.unwrap();
+        assert_eq!(redeemed, Some(Redeemed::Granted { generation: presented + 1, renewed: true }), "{read:?}");
+    }
+    assert_eq!(store.redeem(live.clone(), present(9)).await.unwrap(), Some(Redeemed::NeverIssued));
+    open().revoke_families(Selection::of_family(live.fid), NOW).await.unwrap();
+    assert_eq!(store.redeem(live, present(6)).await.unwrap(), Some(Redeemed::Revoked));
+}
+
+/// Two nodes go through the same families in opposite orders, while a third revokes some of them.
+async fn redemptions_that_cross_all_come_to_an_end(open: Open<'_>) {
+    let stores = [open(), open(), open()];
+    let families: Vec<Family> = (170..210).map(family).collect();
+    for family in &families {
+        stores[2].begin_family(family.clone()).await.unwrap();
+    }
+    let (up, down) = (families.clone(), families.iter().rev().cloned().collect::<Vec<_>>());
+    for generation in 0..5 {
+        let mut tasks = Vec::new();
+        for (store, families) in [(&stores[0], &up), (&stores[1], &down)] {
+            for family in families.clone() {
+                let store = Arc::clone(store);
+                tasks.push(tokio::spawn(async move { store.redeem(family, present(generation)).await.unwrap() }));
+            }
+        }
+        let revoke = families[usize::try_from(generation).unwrap()].fid;
+        let revoked = stores[2].revoke_families(Selection::of_family(revoke), NOW).await.unwrap();
+        assert_eq!(revoked, 1);
+        for task in tasks {
+            let redeemed = task.await.unwrap();
+            let granted = Some(Redeemed::Granted { generation: generation + 1, renewed: true });
+            assert!(redeemed == granted || redeemed == Some(Redeemed::Revoked), "{redeemed:?}");
+        }
+    }
+    for (number, family) in families.iter().enumerate() {
+        let found = stores[2].family(family.fid).await.unwrap().unwrap();
+        assert_eq!(found.revoked_at.is_some(), number < 5);
+        assert!(found.generation == 5 || number < 5, "{found:?}");
+    }
+}
+
 async fn ended_families_are_pruned_in_steps_and_others_stay(open: Open<'_>) {
     let store = open();
     for number in 100..110 {
@@ -245,4 +301,30 @@ async fn a_token_is_revoked_until_it_ends(open: Open<'_>) {
     assert!(store.is_revoked(jti, None).await.unwrap());
     store.prune(NOW.plus(Duration::from_secs(5)), 1000).await.unwrap();
     assert!(!store.is_revoked(jti, None).await.unwrap(), "ended by itself, and forgotten");
+}
+
+async fn what_is_restored_is_as_it_was_and_replaces_nothing(open: Open<'_>) {
+    let store = open();
+    let token = |number, seconds: u64| RevokedToken {
+        jti: TokenId([number; 16]),
+        expires_at: NOW.plus(Duration::from_secs(2000 + seconds)),
+    };
+    let families = [
+        Family { generation: u32::MAX, current_used: true, superseded_at: Some(NOW), ..family(220) },
+        Family { revoked_at: Some(NOW), ..family(221) },
+        Family { last_used_at: NOW.plus(Duration::from_secs(9)), ..family(222) },
+    ];
+    store.restore(families[1..].to_vec(), vec![token(8, 0)]).await.unwrap();
+    let changed = Family { revoked_at: None, ..families[1].clone() };
+    store.restore(vec![families[0].clone(), changed], vec![token(8, 5), token(9, 1)]).await.unwrap();
+    for family in &families {
+        assert_eq!(open().family(family.fid).await.unwrap().as_ref(), Some(family));
+    }
+    let mut tokens = Vec::new();
+    while let Some(token) = store.revoked_tokens(tokens.last().map(|token: &RevokedToken| token.jti), 1).await.unwrap().pop() {
+        tokens.push(token);
+    }
+    assert_eq!(tokens, [token(8, 0), token(9, 1)]);
+    assert_eq!(store.revoked_tokens(None, 10).await.unwrap(), tokens);
+    assert!(open().is_revoked(TokenId([9; 16]), None).await.unwrap());
 }

@@ -9,9 +9,12 @@ use mintkeep::store::family::{OnReplay, RetryWindow, Rotation};
 use mintkeep::store::sqlite::SqliteStore;
 use mintkeep::store::{Family, FamilyId, Redeemed, Redemption, Selection, Store};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::postgres::empty_store;
+use crate::support::Postgres;
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-const FID: FamilyId = FamilyId([7; 16]);
 const LIFETIME: u64 = 1_000;
 const IDLE: u64 = 300;
 const WINDOW: u64 = 60;
@@ -103,11 +106,11 @@ fn granted(generation: usize, renewed: bool) -> Redeemed {
     Redeemed::Granted { generation: u32::try_from(generation).expect("few"), renewed }
 }
 
-/// Plays `history` on the store that `open` opens.
-async fn play(history: &[Event], open: &dyn Fn() -> Arc<dyn Store>) -> Result<(), TestCaseError> {
+/// Plays `history` on the family `fid` of the store that `open` opens.
+async fn play(fid: FamilyId, history: &[Event], open: &dyn Fn() -> Arc<dyn Store>) -> Result<(), TestCaseError> {
     let mut store = open();
     let family = Family {
-        fid: FID,
+        fid,
         client_id: "robot".to_owned(),
         subject: "deploy".to_owned(),
         scope: "read".to_owned(),
@@ -121,6 +124,8 @@ async fn play(history: &[Event], open: &dyn Fn() -> Arc<dyn Store>) -> Result<()
     };
     store.begin_family(family.clone()).await.expect("the store works");
     let (mut model, mut now) = (Model::new(), START);
+    // What the caller of a step read: now and then it is what there was long before.
+    let mut read = family;
     for event in history {
         let last = u32::try_from(model.given.len() - 1).expect("few");
         let mut redemption = Redemption {
@@ -138,13 +143,14 @@ async fn play(history: &[Event], open: &dyn Fn() -> Arc<dyn Store>) -> Result<()
                 continue;
             }
             Event::Revoke => {
-                let revoked = store.revoke_families(Selection::of_family(FID), now).await.expect("the store works");
+                let revoked = store.revoke_families(Selection::of_family(fid), now).await.expect("the store works");
                 prop_assert_eq!(revoked, usize::from(!model.is_revoked));
                 model.is_revoked = true;
                 continue;
             }
             Event::Reopen => {
                 store = open();
+                read = store.family(fid).await.expect("the store works").expect("it is there");
                 continue;
             }
             Event::PresentFromTheFuture => redemption.presented = last + 1,
@@ -156,20 +162,33 @@ async fn play(history: &[Event], open: &dyn Fn() -> Arc<dyn Store>) -> Result<()
             }
         }
         let expected = model.redeem(&redemption);
-        let redeemed = store.redeem(family.clone(), redemption).await.expect("the store works");
+        let redeemed = store.redeem(read.clone(), redemption).await.expect("the store works");
         prop_assert_eq!(redeemed, Some(expected), "{:?} at {}", event, now);
     }
     Ok(())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+/// Plays random histories, each on a family of its own.
+fn play_histories(cases: u32, open: &dyn Fn() -> Arc<dyn Store>) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let histories = prop::collection::vec(event(), 1..40);
+    let played = TestRunner::new(config).run(&(histories, any::<[u8; 16]>()), |(history, fid)| {
+        runtime.block_on(play(FamilyId(fid), &history, open))
+    });
+    played.unwrap_or_else(|failure| panic!("{failure}"));
+}
 
-    #[test]
-    fn sqlite_goes_by_the_rules(history in prop::collection::vec(event(), 1..40)) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("store.db");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(play(&history, &|| Arc::new(SqliteStore::open(&path).expect("it opens"))))?;
-    }
+#[test]
+fn sqlite_goes_by_the_rules() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.db");
+    play_histories(200, &|| Arc::new(SqliteStore::open(&path).expect("it opens")));
+}
+
+#[test]
+fn postgres_goes_by_the_rules() {
+    let postgres = Postgres::start();
+    let open = empty_store(&postgres);
+    play_histories(200, &open);
 }

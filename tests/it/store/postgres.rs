@@ -6,20 +6,28 @@ use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
 use super::contract::contract;
 use crate::support::Postgres;
 
-/// A handle as another node would have it.
-fn open(url: &PostgresUrl) -> Arc<dyn Store> {
-    let opened = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(PostgresStore::open(url)));
-    Arc::new(opened.expect("it opens"))
+/// Opens handles to the store of `postgres`, each as another node would have it. They are used within a runtime.
+pub fn empty_store(postgres: &Postgres) -> impl Fn() -> Arc<dyn Store> + use<> {
+    let url = url(postgres);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(PostgresStore::migrate(&url)).expect("it takes the schema");
+    move || {
+        let opening = PostgresStore::open(&url);
+        let opened = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(opening));
+        Arc::new(opened.expect("it opens"))
+    }
 }
 
 fn url(postgres: &Postgres) -> PostgresUrl {
     PostgresUrl::parse(&postgres.url()).expect("a good URL")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn it_keeps_the_contract() {
+#[test]
+fn it_keeps_the_contract() {
     let postgres = Postgres::start();
-    let url = url(&postgres);
-    PostgresStore::migrate(&url).await.unwrap();
-    contract(&|| open(&url)).await;
+    let open = empty_store(&postgres);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(contract(&open));
+    drop(runtime);
+    assert_eq!(postgres.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = 'mintkeep'"), "0");
 }

@@ -1,0 +1,156 @@
+//! Moving everything from one store to another, and making sure that it is all there.
+
+use std::cmp::Ordering;
+
+use super::{Error, Family, FamilyId, Page, RevokedToken, Selection, Step, Store, TokenId};
+
+/// Records that are read, and written, at a time.
+const PAGE: u32 = 1000;
+
+/// What was moved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Transferred {
+    /// Refresh families.
+    pub families: usize,
+    /// Access tokens that were revoked one by one.
+    pub revoked_tokens: usize,
+}
+
+/// Why not everything was moved.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TransferError {
+    /// One of the stores failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// The target has records that the source has not, or has otherwise.
+    #[error("the target holds sessions of its own; name an empty store, or one that such a copy was interrupted into")]
+    TargetInUse,
+    /// What is in the target afterwards is not what is in the source.
+    #[error(
+        "the source changed meanwhile; stop every mint that uses it, and copy again into an empty store"
+    )]
+    SourceInUse,
+}
+
+/// Copies all that `from` holds to `to`, and compares the two afterwards. A copy that was interrupted is taken up
+/// where it ended. Nobody else may write to either store.
+///
+/// # Errors
+/// [`TransferError`]; the source is as it was.
+pub async fn transfer(from: &dyn Store, to: &dyn Store) -> Result<Transferred, TransferError> {
+    refuse_foreign::<Family>(from, to).await?;
+    refuse_foreign::<RevokedToken>(from, to).await?;
+    let families = copy::<Family>(from, to).await?;
+    let revoked_tokens = copy::<RevokedToken>(from, to).await?;
+    compare::<Family>(from, to).await?;
+    compare::<RevokedToken>(from, to).await?;
+    Ok(Transferred { families, revoked_tokens })
+}
+
+/// Something that a store holds, found in the order of its name.
+trait Record: Eq + Clone + Send + Sync {
+    type Name: Ord + Copy + Send + Sync;
+
+    fn name(&self) -> Self::Name;
+    fn page(store: &dyn Store, after: Option<Self::Name>) -> Step<'_, Vec<Self>>;
+    fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()>;
+}
+
+impl Record for Family {
+    type Name = FamilyId;
+
+    fn name(&self) -> FamilyId {
+        self.fid
+    }
+
+    fn page(store: &dyn Store, after: Option<FamilyId>) -> Step<'_, Vec<Self>> {
+        store.families(Selection::default(), Page { after, limit: PAGE })
+    }
+
+    fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
+        store.restore(records, Vec::new())
+    }
+}
+
+impl Record for RevokedToken {
+    type Name = TokenId;
+
+    fn name(&self) -> TokenId {
+        self.jti
+    }
+
+    fn page(store: &dyn Store, after: Option<TokenId>) -> Step<'_, Vec<Self>> {
+        store.revoked_tokens(after, PAGE)
+    }
+
+    fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
+        store.restore(Vec::new(), records)
+    }
+}
+
+/// All records of a store, one after the other.
+struct Walk<'a, Kind: Record> {
+    store: &'a dyn Store,
+    page: std::vec::IntoIter<Kind>,
+    last: Option<Kind::Name>,
+}
+
+impl<'a, Kind: Record> Walk<'a, Kind> {
+    fn over(store: &'a dyn Store) -> Self {
+        Self { store, page: Vec::new().into_iter(), last: None }
+    }
+
+    async fn next(&mut self) -> Result<Option<Kind>, Error> {
+        if self.page.len() == 0 {
+            self.page = Kind::page(self.store, self.last).await?.into_iter();
+        }
+        let record = self.page.next();
+        self.last = record.as_ref().map(Record::name).or(self.last);
+        Ok(record)
+    }
+}
+
+async fn refuse_foreign<Kind: Record>(from: &dyn Store, to: &dyn Store) -> Result<(), TransferError> {
+    let (mut sources, mut targets) = (Walk::<Kind>::over(from), Walk::<Kind>::over(to));
+    let mut source = None;
+    while let Some(target) = targets.next().await? {
+        let is_found = loop {
+            match source.as_ref().map(|source: &Kind| source.name().cmp(&target.name())) {
+                Some(Ordering::Equal) => break source.as_ref() == Some(&target),
+                Some(Ordering::Greater) => break false,
+                Some(Ordering::Less) | None => source = sources.next().await?,
+            }
+            if source.is_none() {
+                break false;
+            }
+        };
+        if !is_found {
+            return Err(TransferError::TargetInUse);
+        }
+    }
+    Ok(())
+}
+
+async fn copy<Kind: Record>(from: &dyn Store, to: &dyn Store) -> Result<usize, TransferError> {
+    let (mut last, mut count) = (None, 0);
+    loop {
+        let page = Kind::page(from, last).await?;
+        let Some(record) = page.last() else {
+            return Ok(count);
+        };
+        last = Some(record.name());
+        count += page.len();
+        Kind::restore(to, page).await?;
+    }
+}
+
+async fn compare<Kind: Record>(from: &dyn Store, to: &dyn Store) -> Result<(), TransferError> {
+    let (mut sources, mut targets) = (Walk::<Kind>::over(from), Walk::<Kind>::over(to));
+    loop {
+        match (sources.next().await?, targets.next().await?) {
+            (None, None) => return Ok(()),
+            (source, target) if source == target => {}
+            _ => return Err(TransferError::SourceInUse),
+        }
+    }
+}
