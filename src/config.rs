@@ -153,7 +153,7 @@ pub enum StoreLocation {
     /// `sqlite:PATH`.
     Sqlite(PathBuf),
     /// `postgres://…`.
-    Postgres(PostgresLocation),
+    Postgres(Box<PostgresLocation>),
 }
 
 /// A database, and where the password for it is kept.
@@ -172,7 +172,7 @@ impl StoreLocation {
     /// What was expected, for the operator.
     pub fn parse(url: &str, folder: &Path) -> Result<Self, String> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self::Postgres(PostgresLocation { url: PostgresUrl::parse(url)?, password: None }));
+            return Ok(Self::Postgres(Box::new(PostgresLocation { url: PostgresUrl::parse(url)?, password: None })));
         }
         match url.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(folder.join(path))),
@@ -191,8 +191,9 @@ impl StoreLocation {
             Self::Postgres(database) if database.url.has_password() => {
                 Err("store.url has a password too; remove it there")
             }
-            Self::Postgres(database) => {
-                Ok(Self::Postgres(PostgresLocation { password: Some(source), ..database }))
+            Self::Postgres(mut database) => {
+                database.password = Some(source);
+                Ok(Self::Postgres(database))
             }
         }
     }

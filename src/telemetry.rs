@@ -25,8 +25,8 @@ pub enum LogFormat {
 /// Sends every event of this process at or above `level` to standard error. `RUST_LOG` overrides the
 /// level. Only the first call has an effect.
 pub fn log_to_stderr(format: LogFormat, level: &str) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},refinery_core=warn")));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},refinery_core=warn,tokio_postgres=warn")));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -77,6 +77,9 @@ pub async fn copy(from: &StoreLocation, to: &StoreLocation) -> Result<Transferre
 /// The database's URL, with the password from where it is kept.
 fn with_password(PostgresLocation { url, password }: &PostgresLocation) -> Result<PostgresUrl, Failure> {
     let Some(source) = password else {
+        if url.has_password() {
+            tracing::warn!("the password of the database is in its URL; keep it in a file, and name that instead");
+        }
         return Ok(url.clone());
     };
     let password = source.read().map_err(|unavailable| {

@@ -183,7 +183,7 @@ fn store(StoreTable { url, password }: StoreTable, folder: &Path) -> Result<Stor
         None => Ok(location),
         Some(password) => {
             let span = password.span();
-            let source = password.into_inner().from_folder(folder);
+            let source = password.into_inner().source(folder);
             location.with_password(source).map_err(|message| Problem::at(span, message))
         }
     }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::values::{SecretTable, VariableName, VariableValue, from_folder};
-use crate::hardware::pkcs11::{Pkcs11Settings, TokenName};
 use crate::hardware::Provenance;
+use crate::hardware::pkcs11::{Pkcs11Settings, TokenName};
 
 /// A device and how to use it.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl HardwareTable {
             name,
             module: from_folder(folder, self.module),
             token,
-            pin: self.pin.from_folder(folder),
+            pin: self.pin.source(folder),
             signing_label: self.signing_key,
             sealing_label: self.sealing_key,
             provenance,

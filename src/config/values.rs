@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for SecretTable {
 
 impl SecretTable {
     /// The source; a file is looked for from `folder`.
-    pub(super) fn from_folder(self, folder: &Path) -> SecretSource {
+    pub(super) fn source(self, folder: &Path) -> SecretSource {
         match self.0 {
             SecretSource::File(path) => SecretSource::File(from_folder(folder, path)),
             other => other,

@@ -34,7 +34,8 @@ const LONG_LIMIT: Duration = Duration::from_secs(600);
 /// How far the clocks of two nodes may be apart.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
-const INSERT_FAMILIES: &str = "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
+const INSERT_FAMILIES: &str =
+    "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
                         created_at, last_used_at, expires_at, revoked_at)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::bigint[],
                          $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
@@ -165,7 +166,9 @@ impl Store for PostgresStore {
     fn revoke_token(&self, token: RevokedToken) -> Step<'_, ()> {
         Box::pin(async move {
             self.pool
-                .step(|connection| Box::pin(async move { insert_tokens(connection, std::slice::from_ref(&token)).await }))
+                .step(|connection| {
+                    Box::pin(async move { insert_tokens(connection, std::slice::from_ref(&token)).await })
+                })
                 .await
         })
     }
@@ -212,8 +215,7 @@ impl Store for PostgresStore {
                     Box::pin(async move {
                         let text = "SELECT jti, expires_at FROM revoked_token WHERE $1::uuid IS NULL OR jti > $1
                              ORDER BY jti LIMIT $2";
-                        let rows =
-                            connection.query(text, &[&after.map(uuid_of_token), &i64::from(limit)]).await?;
+                        let rows = connection.query(text, &[&after.map(uuid_of_token), &i64::from(limit)]).await?;
                         let token = |row: &tokio_postgres::Row| {
                             let jti = TokenId(row.try_get::<_, Uuid>(0)?.into_bytes());
                             Ok(RevokedToken { jti, expires_at: Timestamp::from_unix_seconds(row.try_get(1)?) })

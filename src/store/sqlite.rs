@@ -15,9 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params,
 
 pub use self::copy::back_up;
 use self::threads::{Reader, Writer};
-use super::{
-    Error, Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
-};
+use super::{Error, Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId};
 use crate::clock::Timestamp;
 
 /// How often, and how far apart, the lock for a migration is tried.
@@ -264,6 +262,7 @@ fn lock_for_migration(path: &Path) -> std::io::Result<File> {
 /// Fails where another connection has the store at `path` open: in WAL mode each of them holds a lock on it.
 fn refuse_company(path: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(Duration::ZERO)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")
 }

@@ -26,9 +26,7 @@ pub enum TransferError {
     #[error("the target holds sessions of its own; name an empty store, or one that such a copy was interrupted into")]
     TargetInUse,
     /// What is in the target afterwards is not what is in the source.
-    #[error(
-        "the source changed meanwhile; stop every mint that uses it, and copy again into an empty store"
-    )]
+    #[error("the source changed meanwhile; stop every mint that uses it, and copy again into an empty store")]
     SourceInUse,
 }
 

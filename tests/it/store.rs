@@ -4,3 +4,4 @@ mod contract;
 mod model;
 mod postgres;
 mod sqlite;
+mod transfer;

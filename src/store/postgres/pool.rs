@@ -77,7 +77,10 @@ impl Pool {
     }
 
     /// Carries out a step of the protocol.
-    pub(super) async fn step<Value>(&self, work: impl for<'a> Fn(&'a Object) -> Work<'a, Value>) -> Result<Value, Error> {
+    pub(super) async fn step<Value>(
+        &self,
+        work: impl for<'a> Fn(&'a Object) -> Work<'a, Value>,
+    ) -> Result<Value, Error> {
         self.within(STEP_LIMIT, work).await
     }
 

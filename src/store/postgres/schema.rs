@@ -32,7 +32,7 @@ fn runner() -> Runner {
 /// The version that this program works with.
 pub(super) fn needed() -> i32 {
     let versions = runner().get_migrations().iter().map(|migration| migration.version()).max();
-    versions.and_then(|version| version.try_into().ok()).unwrap_or_default()
+    versions.unwrap_or_default()
 }
 
 /// Moves the schema to [`needed`]; says how many steps that took.

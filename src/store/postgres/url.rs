@@ -168,7 +168,9 @@ mod tests {
         assert_eq!(tls("postgres://mint@127.0.0.1/mint?sslmode=require"), by_system);
         let authorities = Some(PathBuf::from("/etc/db ca+.pem"));
         assert_eq!(tls("postgresql://mint@db/mint?sslrootcert=/etc/db%20ca+.pem"), Tls::Verified { authorities });
-        for text in ["postgres://mint@[::1]:5433/mint", "postgres:///mint?host=/run/postgresql", "postgres://u@localhost/d"] {
+        for text in
+            ["postgres://mint@[::1]:5433/mint", "postgres:///mint?host=/run/postgresql", "postgres://u@localhost/d"]
+        {
             assert_eq!(tls(text), Tls::Off, "{text}");
         }
         let plain = PostgresUrl::parse("postgres://mint@db.example.com/mint?sslmode=disable").unwrap();

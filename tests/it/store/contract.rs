@@ -7,7 +7,7 @@ use mintkeep::clock::Timestamp;
 use mintkeep::store::family::{OnReplay, RetryWindow, Rotation};
 use mintkeep::store::{Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Store, TokenId};
 
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
 /// Opens the same store anew at each call.
 pub type Open<'a> = &'a dyn Fn() -> Arc<dyn Store>;
@@ -30,7 +30,7 @@ pub async fn contract(open: Open<'_>) {
     open().probe().await.unwrap();
 }
 
-fn family(number: u8) -> Family {
+pub fn family(number: u8) -> Family {
     Family {
         fid: FamilyId([number; 16]),
         client_id: "robot".to_owned(),
@@ -321,7 +321,9 @@ async fn what_is_restored_is_as_it_was_and_replaces_nothing(open: Open<'_>) {
         assert_eq!(open().family(family.fid).await.unwrap().as_ref(), Some(family));
     }
     let mut tokens = Vec::new();
-    while let Some(token) = store.revoked_tokens(tokens.last().map(|token: &RevokedToken| token.jti), 1).await.unwrap().pop() {
+    while let Some(token) =
+        store.revoked_tokens(tokens.last().map(|token: &RevokedToken| token.jti), 1).await.unwrap().pop()
+    {
         tokens.push(token);
     }
     assert_eq!(tokens, [token(8, 0), token(9, 1)]);

@@ -171,11 +171,11 @@ async fn play(fid: FamilyId, history: &[Event], open: &dyn Fn() -> Arc<dyn Store
 /// Plays random histories, each on a family of its own.
 fn play_histories(cases: u32, open: &dyn Fn() -> Arc<dyn Store>) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let histories = prop::collection::vec(event(), 1..40);
-    let played = TestRunner::new(config).run(&(histories, any::<[u8; 16]>()), |(history, fid)| {
-        runtime.block_on(play(FamilyId(fid), &history, open))
-    });
+    let played = TestRunner::new(config)
+        .run(&(histories, any::<[u8; 16]>()), |(history, fid)| runtime.block_on(play(FamilyId(fid), &history, open)));
     played.unwrap_or_else(|failure| panic!("{failure}"));
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use toml_edit::{DocumentMut, value};
 
 use super::process::succeed;
-use super::{PROGRAM, RunningMint, SOFTHSM2};
+use super::{PROGRAM, Postgres, RunningMint, SOFTHSM2};
 
 /// The public client.
 pub const WORKLOAD: &str = "ci-cd-pipeline-runner";
@@ -104,8 +104,15 @@ impl Deployment {
 
     /// `mintkeep WORDS --config …`.
     pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.command_without_config(words);
+        command.arg("--config").arg(self.config_path());
+        command
+    }
+
+    /// `mintkeep WORDS`, for a command that reads no configuration.
+    pub fn command_without_config(&self, words: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(words).arg("--config").arg(self.config_path());
+        command.args(words).current_dir(self.folder.path());
         command
     }
 
@@ -144,6 +151,23 @@ impl Deployment {
         command.args(["--module", SOFTHSM2, "--token-label", "mintkeep", "--login", "--pin", "env:TEST_PIN"]);
         command.args(words);
         command
+    }
+
+    /// Keeps the sessions in `postgres`, whose schema is made.
+    pub fn use_postgres(&self, postgres: &Postgres) {
+        self.edit(|config| config["store"]["url"] = value(postgres.url()));
+        succeed(&mut self.command(&["store", "migrate"]));
+    }
+
+    /// Starts another node on the same store and keys, as `change` wants it started.
+    pub fn serve_beside(&self, change: impl FnOnce(&mut Command)) -> RunningMint {
+        let mut config: DocumentMut = self.config_text().parse().expect("TOML");
+        config["listen"]["admin"] = value("beside.sock");
+        fs::write(self.path("beside.toml"), config.to_string()).expect("a writable folder");
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--config"]).arg(self.path("beside.toml"));
+        change(&mut command);
+        RunningMint::start(command, self.path("beside.sock"), self.secret.clone())
     }
 
     /// Starts `mintkeep serve` and waits until it is ready.

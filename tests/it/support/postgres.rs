@@ -2,8 +2,9 @@
 //! test that does runs it as the user that Debian's package made.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -25,38 +26,83 @@ pub struct Postgres {
     settings: Vec<String>,
 }
 
+/// How a server that has TLS is reached: by the role in its URL and [`Tls::PASSWORD`].
+pub struct Tls {
+    /// For `store.url`, without the password.
+    pub url: String,
+    /// The certificate of the authority that the server's certificate is from.
+    pub authority: PathBuf,
+}
+
+impl Tls {
+    pub const PASSWORD: &str = "correct horse battery staple";
+}
+
 impl Postgres {
     /// A server with an empty database.
     pub fn start() -> Self {
-        Self::with(&[])
+        let folder = folder();
+        let server = serve(&folder, &[]);
+        let postgres = Self { folder, server, settings: Vec::new() };
+        postgres.make_database();
+        postgres
     }
 
-    /// A server with `settings` such as `ssl=on` in addition.
-    pub fn with(settings: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("mintkeep-postgres-").tempdir().expect("a temporary folder");
-        if Uid::effective().is_root() {
-            let user = User::from_name(SERVER_USER).expect("a list of users").expect("postgresql is installed");
-            chown(folder.path(), Some(user.uid), Some(user.gid)).expect("root may");
-            // The mint of a test may run as another user, and has to reach the socket.
-            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("root may");
-        }
-        let data = folder.path().join("data");
-        succeed(program("initdb").args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--username", NAME, "-D"]).arg(data));
-        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+    /// A server that is reached over TCP too, by TLS and a password only.
+    pub fn start_with_tls() -> (Self, Tls) {
+        let folder = folder();
+        let place = |name: &str| folder.path().join(name);
+        let ours = rcgen::CertifiedIssuer::self_signed(authority(), rcgen::KeyPair::generate().expect("a key"));
+        let ours = ours.expect("a certificate");
+        fs::write(place("authority.pem"), ours.pem()).expect("a writable folder");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let certificate = certificate.signed_by(&key, &ours).expect("a certificate");
+        fs::write(place("server.pem"), certificate.pem()).expect("a writable folder");
+        fs::write(place("server.key"), key.serialize_pem()).expect("a writable folder");
+        fs::set_permissions(place("server.key"), fs::Permissions::from_mode(0o600)).expect("it is ours");
+        own(&place("server.key"));
+        let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(place("data/pg_hba.conf"), rules).expect("a writable folder");
+        let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port();
+        let settings: Vec<String> = [
+            "ssl=on".to_owned(),
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("port={port}"),
+            format!("ssl_cert_file={}", place("server.pem").display()),
+            format!("ssl_key_file={}", place("server.key").display()),
+        ]
+        .into();
         let server = serve(&folder, &settings);
         let postgres = Self { folder, server, settings };
-        postgres.wait_until_ready();
-        postgres.sql_in("postgres", &format!("CREATE DATABASE {NAME}"));
-        postgres
+        postgres.make_database();
+        postgres.sql(&format!(
+            "CREATE ROLE node LOGIN PASSWORD '{}'; GRANT CREATE ON SCHEMA public TO node",
+            Tls::PASSWORD
+        ));
+        let tls = Tls {
+            url: format!("postgres://node@localhost:{port}/{NAME}?hostaddr=127.0.0.1"),
+            authority: postgres.path("authority.pem"),
+        };
+        (postgres, tls)
     }
 
     /// For `store.url`.
     pub fn url(&self) -> String {
-        format!("postgres:///{NAME}?user={NAME}&host={}", self.folder.path().display())
+        format!("postgres:///{NAME}?user={NAME}&host={}&port={}", self.folder.path().display(), self.port())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    fn port(&self) -> &str {
+        self.settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432")
+    }
+
+    fn make_database(&self) {
+        self.wait_until_ready();
+        self.sql_in("postgres", &format!("CREATE DATABASE {NAME}"));
     }
 
     /// What `psql` prints for `statement`, unaligned.
@@ -66,8 +112,10 @@ impl Postgres {
 
     fn sql_in(&self, database: &str, statement: &str) -> String {
         let mut psql = program("psql");
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", NAME, "-d", database, "-c", statement, "-h"]);
-        let output = succeed(psql.arg(self.folder.path()));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", NAME, "-d", database, "-c", statement]);
+        // Also where a test forbids everybody to write.
+        psql.env("PGOPTIONS", "-c default_transaction_read_only=off");
+        let output = succeed(psql.arg("-h").arg(self.folder.path()).args(["-p", self.port()]));
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
@@ -97,7 +145,8 @@ impl Postgres {
     fn wait_until_ready(&self) {
         for _ in 0..2000 {
             let mut ask = program("pg_isready");
-            let ready = ask.args(["-q", "-d", "postgres", "-U", NAME, "-h"]).arg(self.folder.path()).status();
+            ask.args(["-q", "-d", "postgres", "-U", NAME, "-p", self.port(), "-h"]).arg(self.folder.path());
+            let ready = ask.status();
             if ready.expect("pg_isready runs").success() {
                 return;
             }
@@ -115,7 +164,33 @@ impl Drop for Postgres {
     }
 }
 
-fn serve(folder: &TempDir, settings: &Vec<String>) -> Child {
+/// A folder with an empty cluster in it, which the server's user owns.
+fn folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("mintkeep-postgres-").tempdir().expect("a temporary folder");
+    own(folder.path());
+    // The mint of a test may run as another user, and has to reach the socket.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("it is ours");
+    let mut initdb = program("initdb");
+    initdb.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--username", NAME, "-D"]);
+    succeed(initdb.arg(folder.path().join("data")));
+    folder
+}
+
+/// Gives `path` to the server's user, where that is another one.
+fn own(path: &Path) {
+    if Uid::effective().is_root() {
+        let user = User::from_name(SERVER_USER).expect("a list of users").expect("postgresql is installed");
+        chown(path, Some(user.uid), Some(user.gid)).expect("root may");
+    }
+}
+
+fn authority() -> rcgen::CertificateParams {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    authority
+}
+
+fn serve(folder: &TempDir, settings: &[String]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.path().join("log")).expect("a log");
     let mut server = program("postgres");
     server.arg("-D").arg(folder.path().join("data")).arg("-k").arg(folder.path());
