@@ -1,6 +1,6 @@
 # run    sets everything up and serves a development mint on SoftHSM2 and SQLite
 # test   sets everything up and passes the tests
-# crash  kills mints and keepers at random under load, for longer than the tests do
+# crash  kills mints, keepers and the database at random under load, for longer than the tests do
 # bench  measures throughput, latency and memory against the raw rate of the hardware
 #
 # For `run`: STATE is the folder to keep everything in, LISTEN the address (see `mintkeep dev --help`).
@@ -26,7 +26,7 @@ test:
 crash:
 	scripts/install-packages test
 	MINTKEEP_CRASH_KILLS=$(or $(KILLS),120) MINTKEEP_CRASH_CLIENTS=$(or $(CLIENTS),200) \
-		cargo test --locked --release --test it crash:: -- --nocapture
+		cargo test --locked --release --test it crash:: -- --nocapture --test-threads 1
 
 bench:
 	scripts/install-packages run

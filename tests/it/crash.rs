@@ -1,5 +1,5 @@
-//! Mints and keepers are killed, by SIGKILL and at random, while clients refresh as fast as they can. Nobody
-//! may lose a session by it, no revocation may be forgotten, and there is never more than one live branch.
+//! Mints, keepers and the database are killed, by SIGKILL and at random, while clients refresh as fast as they can.
+//! Nobody may lose a session by it, no revocation may be forgotten, and there is never more than one live branch.
 //!
 //! The test command runs a short form; `make crash` a long one, and prints what it did.
 
@@ -12,12 +12,12 @@ use nix::sys::signal::Signal;
 
 use crate::support::process::signal;
 use crate::support::running::{form, try_post, try_refresh_at};
-use crate::support::{Answer, Deployment, RunningMint, WORKLOAD};
+use crate::support::{Answer, Deployment, Postgres, RunningMint, WORKLOAD};
 
 /// What the clients and the killer share.
 struct Shared {
-    /// Where the present mint listens.
-    address: RwLock<SocketAddr>,
+    /// Where the present mints listen.
+    addresses: RwLock<Vec<SocketAddr>>,
     exchanges: AtomicUsize,
     revocations: AtomicUsize,
     done: AtomicBool,
@@ -25,8 +25,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// A node, another one each time.
     fn address(&self) -> SocketAddr {
-        *self.address.read().unwrap()
+        static TURN: AtomicUsize = AtomicUsize::new(0);
+        let addresses = self.addresses.read().unwrap();
+        addresses[TURN.fetch_add(1, Ordering::Relaxed) % addresses.len()]
     }
 
     fn is_done(&self) -> bool {
@@ -43,68 +46,115 @@ fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// What is killed.
+struct Victims<'a> {
+    deployment: &'a Deployment,
+    nodes: Vec<RunningMint>,
+    database: Option<Postgres>,
+    mints_killed: usize,
+    keepers_killed: usize,
+    databases_killed: usize,
+}
+
+impl<'a> Victims<'a> {
+    fn new(deployment: &'a Deployment, nodes: usize, database: Option<Postgres>) -> Self {
+        let nodes = (0..nodes).map(|node| serve(deployment, node)).collect();
+        Self { deployment, nodes, database, mints_killed: 0, keepers_killed: 0, databases_killed: 0 }
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(RunningMint::address).collect()
+    }
+
+    /// Kills one of them, and brings it back.
+    fn kill_one(&mut self, random: &mut Random) {
+        let node = usize::try_from(random.below(self.nodes.len() as u64)).unwrap();
+        match (random.below(3), &mut self.database) {
+            (0, Some(database)) => {
+                self.databases_killed += 1;
+                database.kill();
+                std::thread::sleep(Duration::from_millis(random.below(100)));
+                database.start_again();
+            }
+            (1, _) => {
+                self.mints_killed += 1;
+                self.nodes.remove(node).kill();
+                self.nodes.insert(node, serve(self.deployment, node));
+            }
+            _ => {
+                self.keepers_killed += 1;
+                signal(self.nodes[node].keeper_pid(), Signal::SIGKILL);
+                self.nodes[node].wait_for("the keeper is back");
+            }
+        }
+    }
+}
+
+fn serve(deployment: &Deployment, node: usize) -> RunningMint {
+    if node == 0 { deployment.serve() } else { deployment.serve_beside(|_| {}) }
+}
+
 #[test]
 fn killed_at_random_nothing_is_lost_and_nothing_is_forgotten() {
+    let deployment = Deployment::new();
+    storm("SQLite", Victims::new(&deployment, 1, None));
+}
+
+#[test]
+fn killed_at_random_two_nodes_and_their_database_lose_and_forget_nothing() {
+    let (deployment, postgres) = (Deployment::new(), Postgres::start());
+    deployment.use_postgres(&postgres);
+    storm("two nodes on PostgreSQL", Victims::new(&deployment, 2, Some(postgres)));
+}
+
+fn storm(scene: &str, mut victims: Victims<'_>) {
     let kills = setting("MINTKEEP_CRASH_KILLS", 10);
     let clients = setting("MINTKEEP_CRASH_CLIENTS", 24);
     let mut random = Random(setting("MINTKEEP_CRASH_SEED", 20_261_123) as u64);
-    let deployment = Deployment::new();
-    let mut mint = deployment.serve();
     let shared = Shared {
-        address: RwLock::new(mint.address()),
+        addresses: RwLock::new(victims.addresses()),
         exchanges: AtomicUsize::new(0),
         revocations: AtomicUsize::new(0),
         done: AtomicBool::new(false),
         violations: Mutex::default(),
     };
+    let deployment = victims.deployment;
     let tokens: Vec<String> = (0..clients).map(|_| deployment.grant()).collect();
     let to_revoke: Vec<String> = (0..kills * 4).map(|_| deployment.grant()).collect();
-    let (mints_killed, last_mint) = std::thread::scope(|scope| {
+    // Not dropped within: the clients have still to show that they can go on.
+    let victims = std::thread::scope(|scope| {
         for (number, token) in tokens.into_iter().enumerate() {
             let shared = &shared;
             scope.spawn(move || refresh_until_done(shared, number, token));
         }
         scope.spawn(|| revoke_until_done(&shared, to_revoke));
-        let mut mints_killed = 0;
         for _ in 0..kills {
             if shared.is_done() {
                 break;
             }
             let before = shared.exchanges.load(Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(random.below(150)));
-            if random.below(2) == 0 {
-                mints_killed += 1;
-                mint.kill();
-                mint = deployment.serve();
-                *shared.address.write().unwrap() = mint.address();
-            } else {
-                kill_keeper(&mint);
-            }
+            victims.kill_one(&mut random);
+            *shared.addresses.write().unwrap() = victims.addresses();
             // The next kill only hits something that serves.
             while shared.exchanges.load(Ordering::Relaxed) < before + clients && !shared.is_done() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
         shared.done.store(true, Ordering::Relaxed);
-        // Not dropped here: the clients have still to show that they can go on.
-        (mints_killed, mint)
+        victims
     });
-    drop(last_mint);
-    let violations = shared.violations.into_inner().unwrap();
+    let Victims { mints_killed, keepers_killed, databases_killed, .. } = &victims;
+    let killed = mints_killed + keepers_killed + databases_killed;
+    let violations = shared.violations.lock().unwrap();
     println!(
-        "{kills} kills ({mints_killed} of mints, {} of keepers), {clients} clients, {} exchanges, {} revocations, {} violations",
-        kills - mints_killed,
+        "{scene}: {killed} kills ({mints_killed} of mints, {keepers_killed} of keepers, {databases_killed} of databases), {clients} clients, {} exchanges, {} revocations, {} violations",
         shared.exchanges.load(Ordering::Relaxed),
         shared.revocations.load(Ordering::Relaxed),
         violations.len()
     );
     assert!(violations.is_empty(), "{violations:#?}");
-}
-
-fn kill_keeper(mint: &RunningMint) {
-    let keeper = mint.keeper_pid();
-    signal(keeper, Signal::SIGKILL);
-    mint.wait_for("the keeper is back");
+    assert_eq!(killed, kills);
 }
 
 /// One client: it presents the last token that it received, whatever became of the answers in between.
@@ -127,7 +177,7 @@ fn refresh_until_done(shared: &Shared, number: usize, first: String) {
     if answer.status != 400 {
         shared.violated(format!("client {number}: a replayed token was answered {answer:?}"));
     }
-    // The replay was noticed: there is no other branch that goes on.
+    // The replay was noticed, and there is no other branch that goes on.
     let answer = answered(shared, last);
     if answer.status != 400 {
         shared.violated(format!("client {number}: the family went on after a replay: {answer:?}"));
