@@ -27,6 +27,7 @@ use crate::telemetry;
 /// How often families that ended are removed, and how many at a time.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_LIMIT: u32 = 1000;
+const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Connections to the admin socket at a time.
 const ADMIN_CONNECTIONS: usize = 32;
@@ -159,10 +160,21 @@ async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
         ticks.tick().await;
         // What ended by this clock may not have ended by another node's.
         let ended = clock.now().minus(store.clock_tolerance());
-        match store.prune(ended, PRUNE_LIMIT).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "removed families, and revoked access tokens, that ended"),
-            Err(error) => tracing::warn!(%error, "cannot remove families that ended"),
+        let mut total = 0;
+        loop {
+            match store.prune(ended, PRUNE_LIMIT).await {
+                Ok(0) => break,
+                Ok(removed) => total += removed,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot remove families that ended");
+                    break;
+                }
+            }
+            // Requests come in between.
+            tokio::time::sleep(PRUNE_PAUSE).await;
+        }
+        if total != 0 {
+            tracing::info!(removed = total, "removed families, and revoked access tokens, that ended");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use mintkeep::config::Config;
+use mintkeep::config::{Config, StoreLocation};
+use mintkeep::secret_source::SecretSource;
 
 fn load(name: &str) -> Config {
     // The production example names users that a test machine need not have.
@@ -23,6 +24,21 @@ fn the_production_example_is_parsed() {
     let config = load("mintkeep.toml");
     assert!(config.issuer.as_str().starts_with("https://"));
     assert!(config.clients.len() >= 2);
+}
+
+/// The store that the example describes as the other one.
+#[test]
+fn the_cluster_store_of_the_production_example_is_one() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mintkeep.toml")).unwrap();
+    let other = |name| text.lines().find_map(|line| line.strip_prefix("#   ").filter(|line| line.starts_with(name)));
+    let (url, password) = (other("url").unwrap(), other("password").unwrap());
+    let text = format!(
+        "issuer = \"https://mint.example.com\"\n[listen]\npublic = \"127.0.0.1:0\"\nadmin = \"a\"\n[hardware.hsm]\nkind = \"pkcs11\"\nmodule = \"m\"\ntoken = {{ label = \"t\" }}\npin = {{ file = \"p\" }}\n[store]\n{url}\n{password}\n"
+    );
+    let config = Config::parse(Path::new("mintkeep.toml"), &text).unwrap();
+    let StoreLocation::Postgres(database) = &config.store else { panic!("{:?}", config.store) };
+    assert_eq!(database.url.to_string(), "postgres://mintkeep@db1.example.com:5432,db2.example.com:5432/mintkeep");
+    assert_eq!(database.password, Some(SecretSource::SystemdCredential("database-password".to_owned())));
 }
 
 /// What is commented out is right too: each line that looks like a setting is one, with its default.
