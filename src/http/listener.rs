@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -43,23 +44,27 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// A pause after a failed accept: out of file descriptors, most likely, and better not at full speed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The other end of a connection: its address, where it has one. Every request carries it as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
+
 /// Where connections come from.
 pub trait Accept: Send + 'static {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one.
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// The next one, and who is at its other end.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn accept(&self) -> io::Result<Self::Stream> {
-        let (stream, _) = TcpListener::accept(self).await?;
+    async fn accept(&self) -> io::Result<(Self::Stream, Peer)> {
+        let (stream, address) = TcpListener::accept(self).await?;
         // An answer is one small write; waiting to fill a packet only costs time.
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, Peer(Some(address.ip()))))
     }
 }
 
@@ -105,8 +110,8 @@ impl Drop for UnixSocket {
 impl Accept for UnixSocket {
     type Stream = tokio::net::UnixStream;
 
-    async fn accept(&self) -> io::Result<Self::Stream> {
-        self.listener.accept().await.map(|(stream, _)| stream)
+    async fn accept(&self) -> io::Result<(Self::Stream, Peer)> {
+        self.listener.accept().await.map(|(stream, _)| (stream, Peer(None)))
     }
 }
 
@@ -126,10 +131,10 @@ pub async fn serve(listener: impl Accept, router: Router, limits: Limits, mut sh
             accepted = accept => accepted,
             _ = &mut asked => break,
         };
-        let stream = match accepted {
-            Ok(stream) => {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => {
                 is_failing = false;
-                stream
+                accepted
             }
             Err(error) => {
                 // The first of a row: it may go on for long.
@@ -140,7 +145,7 @@ pub async fn serve(listener: impl Accept, router: Router, limits: Limits, mut sh
                 continue;
             }
         };
-        let connection = graceful.watch(connection(stream, router.clone(), limits));
+        let connection = graceful.watch(connection(stream, peer, router.clone(), limits));
         tokio::spawn(async move {
             // A client that breaks off or breaks HTTP is no event of ours.
             let _ = connection.await;
@@ -158,13 +163,17 @@ type Guarded<Stream> = Pin<Box<TimeoutStream<Stream>>>;
 
 fn connection<Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: Stream,
+    peer: Peer,
     router: Router,
     limits: Limits,
 ) -> http1::Connection<
     TokioIo<Guarded<Stream>>,
     impl hyper::service::HttpService<Incoming, ResBody = axum::body::Body, Error = Infallible, Future: Send>,
 > {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(router.clone(), request, limits));
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        answer(router.clone(), request, limits)
+    });
     // A client that never reads its answers is let go like one that never sends its request.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.request_limit));
