@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::http::forwarded::TrustedProxies;
 use crate::http::listener::Limits;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
 use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
@@ -112,6 +113,8 @@ pub struct Listen {
     pub admin: PathBuf,
     /// What both allow their clients.
     pub limits: Limits,
+    /// The proxies in front of the public listener that say where requests come from.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// How mint and keeper meet.

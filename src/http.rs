@@ -2,6 +2,7 @@
 //! [`crate::oauth`]'s to know.
 
 pub mod listener;
+pub mod forwarded;
 mod render;
 pub mod public;
 pub mod admin;

@@ -10,6 +10,7 @@ pub mod scope;
 pub mod secret;
 pub mod client;
 pub mod resource_server;
+pub mod source;
 pub mod parameters;
 pub mod authentication;
 pub mod authorized;

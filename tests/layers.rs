@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// Crates that talk to something outside, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 12] = [
+const DRIVERS: [(&str, &[&str]); 13] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
     ("rusqlite", &["store/sqlite"]),
@@ -16,6 +16,7 @@ const DRIVERS: [(&str, &[&str]); 12] = [
     ("deadpool_postgres", &["store/postgres"]),
     ("rustls", &["store/postgres/pool"]),
     ("axum", &["http"]),
+    ("ipnet", &["http/forwarded"]),
     ("clap", &["cli"]),
     ("toml", &["config"]),
     ("toml_edit", &["app/dev"]),

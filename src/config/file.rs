@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::client::{ClientTable, TokensTable};
 use super::hardware::{Hardware, HardwareTable};
 use super::problem::Problem;
 use super::resource_server::ResourceServerTable;
-use super::values::{Seconds, SecretTable, from_folder};
+use super::values::{ProxyText, Seconds, SecretTable, from_folder};
 use super::{Config, IssuerIdentifier, KeeperConfig, KeeperPlacement, Listen, LogConfig, StoreLocation};
 use crate::http::listener::Limits;
 use crate::telemetry::LogFormat;
@@ -43,10 +44,12 @@ struct ListenTable {
     public: SocketAddr,
     admin: PathBuf,
     #[serde(default = "default_max_connections")]
-    max_connections: std::num::NonZeroU16,
+    max_connections: NonZeroU16,
     header_timeout: Option<Seconds>,
     request_timeout: Option<Seconds>,
     drain_timeout: Option<Seconds>,
+    #[serde(default)]
+    trusted_proxies: Vec<ProxyText>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,7 +61,7 @@ struct KeeperTable {
     request_timeout: Option<Seconds>,
     start_timeout: Option<Seconds>,
     hang_timeout: Option<Seconds>,
-    queue: Option<std::num::NonZeroU16>,
+    queue: Option<NonZeroU16>,
     verify_signatures: Option<bool>,
 }
 
@@ -131,7 +134,8 @@ fn listen(table: ListenTable, folder: &Path) -> Listen {
         request_limit: seconds_or(table.request_timeout, 30),
         drain_limit: seconds_or(table.drain_timeout, 10),
     };
-    Listen { public: table.public, admin: from_folder(folder, table.admin), limits }
+    let trusted_proxies = table.trusted_proxies.into_iter().map(|proxy| proxy.0).collect();
+    Listen { public: table.public, admin: from_folder(folder, table.admin), limits, trusted_proxies }
 }
 
 fn keeper(table: KeeperTable, folder: &Path) -> Result<KeeperConfig, Problem> {
@@ -193,6 +197,6 @@ fn seconds_or(value: Option<Seconds>, default_seconds: u64) -> Duration {
     value.map_or(Duration::from_secs(default_seconds), |value| value.0)
 }
 
-fn default_max_connections() -> std::num::NonZeroU16 {
-    std::num::NonZeroU16::new(1024).expect("1024 is not zero")
+fn default_max_connections() -> NonZeroU16 {
+    NonZeroU16::new(1024).expect("1024 is not zero")
 }

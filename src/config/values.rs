@@ -9,6 +9,7 @@ use serde::de::{Deserializer, Error as _, IntoDeserializer as _, Visitor};
 use serde::{Deserialize, de};
 
 use super::problem::nearest;
+use crate::http::forwarded::Proxy;
 use crate::oauth::scope::Scope;
 use crate::oauth::secret::SecretHash;
 use crate::secret_source::SecretSource;
@@ -32,6 +33,19 @@ impl<'de> Deserialize<'de> for Seconds {
             return Err(D::Error::custom("expected at the most a hundred years"));
         }
         Ok(Self(duration))
+    }
+}
+
+/// A proxy, or a network of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProxyText(pub(super) Proxy);
+
+impl<'de> Deserialize<'de> for ProxyText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Proxy::parse(&text).map(Self).ok_or_else(|| {
+            D::Error::custom("expected an address such as \"127.0.0.1\", or a network such as \"10.0.0.0/8\"")
+        })
     }
 }
 

@@ -52,6 +52,11 @@ fn a_wrong_value_says_what_was_expected() {
     {
         assert_said("https://mint.example.com", url, "expected an https URL");
     }
+    assert_said(
+        "[listen]\n",
+        "[listen]\ntrusted_proxies = [\"localhost\"]\n",
+        "expected an address such as \"127.0.0.1\"",
+    );
     assert_said("sqlite:", "mysql:", "expected \"sqlite:PATH\"");
     assert_said(
         "[store]",
