@@ -1,15 +1,14 @@
 //! A form with its credentials, as the token, revocation and introspection endpoints take it.
 
 use axum::body::{Bytes, HttpBody as _};
-use axum::extract::Request;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
 use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::BODY_LIMIT;
-use crate::http::render::{oauth_error, with_status};
+use crate::http::render::with_status;
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::PresentedBasic;
 use crate::oauth::parameters::PresentedParameters;
@@ -18,8 +17,17 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 const TOO_LARGE: OAuthError = OAuthError::InvalidRequest("the body is too large or was not received whole");
 
-/// A body as axum gives it.
-pub(super) type Body = Result<Bytes, BytesRejection>;
+/// A body that was received whole.
+pub(super) struct Body(Bytes);
+
+impl<State: Send + Sync> FromRequest<State> for Body {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Response> {
+        let refused = |status| with_status(status, HeaderMap::new(), &TOO_LARGE);
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| refused(rejection.status()))
+    }
+}
 
 /// What a request presents.
 pub(super) struct Form<'a> {
@@ -31,19 +39,12 @@ impl<'a> Form<'a> {
     /// Reads it.
     ///
     /// # Errors
-    /// The answer to a request that has none, or a broken one.
-    // The answer is what is sent next; it is not kept anywhere.
-    #[expect(clippy::result_large_err, reason = "the error is the answer, built once and sent")]
-    pub(super) fn of(headers: &HeaderMap, body: &'a Body) -> Result<Self, Response> {
-        let body = body.as_ref().map_err(|rejection| with_status(rejection.status(), HeaderMap::new(), &TOO_LARGE))?;
-        Self::read(headers, body).map_err(|error| oauth_error(&error))
-    }
-
-    fn read(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, OAuthError> {
+    /// [`OAuthError`] of a request that has none, or a broken one.
+    pub(super) fn of(headers: &HeaderMap, body: &'a Body) -> Result<Self, OAuthError> {
         if !is_form(headers) {
             return Err(OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
         }
-        Ok(Self { parameters: PresentedParameters::parse(body)?, basic: basic(headers)? })
+        Ok(Self { parameters: PresentedParameters::parse(&body.0)?, basic: basic(headers)? })
     }
 }
 

@@ -18,7 +18,7 @@ const SIGNED: &str = "application/token-introspection+jwt";
 pub(super) async fn introspect(State(api): State<Arc<PublicApi>>, headers: HeaderMap, body: Body) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(answer) => return answer,
+        Err(error) => return oauth_error(&error),
     };
     let answer_form = if asks_for_signed(&headers) { AnswerForm::SignedJwt } else { AnswerForm::Json };
     match api.introspection_endpoint.introspect(form.basic.as_ref(), &form.parameters, answer_form).await {

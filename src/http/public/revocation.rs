@@ -14,7 +14,7 @@ use crate::http::render::oauth_error;
 pub(super) async fn revoke(State(api): State<Arc<PublicApi>>, headers: HeaderMap, body: Body) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(answer) => return answer,
+        Err(error) => return oauth_error(&error),
     };
     match api.revocation_endpoint.revoke(form.basic.as_ref(), &form.parameters).await {
         // RFC 7009 §2.2: the body of a success is not looked at.

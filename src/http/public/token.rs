@@ -13,7 +13,7 @@ use crate::http::render::{not_stored, oauth_error};
 pub(super) async fn exchange(State(api): State<Arc<PublicApi>>, headers: HeaderMap, body: Body) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(answer) => return answer,
+        Err(error) => return oauth_error(&error),
     };
     match api.token_endpoint.exchange(form.basic.as_ref(), &form.parameters).await {
         Ok(response) => not_stored(StatusCode::OK, &response),
