@@ -19,6 +19,7 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::listener::Limits;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
 use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
+use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
 use crate::oauth::resource_server::ResourceServer;
 use crate::secret_source::SecretSource;
@@ -35,6 +36,8 @@ pub struct Config {
     pub issuer: IssuerIdentifier,
     /// Where requests come in.
     pub listen: Listen,
+    /// How many failed attempts are answered at once.
+    pub attempt_limits: AttemptLimits,
     /// How mint and keeper meet.
     pub keeper: KeeperConfig,
     /// The device.

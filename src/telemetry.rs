@@ -1,6 +1,7 @@
 //! Logs and metrics. Logs go to standard error, one event a line; no secret, PIN or token is in any.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -10,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::keeper::Keeper;
 use crate::keeper::counters::Counters;
+use crate::oauth::attempts::FailedAttempts;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
@@ -40,10 +42,11 @@ pub fn log_to_stderr(format: LogFormat, level: &str) {
     };
 }
 
-/// The metrics of a mint that asks `keeper`.
-pub fn metrics(keeper: Keeper) -> Registry {
+/// The metrics of a mint that asks `keeper` and counts `attempts`.
+pub fn metrics(keeper: Keeper, attempts: Arc<FailedAttempts>) -> Registry {
     let mut registry = Registry::with_prefix("mintkeep");
     registry.register_collector(Box::new(KeeperMetrics(keeper)));
+    registry.register_collector(Box::new(AttemptMetrics(attempts)));
     registry
 }
 
@@ -57,19 +60,44 @@ impl fmt::Debug for KeeperMetrics {
 }
 
 impl Collector for KeeperMetrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Counters { sign, seal, open, refused, connected } = self.0.counters();
         let numbers = [
-            ("keeper_signatures_requested", "Signatures asked of the keeper", sign),
-            ("keeper_seals_requested", "Seals asked of the keeper", seal),
-            ("keeper_openings_requested", "Openings asked of the keeper", open),
-            ("keeper_policy_refusals", "Requests that the signing policy refused", refused),
-            ("keeper_connections", "Keepers connected to", connected),
+            ("keeper_signatures_requested", "Signatures asked of the keeper", sign.value()),
+            ("keeper_seals_requested", "Seals asked of the keeper", seal.value()),
+            ("keeper_openings_requested", "Openings asked of the keeper", open.value()),
+            ("keeper_policy_refusals", "Requests that the signing policy refused", refused.value()),
+            ("keeper_connections", "Keepers connected to", connected.value()),
         ];
-        for (name, help, counter) in numbers {
-            let number = ConstCounter::new(counter.value());
-            number.encode(encoder.encode_descriptor(name, help, None, number.metric_type())?)?;
-        }
-        Ok(())
+        write(encoder, &numbers)
     }
+}
+
+/// Reads how many attempts failed when somebody asks.
+struct AttemptMetrics(Arc<FailedAttempts>);
+
+impl fmt::Debug for AttemptMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AttemptMetrics")
+    }
+}
+
+impl Collector for AttemptMetrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (failed, over) = self.0.totals();
+        let numbers = [
+            ("failed_attempts", "Requests answered invalid_client or invalid_grant", failed),
+            ("failed_attempts_over_limit", "Those of them that were over a limit", over),
+        ];
+        write(encoder, &numbers)
+    }
+}
+
+/// Writes counters: their names, what they count, and how far they are.
+fn write(mut encoder: DescriptorEncoder<'_>, numbers: &[(&str, &str, u64)]) -> fmt::Result {
+    for (name, help, number) in numbers {
+        let counter = ConstCounter::new(*number);
+        counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+    }
+    Ok(())
 }

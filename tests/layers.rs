@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// Crates that talk to something outside, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 13] = [
+const DRIVERS: [(&str, &[&str]); 14] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
     ("rusqlite", &["store/sqlite"]),
@@ -15,6 +15,7 @@ const DRIVERS: [(&str, &[&str]); 13] = [
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
     ("rustls", &["store/postgres/pool"]),
+    ("governor", &["oauth/attempts"]),
     ("axum", &["http"]),
     ("ipnet", &["http/forwarded"]),
     ("clap", &["cli"]),

@@ -15,8 +15,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::admin::{self, AdminApi};
 use crate::http::listener::{Limits, UnixSocket, serve};
+use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
 use crate::keyring::Document;
+use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::Metadata;
 use crate::oauth::revocation::RevocationEndpoint;
@@ -24,7 +26,7 @@ use crate::sealing::Sealer;
 use crate::store::Store;
 use crate::telemetry;
 
-/// How often families that ended are removed, and how many at a time.
+/// How often what has ended is removed, and how many families at a time.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_LIMIT: u32 = 1000;
 const PRUNE_PAUSE: Duration = Duration::from_millis(20);
@@ -39,6 +41,7 @@ pub struct Mint {
     public: TcpListener,
     admin: UnixSocket,
     public_api: PublicApi,
+    attempts: Arc<FailedAttempts>,
     limits: Limits,
     signals: Signals,
 }
@@ -70,8 +73,11 @@ impl Mint {
             // A keeper that is being started is killed with its value.
             () = signals.wait() => return Err(Failure::new(Kind::Other, "asked to end before it was ready")),
         };
-        let public_api = public_api(config, &services);
-        Ok(Self { services, public, admin, public_api, limits: listen.limits, signals })
+        let Services { clients, clock, .. } = &services;
+        let attempts = FailedAttempts::new(config.attempt_limits, clients, &config.resource_servers, Arc::clone(clock));
+        let attempts = Arc::new(attempts);
+        let public_api = public_api(config, &services, Arc::clone(&attempts));
+        Ok(Self { services, public, admin, public_api, attempts, limits: listen.limits, signals })
     }
 
     /// Where it listens: the configured address, with the port that the system chose where that is 0.
@@ -84,20 +90,20 @@ impl Mint {
 
     /// Serves until SIGINT or SIGTERM, lets the requests under way finish, and ends the keeper.
     pub async fn run(self) {
-        let Self { services, public, admin, public_api, limits, mut signals } = self;
+        let Self { services, public, admin, public_api, attempts, limits, mut signals } = self;
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
             keeper: services.keeper.clone(),
             store: Arc::clone(&services.store),
             clock: Arc::clone(&services.clock),
-            metrics: telemetry::metrics(services.keeper.clone()),
+            metrics: telemetry::metrics(services.keeper.clone(), Arc::clone(&attempts)),
         };
         let (stop, stopped) = watch::channel(false);
         let public = tokio::spawn(serve(public, public::router(public_api), limits, stopped.clone()));
         // Operators are few, and must get in when clients are many.
         let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
         let admin = tokio::spawn(serve(admin, admin::router(admin_api), admin_limits, stopped));
-        let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock)));
+        let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock), attempts));
         signals.wait().await;
         tracing::info!("ending");
         stop.send_replace(true);
@@ -107,9 +113,10 @@ impl Mint {
     }
 }
 
-fn public_api(config: &Config, services: &Services) -> PublicApi {
+fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts>) -> PublicApi {
     let Services { keeper, keyring, store, clock, clients, .. } = services;
     let issuer = config.issuer.as_str();
+    let listen = &config.listen;
     PublicApi {
         token_endpoint: Arc::clone(&services.token_endpoint),
         revocation_endpoint: RevocationEndpoint::new(
@@ -127,6 +134,7 @@ fn public_api(config: &Config, services: &Services) -> PublicApi {
             Arc::clone(store),
             Arc::clone(clock),
         ),
+        failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: Arc::clone(keyring),
         metadata: Document::of(&Metadata::new(issuer, clients, &config.resource_servers)),
         max_age: config.jwks_max_age,
@@ -154,10 +162,11 @@ impl Signals {
     }
 }
 
-async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>, attempts: Arc<FailedAttempts>) {
     let mut ticks = tokio::time::interval(PRUNE_EVERY);
     loop {
         ticks.tick().await;
+        attempts.prune();
         // What ended by this clock may not have ended by another node's.
         let ended = clock.now().minus(store.clock_tolerance());
         let mut total = 0;

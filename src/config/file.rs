@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::resource_server::ResourceServerTable;
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
 use super::{Config, IssuerIdentifier, KeeperConfig, KeeperPlacement, Listen, LogConfig, StoreLocation};
 use crate::http::listener::Limits;
+use crate::oauth::attempts::AttemptLimits;
 use crate::telemetry::LogFormat;
 
 #[derive(Debug, Deserialize)]
@@ -24,6 +25,8 @@ use crate::telemetry::LogFormat;
 struct File {
     issuer: Spanned<String>,
     listen: ListenTable,
+    #[serde(default)]
+    limits: LimitsTable,
     #[serde(default)]
     keeper: KeeperTable,
     hardware: Spanned<BTreeMap<String, HardwareTable>>,
@@ -50,6 +53,13 @@ struct ListenTable {
     drain_timeout: Option<Seconds>,
     #[serde(default)]
     trusted_proxies: Vec<ProxyText>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsTable {
+    failed_attempts_per_source: Option<NonZeroU32>,
+    failed_attempts_per_client: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -105,6 +115,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     Ok(Config {
         issuer,
         listen: listen(file.listen, &folder),
+        attempt_limits: attempt_limits(&file.limits),
         keeper: keeper(file.keeper, &folder)?,
         hardware: one_device(file.hardware, &folder)?,
         jwks_max_age,
@@ -136,6 +147,14 @@ fn listen(table: ListenTable, folder: &Path) -> Listen {
     };
     let trusted_proxies = table.trusted_proxies.into_iter().map(|proxy| proxy.0).collect();
     Listen { public: table.public, admin: from_folder(folder, table.admin), limits, trusted_proxies }
+}
+
+fn attempt_limits(table: &LimitsTable) -> AttemptLimits {
+    let default = |number| NonZeroU32::new(number).expect("a default is not zero");
+    AttemptLimits {
+        per_source: table.failed_attempts_per_source.unwrap_or(default(60)),
+        per_client: table.failed_attempts_per_client.unwrap_or(default(600)),
+    }
 }
 
 fn keeper(table: KeeperTable, folder: &Path) -> Result<KeeperConfig, Problem> {

@@ -1,6 +1,7 @@
 //! The public listener's routes: what clients and resource servers use.
 
 mod discovery;
+pub mod failures;
 mod form;
 mod introspection;
 mod revocation;
@@ -13,6 +14,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 
+use self::failures::FailureAnswers;
 use crate::keyring::{Document, Keyring};
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
@@ -30,6 +32,8 @@ pub struct PublicApi {
     pub revocation_endpoint: RevocationEndpoint,
     /// The introspection endpoint.
     pub introspection_endpoint: IntrospectionEndpoint,
+    /// How failed attempts at these three are answered.
+    pub failures: FailureAnswers,
     /// The published keys.
     pub keyring: Arc<Keyring>,
     /// The authorization server metadata.

@@ -49,6 +49,15 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
     with_status(status, headers, error)
 }
 
+/// `error` as an answer to who fails too often (RFC 6585 §4). What it says stays true, so that a client
+/// whose token has ended learns that it has.
+pub(super) fn over_limit(error: &OAuthError) -> Response {
+    let mut response = oauth_error(error);
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 /// `error` under a status of HTTP's own, such as 405 or 413.
 pub(super) fn with_status(status: StatusCode, headers: HeaderMap, error: &OAuthError) -> Response {
     let body = ErrorBody { error: error.code(), error_description: error.description() };

@@ -93,6 +93,13 @@ impl<'a> PresentedCredentials<'a> {
         }
     }
 
+    fn into_id(self) -> Cow<'a, str> {
+        match self {
+            Self::Name(id) => id.into(),
+            Self::Secret { id, .. } => id,
+        }
+    }
+
     /// Whether they prove what was registered, if anything was: in the same time for every reason.
     fn prove(&self, registered: Option<&ClientAuthentication>) -> bool {
         match self {
@@ -114,6 +121,11 @@ fn proves(registered: Option<&ClientAuthentication>, secret: &str, used: SecretT
     };
     let matches = hashes.iter().fold(Choice::from(0), |any, hash| any | hash.matches(&presented));
     bool::from(matches) && usable
+}
+
+/// Whom the request's credentials name, proven or not; `None` where they name nobody, or two.
+pub fn claimed_id<'a>(basic: Option<&PresentedBasic>, parameters: &'a PresentedParameters<'_>) -> Option<Cow<'a, str>> {
+    PresentedCredentials::of(basic, parameters).ok().map(PresentedCredentials::into_id)
 }
 
 /// The client that the request's credentials prove.

@@ -97,12 +97,14 @@ fn serve(deployment: &Deployment, node: usize) -> RunningMint {
 #[test]
 fn killed_at_random_nothing_is_lost_and_nothing_is_forgotten() {
     let deployment = Deployment::new();
+    deployment.allow_failed_attempts();
     storm("SQLite", Victims::new(&deployment, 1, None));
 }
 
 #[test]
 fn killed_at_random_two_nodes_and_their_database_lose_and_forget_nothing() {
     let (deployment, postgres) = (Deployment::new(), Postgres::start());
+    deployment.allow_failed_attempts();
     deployment.use_postgres(&postgres);
     storm("two nodes on PostgreSQL", Victims::new(&deployment, 2, Some(postgres)));
 }

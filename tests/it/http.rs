@@ -1,4 +1,5 @@
 mod admin;
+mod attempts;
 mod discovery;
 mod limits;
 mod token;

@@ -1,5 +1,7 @@
 //! A form with its credentials, as the token, revocation and introspection endpoints take it.
 
+use std::borrow::Cow;
+
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
@@ -10,7 +12,7 @@ use axum::response::Response;
 use super::BODY_LIMIT;
 use crate::http::render::with_status;
 use crate::oauth::OAuthError;
-use crate::oauth::authentication::PresentedBasic;
+use crate::oauth::authentication::{PresentedBasic, claimed_id};
 use crate::oauth::parameters::PresentedParameters;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -45,6 +47,11 @@ impl<'a> Form<'a> {
             return Err(OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
         }
         Ok(Self { parameters: PresentedParameters::parse(&body.0)?, basic: basic(headers)? })
+    }
+
+    /// Whom it names, proven or not.
+    pub(super) fn claimed_id(&self) -> Option<Cow<'_, str>> {
+        claimed_id(self.basic.as_ref(), &self.parameters)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -9,22 +10,32 @@ use axum::response::{IntoResponse, Response};
 
 use super::PublicApi;
 use super::form::{Body, Form};
-use crate::http::render::{not_stored, oauth_error};
+use crate::http::listener::Peer;
+use crate::http::render::not_stored;
+use crate::oauth::attempts::Claimed;
 use crate::oauth::introspection::{Answer, AnswerForm};
 
 /// The media type of a signed answer (RFC 9701 §4).
 const SIGNED: &str = "application/token-introspection+jwt";
 
-pub(super) async fn introspect(State(api): State<Arc<PublicApi>>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn introspect(
+    State(api): State<Arc<PublicApi>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(error) => return oauth_error(&error),
+        Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
     };
     let answer_form = if asks_for_signed(&headers) { AnswerForm::SignedJwt } else { AnswerForm::Json };
     match api.introspection_endpoint.introspect(form.basic.as_ref(), &form.parameters, answer_form).await {
         Ok(Answer::Json(introspection)) => not_stored(StatusCode::OK, &introspection),
         Ok(Answer::SignedJwt(jwt)) => ([(CONTENT_TYPE, SIGNED), (CACHE_CONTROL, "no-store")], jwt).into_response(),
-        Err(error) => oauth_error(&error),
+        Err(error) => {
+            let id = form.claimed_id();
+            api.failures.answer(peer, &headers, id.as_deref().map(Claimed::ResourceServer), &error).await
+        }
     }
 }
 

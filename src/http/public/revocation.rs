@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, StatusCode};
@@ -9,16 +10,25 @@ use axum::response::{IntoResponse, Response};
 
 use super::PublicApi;
 use super::form::{Body, Form};
-use crate::http::render::oauth_error;
+use crate::http::listener::Peer;
+use crate::oauth::attempts::Claimed;
 
-pub(super) async fn revoke(State(api): State<Arc<PublicApi>>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn revoke(
+    State(api): State<Arc<PublicApi>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(error) => return oauth_error(&error),
+        Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
     };
     match api.revocation_endpoint.revoke(form.basic.as_ref(), &form.parameters).await {
         // RFC 7009 §2.2: the body of a success is not looked at.
         Ok(()) => (StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(),
-        Err(error) => oauth_error(&error),
+        Err(error) => {
+            let id = form.claimed_id();
+            api.failures.answer(peer, &headers, id.as_deref().map(Claimed::Client), &error).await
+        }
     }
 }

@@ -57,6 +57,7 @@ fn a_wrong_value_says_what_was_expected() {
         "[listen]\ntrusted_proxies = [\"localhost\"]\n",
         "expected an address such as \"127.0.0.1\"",
     );
+    assert_said("[store]", "[limits]\nfailed_attempts_per_source = 0\n[store]\n", "expected a nonzero u32");
     assert_said("sqlite:", "mysql:", "expected \"sqlite:PATH\"");
     assert_said(
         "[store]",

@@ -134,6 +134,7 @@ fn garbage_is_an_invalid_grant_and_costs_no_hardware_call() {
 #[test]
 fn every_flipped_bit_makes_the_token_invalid_and_ends_nothing() {
     let deployment = Deployment::new();
+    deployment.allow_failed_attempts();
     let mint = deployment.serve();
     let good = deployment.grant();
     let parts: Vec<&str> = good.split('.').collect();

@@ -74,6 +74,19 @@ impl Deployment {
         fs::write(self.config_path(), config.to_string()).expect("a writable folder");
     }
 
+    /// Takes the limits on failed attempts out of the way of a test that makes more of them.
+    pub fn allow_failed_attempts(&self) {
+        self.limit_failed_attempts(1_000_000, 1_000_000);
+    }
+
+    /// How many failed attempts a minute are answered at once.
+    pub fn limit_failed_attempts(&self, per_source: i64, per_client: i64) {
+        self.edit(|config| {
+            config["limits"]["failed_attempts_per_source"] = value(per_source);
+            config["limits"]["failed_attempts_per_client"] = value(per_client);
+        });
+    }
+
     /// Adds the client of `table`, the lines below `[[client]]`.
     pub fn add_client(&self, table: &str) {
         let text = format!("{}\n[[client]]\n{table}\n", self.config_text());

@@ -1,7 +1,7 @@
 //! A running mint, ended with its value.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,6 +12,7 @@ use base64::Engine as _;
 use crossbeam_channel::{Receiver, unbounded};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use super::process::{child_of, signal};
 use super::{Answer, SERVICE, WORKLOAD};
@@ -95,12 +96,14 @@ impl RunningMint {
 
     /// A form to another endpoint.
     pub fn post_form_to(&self, path: &str, headers: &[&str], form: &str) -> Answer {
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let length = form.len();
-        self.raw(
-            format!("POST {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n{headers}\r\n{form}")
-                .as_bytes(),
-        )
+        self.raw(&post(path, headers, form))
+    }
+
+    /// As [`Self::post_form`], from another address of the loopback network.
+    pub fn post_form_from(&self, source: Ipv4Addr, headers: &[&str], form: &str) -> Answer {
+        let stream = connect_from(source, self.address);
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        Answer::exchange(stream, &post("/oauth/token", headers, form))
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -184,6 +187,26 @@ impl Drop for RunningMint {
     }
 }
 
+/// A whole request with a form.
+fn post(path: &str, headers: &[&str], form: &str) -> Vec<u8> {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let length = form.len();
+    format!("POST {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n{headers}\r\n{form}")
+        .into_bytes()
+}
+
+/// A connection whose own address is `source`, which the standard library cannot choose.
+fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((source, 0).into()).expect("an address of this machine");
+        socket.connect(address).await.expect("the mint listens").into_std().expect("a socket")
+    });
+    stream.set_nonblocking(false).expect("an option");
+    stream
+}
+
 /// The refresh token grant of [`WORKLOAD`]; `None` where the mint at `address` is gone before it answered.
 pub fn try_refresh_at(address: SocketAddr, token: &str) -> Option<Answer> {
     let form = form(&[("grant_type", "refresh_token"), ("client_id", WORKLOAD), ("refresh_token", token)]);
@@ -194,11 +217,7 @@ pub fn try_refresh_at(address: SocketAddr, token: &str) -> Option<Answer> {
 pub fn try_post(address: SocketAddr, path: &str, form: &str) -> Option<Answer> {
     let stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-    let length = form.len();
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
-    );
-    Answer::try_exchange(stream, request.as_bytes())
+    Answer::try_exchange(stream, &post(path, &[], form))
 }
 
 /// `application/x-www-form-urlencoded`.

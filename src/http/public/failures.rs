@@ -1,0 +1,110 @@
+//! The answers to attempts that failed: at once while their budgets last, and late after that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use tokio::sync::Semaphore;
+
+use crate::http::forwarded::TrustedProxies;
+use crate::http::listener::{Limits, Peer};
+use crate::http::render::{oauth_error, over_limit};
+use crate::oauth::OAuthError;
+use crate::oauth::attempts::{Claimed, FailedAttempts, Verdict};
+
+/// How long an answer is held back: who waits for answers then makes one attempt a second on a connection.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// The share of all connections that may wait for an answer that is held back. The others are left to
+/// clients whose requests are good.
+const SHARE_OF_CONNECTIONS: usize = 4;
+
+/// Answers attempts that failed. A request that is good never comes here, so that nobody's failures slow it.
+pub struct FailureAnswers {
+    attempts: Arc<FailedAttempts>,
+    trusted_proxies: TrustedProxies,
+    places: Semaphore,
+    delay: Duration,
+}
+
+impl FailureAnswers {
+    /// Answers as many as `attempts` allows at once, on a listener that has `limits`.
+    pub fn new(attempts: Arc<FailedAttempts>, trusted_proxies: TrustedProxies, limits: Limits) -> Self {
+        let places = Semaphore::new(limits.max_connections / SHARE_OF_CONNECTIONS);
+        // The answer has to be out before the listener ends the request.
+        let delay = DELAY.min(limits.request_limit / 2);
+        Self { attempts, trusted_proxies, places, delay }
+    }
+
+    /// The answer to a request of `peer` that failed by `error`, once its time has come.
+    pub(super) async fn answer(
+        &self,
+        peer: Peer,
+        headers: &HeaderMap,
+        claimed: Option<Claimed<'_>>,
+        error: &OAuthError,
+    ) -> Response {
+        let source = peer.0.map(|address| self.trusted_proxies.source(address, headers));
+        match self.attempts.count(error, source, claimed) {
+            Verdict::Within => return oauth_error(error),
+            Verdict::Over => {}
+        }
+        let mut response = over_limit(error);
+        match self.places.try_acquire() {
+            Ok(_place) => tokio::time::sleep(self.delay).await,
+            // The next attempt then costs a connection at least.
+            Err(_) => {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::num::NonZeroU32;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::oauth::attempts::AttemptLimits;
+    use crate::oauth::client::ClientRegistry;
+
+    const ERROR: OAuthError = OAuthError::InvalidGrant("");
+
+    fn answers(max_connections: usize) -> FailureAnswers {
+        let once = AttemptLimits { per_source: NonZeroU32::MIN, per_client: NonZeroU32::MIN };
+        let attempts = FailedAttempts::new(once, &ClientRegistry::default(), &[], Arc::new(SystemClock));
+        let hour = Duration::from_secs(60 * 60);
+        let limits = Limits { max_connections, header_limit: hour, request_limit: hour, drain_limit: hour };
+        FailureAnswers::new(Arc::new(attempts), TrustedProxies::default(), limits)
+    }
+
+    /// Answers that are there at the first look were not held back.
+    #[tokio::test]
+    async fn no_more_answers_are_held_back_than_there_are_places() {
+        let answers = answers(2 * SHARE_OF_CONNECTIONS + 1);
+        let (peer, headers) = (Peer(Some(IpAddr::V4(Ipv4Addr::LOCALHOST))), HeaderMap::new());
+        let ask = || answers.answer(peer, &headers, None, &ERROR);
+        let mut look = Context::from_waker(Waker::noop());
+        let Poll::Ready(within) = pin!(ask()).poll(&mut look) else { panic!("it is within its budget") };
+        assert_eq!(within.status(), StatusCode::BAD_REQUEST);
+        {
+            let (mut first, mut second) = (pin!(ask()), pin!(ask()));
+            assert!(first.as_mut().poll(&mut look).is_pending());
+            assert!(second.as_mut().poll(&mut look).is_pending());
+            let Poll::Ready(third) = pin!(ask()).poll(&mut look) else { panic!("both places are taken") };
+            assert_eq!(third.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(third.headers()[CONNECTION], "close");
+        }
+        // Clients that went away leave their places.
+        assert!(pin!(ask()).poll(&mut look).is_pending());
+    }
+}

@@ -1,0 +1,289 @@
+//! Attempts that failed, counted against the budgets of where they come from and of whom they name.
+//!
+//! A budget never decides whether a request is good: a request is judged first, and only one that failed is
+//! counted. Otherwise anybody could lock a client out by failing in its name.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use governor::clock::Clock as GovernorClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+
+use super::OAuthError;
+use super::client::ClientRegistry;
+use super::resource_server::ResourceServer;
+use super::source::Source;
+use crate::clock::Clock;
+use crate::keeper::counters::Counter;
+
+/// Sources that have a budget of their own at a time: some megabytes.
+const MOST_SOURCES: usize = 65_536;
+
+/// How many failed attempts are answered at once: that many in a row, and that many a minute.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AttemptLimits {
+    /// Of one source, whomever they name.
+    pub per_source: NonZeroU32,
+    /// Of all that name one client or resource server, wherever they come from.
+    pub per_client: NonZeroU32,
+}
+
+/// Whom an attempt says that it comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Claimed<'a> {
+    /// The client of this id.
+    Client(&'a str),
+    /// The resource server of this id.
+    ResourceServer(&'a str),
+}
+
+/// Whether a failed attempt was within the budgets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It is answered like any other.
+    Within,
+    /// A budget is used up: who fails so often is to slow down.
+    Over,
+}
+
+/// The failed attempts of all endpoints.
+pub struct FailedAttempts {
+    sources: RateLimiter<Source, HashMapStateStore<Source>, Ticks, NoOpMiddleware<Instant>>,
+    /// What all share while there are [`MOST_SOURCES`].
+    further_sources: Budget,
+    // One for each that is registered, and for nobody else: names that somebody makes up take no room.
+    clients: HashMap<String, Budget>,
+    resource_servers: HashMap<String, Budget>,
+    /// Looking through all sources takes about a millisecond, which a flood must not have for each attempt.
+    clearings: Budget,
+    /// A flood must not flood the log.
+    reports: Budget,
+    failed: Counter,
+    over: Counter,
+}
+
+type Budget = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Instant>>;
+
+/// Our clock, as governor reads one.
+#[derive(Clone)]
+struct Ticks(Arc<dyn Clock>);
+
+impl GovernorClock for Ticks {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        self.0.instant()
+    }
+}
+
+impl FailedAttempts {
+    /// None yet.
+    pub fn new(
+        limits: AttemptLimits,
+        clients: &ClientRegistry,
+        resource_servers: &[ResourceServer],
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let ticks = Ticks(clock);
+        let budget = |quota| Budget::direct_with_clock(quota, ticks.clone());
+        let per_source = Quota::per_minute(limits.per_source);
+        let named = |id: &String| (id.clone(), budget(Quota::per_minute(limits.per_client)));
+        Self {
+            sources: RateLimiter::hashmap_with_clock(per_source, ticks.clone()),
+            further_sources: budget(per_source),
+            clients: clients.iter().map(|client| named(&client.id)).collect(),
+            resource_servers: resource_servers.iter().map(|server| named(&server.id)).collect(),
+            clearings: budget(Quota::per_second(NonZeroU32::MIN)),
+            reports: budget(Quota::per_minute(NonZeroU32::MIN)),
+            failed: Counter::default(),
+            over: Counter::default(),
+        }
+    }
+
+    /// Counts the attempt that failed by `error`, where it is one that a guess or a stolen token makes.
+    pub fn count(&self, error: &OAuthError, source: Option<Source>, claimed: Option<Claimed<'_>>) -> Verdict {
+        if !is_counted(error) {
+            return Verdict::Within;
+        }
+        self.failed.increment();
+        let registered = claimed.and_then(|claimed| self.registered(claimed));
+        // Both are used, also where the first is used up already.
+        let source_is_over = source.is_some_and(|source| self.is_over(source));
+        let client_is_over = registered.is_some_and(|(_, budget)| budget.check().is_err());
+        if !source_is_over && !client_is_over {
+            return Verdict::Within;
+        }
+        self.over.increment();
+        if self.reports.check().is_ok() {
+            tracing::warn!(
+                source = source.map(tracing::field::display),
+                source_is_over,
+                client = registered.map(|(id, _)| id),
+                client_is_over,
+                over_until_now = self.over.value(),
+                "failed attempts are over a limit; their answers are held back"
+            );
+        }
+        Verdict::Over
+    }
+
+    /// Forgets the sources whose budgets are whole again.
+    pub fn prune(&self) {
+        self.sources.retain_recent();
+        self.sources.shrink_to_fit();
+    }
+
+    /// Attempts that failed, and how many of them were over a limit, since the start.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.failed.value(), self.over.value())
+    }
+
+    fn is_over(&self, source: Source) -> bool {
+        if self.sources.len() >= MOST_SOURCES && self.clearings.check().is_ok() {
+            self.sources.retain_recent();
+        }
+        if self.sources.len() >= MOST_SOURCES {
+            self.further_sources.check().is_err()
+        } else {
+            self.sources.check_key(&source).is_err()
+        }
+    }
+
+    /// The id and the budget of one that is registered. What else is claimed is anybody's text, and is not
+    /// even for the log.
+    fn registered(&self, claimed: Claimed<'_>) -> Option<(&str, &Budget)> {
+        let found = match claimed {
+            Claimed::Client(id) => self.clients.get_key_value(id),
+            Claimed::ResourceServer(id) => self.resource_servers.get_key_value(id),
+        };
+        found.map(|(id, budget)| (id.as_str(), budget))
+    }
+}
+
+/// A wrong secret or a token that is not good; and not what an honest client's own mistakes or our faults are.
+fn is_counted(error: &OAuthError) -> bool {
+    match error {
+        OAuthError::InvalidClient(_) | OAuthError::InvalidGrant(_) => true,
+        OAuthError::InvalidRequest(_)
+        | OAuthError::UnauthorizedClient(_)
+        | OAuthError::UnsupportedGrantType(_)
+        | OAuthError::InvalidScope(_)
+        | OAuthError::TemporarilyUnavailable { .. }
+        | OAuthError::ServerError => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::{SystemClock, Timestamp};
+    use crate::oauth::client::ClientAuthentication;
+
+    const ERROR: OAuthError = OAuthError::InvalidGrant("");
+
+    struct FrozenClock(Mutex<Instant>);
+
+    impl FrozenClock {
+        fn advance(&self, by: Duration) {
+            *self.0.lock().unwrap() += by;
+        }
+    }
+
+    impl Clock for FrozenClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_seconds(0)
+        }
+
+        fn instant(&self) -> Instant {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    fn attempts(per_source: u32, per_client: u32) -> (FailedAttempts, Arc<FrozenClock>) {
+        let clock = Arc::new(FrozenClock(Mutex::new(SystemClock.instant())));
+        let limits = AttemptLimits {
+            per_source: NonZeroU32::new(per_source).unwrap(),
+            per_client: NonZeroU32::new(per_client).unwrap(),
+        };
+        let api =
+            ResourceServer { id: "api".to_owned(), authentication: ClientAuthentication::None, audiences: Vec::new() };
+        let ours: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        (FailedAttempts::new(limits, &ClientRegistry::default(), &[api], ours), clock)
+    }
+
+    fn source(number: u32) -> Option<Source> {
+        Some(Source::V4(Ipv4Addr::from_bits(number)))
+    }
+
+    #[test]
+    fn a_budget_fills_up_again_with_time() {
+        let (attempts, clock) = attempts(60, 600);
+        for _ in 0..60 {
+            assert_eq!(attempts.count(&ERROR, source(1), None), Verdict::Within);
+        }
+        assert_eq!(attempts.count(&ERROR, source(1), None), Verdict::Over);
+        assert_eq!(attempts.count(&ERROR, source(2), None), Verdict::Within);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(attempts.count(&ERROR, source(1), None), Verdict::Within);
+        assert_eq!(attempts.count(&ERROR, source(1), None), Verdict::Over);
+        assert_eq!(attempts.totals(), (64, 2));
+    }
+
+    #[test]
+    fn a_client_has_a_budget_where_it_is_registered_and_under_its_own_kind() {
+        let (attempts, _) = attempts(1, 2);
+        let mut sources = (0..).map(source);
+        let mut count = |claimed| attempts.count(&ERROR, sources.next().unwrap(), Some(claimed));
+        let api = Claimed::ResourceServer("api");
+        assert_eq!([count(api), count(api), count(api)], [Verdict::Within, Verdict::Within, Verdict::Over]);
+        for made_up in [Claimed::Client("api"), Claimed::ResourceServer("nobody")] {
+            assert_eq!([count(made_up), count(made_up), count(made_up)], [Verdict::Within; 3]);
+        }
+    }
+
+    #[test]
+    fn only_what_guesses_and_stolen_tokens_come_to_is_counted() {
+        let (attempts, _) = attempts(1, 1);
+        for error in [
+            OAuthError::InvalidRequest(""),
+            OAuthError::UnauthorizedClient(""),
+            OAuthError::UnsupportedGrantType(""),
+            OAuthError::InvalidScope(""),
+            OAuthError::TemporarilyUnavailable { retry_after: Duration::from_secs(1) },
+            OAuthError::ServerError,
+        ] {
+            assert_eq!([(); 2].map(|()| attempts.count(&error, source(1), None)), [Verdict::Within; 2]);
+        }
+        assert_eq!(attempts.totals(), (0, 0));
+        assert_eq!(attempts.count(&OAuthError::InvalidClient(""), source(1), None), Verdict::Within);
+        assert_eq!(attempts.count(&OAuthError::InvalidGrant(""), source(1), None), Verdict::Over);
+    }
+
+    #[test]
+    fn sources_take_bounded_room_and_those_beyond_share_one_budget() {
+        let (attempts, clock) = attempts(1, 1);
+        let most = u32::try_from(MOST_SOURCES).unwrap();
+        for number in 0..most {
+            assert_eq!(attempts.count(&ERROR, source(number), None), Verdict::Within);
+        }
+        assert_eq!(attempts.count(&ERROR, source(most), None), Verdict::Within);
+        assert_eq!(attempts.count(&ERROR, source(most + 1), None), Verdict::Over);
+        assert_eq!(attempts.sources.len(), MOST_SOURCES);
+        // By itself there is room again when their budgets are whole.
+        clock.advance(Duration::from_secs(600));
+        assert_eq!(attempts.count(&ERROR, source(most), None), Verdict::Within);
+        assert_eq!(attempts.sources.len(), 1);
+        clock.advance(Duration::from_secs(600));
+        attempts.prune();
+        assert!(attempts.sources.is_empty());
+    }
+}
