@@ -2,10 +2,11 @@
 //! machines are noisy and only ratios of one run mean something.
 //!
 //! The raw rate, the mint, its keeper and the load generator are processes of their own: this program
-//! starts itself anew for the first and the last (`raw`, `load`).
+//! starts itself anew for the first and the last (`raw`, `load`), and for those who only disturb (`flood`).
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 
+mod flood;
 mod load;
 mod mint;
 mod raw;
@@ -14,6 +15,7 @@ mod report;
 use std::path::Path;
 use std::time::Duration;
 
+use self::flood::Flood;
 use self::load::{Load, Work};
 use self::mint::Mint;
 use self::report::Report;
@@ -23,7 +25,10 @@ const ROUNDS: usize = 3;
 /// How long each measurement takes.
 const SPAN: Duration = Duration::from_secs(2);
 /// Keep-alive connections of the load generator.
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
+const CONNECTIONS: [usize; 3] = [1, 16, MOST_CONNECTIONS];
+const MOST_CONNECTIONS: usize = 64;
+/// Connections that present made-up tokens, as fast as they are answered. The mint holds back 256 answers.
+const FLOODS: [usize; 3] = [64, 256, 320];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +36,7 @@ fn main() {
     match words.as_slice() {
         ["raw", config, threads, object] => raw::measure(config, threads, object, SPAN),
         ["load"] => load::generate(),
+        ["flood", address, connections] => flood::run(address, connections),
         [] => run(),
         other => panic!("expected no arguments, found {other:?}"),
     }
@@ -56,6 +62,17 @@ fn run() {
                 }
             }
             report.memory(verify, mint.memory());
+        }
+        let mint = Mint::start(&state, true);
+        for work in [Work::ClientCredentials, Work::RefreshToken] {
+            // Once with and once without each, one after the other: the machine is not the same for long.
+            for flooding in FLOODS {
+                let load = || Load::new(&mint, work, MOST_CONNECTIONS, SPAN);
+                let alone = load().in_process_of_its_own();
+                let load = load();
+                let _flood = Flood::start(&mint, flooding);
+                report.flood(work, flooding, &alone, &load.in_process_of_its_own());
+            }
         }
     }
     print!("{}", report.table());

@@ -14,6 +14,13 @@ pub struct Report {
     raw: BTreeMap<(String, usize), Vec<f64>>,
     tokens: BTreeMap<(String, bool, usize), Vec<Sample>>,
     memory: BTreeMap<bool, Vec<Memory>>,
+    floods: BTreeMap<(&'static str, usize), Vec<Flooded>>,
+}
+
+/// Tokens per second without and with a flood, one right after the other.
+struct Flooded {
+    alone: f64,
+    flooded: f64,
 }
 
 struct Sample {
@@ -38,11 +45,13 @@ impl Report {
             mint_us: cpu.mint.as_secs_f64() * 1e6 / tokens,
             keeper_us: cpu.keeper.as_secs_f64() * 1e6 / tokens,
         };
-        let work = match work {
-            Work::ClientCredentials => "client_credentials",
-            Work::RefreshToken => "refresh_token",
-        };
-        self.tokens.entry((work.to_owned(), verify, connections)).or_default().push(sample);
+        self.tokens.entry((name(work).to_owned(), verify, connections)).or_default().push(sample);
+    }
+
+    pub fn flood(&mut self, work: Work, flooding: usize, alone: &Measured, flooded: &Measured) {
+        let rate = |measured: &Measured| measured.tokens as f64 / measured.seconds;
+        let sample = Flooded { alone: rate(alone), flooded: rate(flooded) };
+        self.floods.entry((name(work), flooding)).or_default().push(sample);
     }
 
     pub fn memory(&mut self, verify: bool, memory: Memory) {
@@ -79,6 +88,18 @@ impl Report {
                 of(|sample| sample.p99_us) / 1000.0,
                 of(|sample| sample.mint_us),
                 of(|sample| sample.keeper_us),
+            );
+        }
+        text.push_str(
+            "\n| tokens over 64 connections | connections with made-up tokens | per second | against none |\n|---|---:|---:|---:|\n",
+        );
+        for ((work, flooding), samples) in &self.floods {
+            let of = |figure: fn(&Flooded) -> f64| median(samples.iter().map(figure));
+            let _ = writeln!(
+                text,
+                "| {work} | {flooding} | {:.0} | {:.2} × |",
+                of(|sample| sample.flooded),
+                of(|sample| sample.flooded / sample.alone),
             );
         }
         text.push_str(
@@ -119,8 +140,26 @@ impl Report {
             .flat_map(|(verify, samples)| samples.iter().map(move |memory| (verify, memory)))
             .map(|(verify, memory)| json!({ "verify": verify, "resident_kb": memory.resident, "peak_kb": memory.peak }))
             .collect();
-        let report = json!({ "ceiling_per_second": self.ceiling(), "raw": raw, "tokens": tokens, "memory": memory });
+        let floods: Vec<Value> = self
+            .floods
+            .iter()
+            .map(|((work, flooding), samples)| {
+                let all = |figure: fn(&Flooded) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
+                json!({
+                    "work": work, "flooding_connections": flooding,
+                    "per_second_alone": all(|sample| sample.alone), "per_second": all(|sample| sample.flooded),
+                })
+            })
+            .collect();
+        let report = json!({ "ceiling_per_second": self.ceiling(), "raw": raw, "tokens": tokens, "floods": floods, "memory": memory });
         format!("{report:#}\n")
+    }
+}
+
+fn name(work: Work) -> &'static str {
+    match work {
+        Work::ClientCredentials => "client_credentials",
+        Work::RefreshToken => "refresh_token",
     }
 }
 
