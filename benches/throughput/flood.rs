@@ -1,4 +1,5 @@
-//! Made-up refresh tokens, as fast as they are answered, for as long as somebody else is measured.
+//! Forged refresh tokens, as fast as they are answered, for as long as somebody else is measured. Their family is a
+//! live one, so each costs a read of the store and a trial of the hardware.
 
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -15,7 +16,11 @@ impl Flood {
     pub fn start(mint: &Mint, connections: usize) -> Self {
         let program = std::env::current_exe().expect("this program");
         let connections = connections.to_string();
-        let flood = Command::new(program).args(["flood", &mint.address(), &connections]).spawn();
+        let token = mint.grants(1).remove(0);
+        // One bit of the tag, which is the last part, is another one.
+        let last = if token.ends_with('A') { 'Q' } else { 'A' };
+        let forged = format!("{}{last}", &token[..token.len() - 1]);
+        let flood = Command::new(program).args(["flood", &mint.address(), &connections, &forged]).spawn();
         // What is within the budget is answered at once; that is over when the measurement begins.
         std::thread::sleep(Duration::from_secs(1));
         Self(flood.expect("this program starts"))
@@ -31,16 +36,17 @@ impl Drop for Flood {
 
 /// The process that [`Flood::start`] starts.
 #[tokio::main(flavor = "current_thread")]
-pub async fn run(address: &str, connections: &str) {
+pub async fn run(address: &str, connections: &str, token: &str) {
     let connections: usize = connections.parse().expect("a number");
-    let running: Vec<_> = (0..connections).map(|_| tokio::spawn(attempt_for_ever(address.to_owned()))).collect();
+    let attempt = || tokio::spawn(attempt_for_ever(address.to_owned(), token.to_owned()));
+    let running: Vec<_> = (0..connections).map(|_| attempt()).collect();
     for connection in running {
         connection.await.expect("no connection ends");
     }
 }
 
-async fn attempt_for_ever(address: String) {
-    let form = "grant_type=refresh_token&client_id=ci-cd-pipeline-runner&refresh_token=made-up";
+async fn attempt_for_ever(address: String, token: String) {
+    let form = format!("grant_type=refresh_token&client_id=ci-cd-pipeline-runner&refresh_token={token}");
     let request = format!(
         "POST /oauth/token HTTP/1.1\r\nHost: mint\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
         form.len()

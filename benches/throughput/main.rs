@@ -27,8 +27,8 @@ const SPAN: Duration = Duration::from_secs(2);
 /// Keep-alive connections of the load generator.
 const CONNECTIONS: [usize; 3] = [1, 16, MOST_CONNECTIONS];
 const MOST_CONNECTIONS: usize = 64;
-/// Connections that present made-up tokens, as fast as they are answered. The mint holds back 256 answers.
-const FLOODS: [usize; 3] = [64, 256, 320];
+/// Connections that present forged tokens, as fast as they are answered. The mint holds back 768 answers.
+const FLOODS: [usize; 2] = [64, 700];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +36,7 @@ fn main() {
     match words.as_slice() {
         ["raw", config, threads, object] => raw::measure(config, threads, object, SPAN),
         ["load"] => load::generate(),
-        ["flood", address, connections] => flood::run(address, connections),
+        ["flood", address, connections, token] => flood::run(address, connections, token),
         [] => run(),
         other => panic!("expected no arguments, found {other:?}"),
     }

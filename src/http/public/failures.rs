@@ -17,9 +17,9 @@ use crate::oauth::attempts::{Claimed, FailedAttempts, Verdict};
 /// How long an answer is held back: who waits for answers then makes one attempt a second on a connection.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// The share of all connections that may wait for an answer that is held back. The others are left to
-/// clients whose requests are good.
-const SHARE_OF_CONNECTIONS: usize = 4;
+/// One in this many connections is left to clients whose requests are good; the others may wait for an answer
+/// that is held back. A flood that has so many could also occupy them by sending nothing.
+const ONE_LEFT_IN: usize = 4;
 
 /// Answers attempts that failed. A request that is good never comes here, so that nobody's failures slow it.
 pub struct FailureAnswers {
@@ -32,7 +32,7 @@ pub struct FailureAnswers {
 impl FailureAnswers {
     /// Answers as many as `attempts` allows at once, on a listener that has `limits`.
     pub fn new(attempts: Arc<FailedAttempts>, trusted_proxies: TrustedProxies, limits: Limits) -> Self {
-        let places = Semaphore::new(limits.max_connections / SHARE_OF_CONNECTIONS);
+        let places = Semaphore::new(limits.max_connections / ONE_LEFT_IN * (ONE_LEFT_IN - 1));
         // The answer has to be out before the listener ends the request.
         let delay = DELAY.min(limits.request_limit / 2);
         Self { attempts, trusted_proxies, places, delay }
@@ -90,19 +90,18 @@ mod tests {
     /// Answers that are there at the first look were not held back.
     #[tokio::test]
     async fn no_more_answers_are_held_back_than_there_are_places() {
-        let answers = answers(2 * SHARE_OF_CONNECTIONS + 1);
+        let answers = answers(ONE_LEFT_IN + 1);
         let (peer, headers) = (Peer(Some(IpAddr::V4(Ipv4Addr::LOCALHOST))), HeaderMap::new());
         let ask = || answers.answer(peer, &headers, None, &ERROR);
         let mut look = Context::from_waker(Waker::noop());
         let Poll::Ready(within) = pin!(ask()).poll(&mut look) else { panic!("it is within its budget") };
         assert_eq!(within.status(), StatusCode::BAD_REQUEST);
         {
-            let (mut first, mut second) = (pin!(ask()), pin!(ask()));
-            assert!(first.as_mut().poll(&mut look).is_pending());
-            assert!(second.as_mut().poll(&mut look).is_pending());
-            let Poll::Ready(third) = pin!(ask()).poll(&mut look) else { panic!("both places are taken") };
-            assert_eq!(third.status(), StatusCode::TOO_MANY_REQUESTS);
-            assert_eq!(third.headers()[CONNECTION], "close");
+            let mut waiting = [pin!(ask()), pin!(ask()), pin!(ask())];
+            assert!(waiting.iter_mut().all(|answer| answer.as_mut().poll(&mut look).is_pending()));
+            let Poll::Ready(further) = pin!(ask()).poll(&mut look) else { panic!("all places are taken") };
+            assert_eq!(further.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(further.headers()[CONNECTION], "close");
         }
         // Clients that went away leave their places.
         assert!(pin!(ask()).poll(&mut look).is_pending());

@@ -165,7 +165,7 @@ fn answers_that_are_held_back_block_nobody() {
 fn an_answer_that_cannot_be_held_back_ends_its_connection() {
     let deployment = Deployment::new();
     deployment.limit_failed_attempts(1, PLENTY);
-    // A quarter of three is none.
+    // One in four is left to good requests, and three are no four.
     deployment.edit(|config| config["listen"]["max_connections"] = value(3));
     let mint = deployment.serve();
     fail_once(&mint);
