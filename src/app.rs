@@ -1,6 +1,7 @@
 //! Wiring: the one place that chooses backends, starts processes and puts the layers together.
 
 mod descriptors;
+mod device;
 mod environment;
 mod failure;
 pub mod keeper_process;

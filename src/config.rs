@@ -26,7 +26,7 @@ use crate::secret_source::SecretSource;
 use crate::store::postgres::PostgresUrl;
 use crate::telemetry::LogFormat;
 
-pub use self::hardware::Hardware;
+pub use self::hardware::{Hardware, Pkcs11Hardware};
 pub use self::problem::ConfigError;
 
 /// A whole configuration.

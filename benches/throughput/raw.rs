@@ -11,7 +11,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::UserType;
 use cryptoki_sys::{CK_MECHANISM, CKR_OK};
-use mintkeep::config::Config;
+use mintkeep::config::{Config, Hardware};
 use mintkeep::secret_source::SecretSource;
 
 /// Signatures per second of `threads` threads on `object`: the key in the `token`, or a session `copy`.
@@ -20,7 +20,7 @@ pub fn in_process_of_its_own(state: &Path, threads: usize, object: &str) -> f64 
     let config = Config::load(&config_path).expect("dev wrote a good configuration");
     let output = Command::new(std::env::current_exe().expect("this program"))
         .args(["raw", config_path.to_str().expect("a path in UTF-8"), &threads.to_string(), object])
-        .envs(&config.hardware.environment)
+        .envs(config.hardware.environment())
         .output()
         .expect("this program starts");
     let rate = String::from_utf8(output.stdout).expect("a number");
@@ -31,7 +31,8 @@ pub fn in_process_of_its_own(state: &Path, threads: usize, object: &str) -> f64 
 pub fn measure(config: &str, threads: &str, object: &str, span: Duration) {
     let config = Config::load(Path::new(config)).expect("a good configuration");
     let threads: usize = threads.parse().expect("a number of threads");
-    let settings = &config.hardware.device;
+    let Hardware::Pkcs11(token) = &config.hardware;
+    let settings = &token.device;
     let SecretSource::File(pin_path) = &settings.pin else { panic!("dev keeps the PIN in a file") };
     let pin = std::fs::read_to_string(pin_path).expect("the PIN");
     let context = Pkcs11::new(&settings.module).expect("the module");

@@ -26,7 +26,7 @@ pub(super) fn ensure(variables: &BTreeMap<String, String>) -> Result<(), Failure
 /// Refuses to run a mint whose own environment holds the PIN: what the process that talks to the network
 /// was started with, it keeps in its memory.
 pub(super) fn refuse_pin_in_mint(config: &Config) -> Result<(), Failure> {
-    let SecretSource::Environment(name) = &config.hardware.device.pin else {
+    let SecretSource::Environment(name) = config.hardware.secret() else {
         return Ok(());
     };
     let hint = match config.keeper.placement {

@@ -15,11 +15,10 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
-use super::{Failure, Kind, environment};
+use super::{Failure, Kind, device, environment};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, KeeperPlacement};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::hardware::pkcs11::Pkcs11Device;
 use crate::hardware::{self, LoginStep, PinTrust};
 use crate::keeper::policy::Policy;
 use crate::keeper::server::{Ending, Greeter, Server, ServerSettings};
@@ -46,7 +45,7 @@ pub enum Meeting {
 /// # Errors
 /// [`Failure`]; over a socket pair the mint was told already.
 pub fn run(config: &Config, meeting: Meeting) -> Result<(), Failure> {
-    environment::ensure(&config.hardware.environment)?;
+    environment::ensure(config.hardware.environment())?;
     forbid_core_files()?;
     // Before any thread starts, so that all of them leave the signals to the one that waits for them.
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
@@ -247,16 +246,15 @@ fn end_at_once() {
 fn open(config: &Config, trust: PinTrust, progress: &mut dyn FnMut(LoginStep)) -> Result<Arc<Server>, hardware::Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let settings = &config.hardware.device;
-    let device = Pkcs11Device::open(settings, trust, progress, clock.as_ref(), entropy.as_ref())?;
+    let device = device::open(&config.hardware, trust, progress, clock.as_ref(), entropy.as_ref())?;
     let policy = Policy::new(config.signing_profiles());
-    let worker = Worker::new(&device, policy, config.keeper.verify_signatures, Arc::clone(&clock), entropy)?;
+    let worker = Worker::new(device.as_ref(), policy, config.keeper.verify_signatures, Arc::clone(&clock), entropy)?;
     let settings = ServerSettings {
-        sessions: config.hardware.sessions,
+        sessions: config.hardware.sessions(),
         queue_capacity: config.keeper.queue_capacity,
         hang_limit: config.keeper.hang_limit,
     };
-    Ok(Arc::new(Server::start(Box::new(device), worker, settings, clock)?))
+    Ok(Arc::new(Server::start(device, worker, settings, clock)?))
 }
 
 fn ended(server: &Server, ending: &Ending) -> Result<(), Failure> {

@@ -2,12 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Failure, environment};
+use super::{Failure, device, environment};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
-use crate::hardware::pkcs11::Pkcs11Device;
-use crate::hardware::{Device, PinTrust};
+use crate::hardware::{Device, Generated, PinTrust};
 
 /// A key of the device, as the operator sees it.
 #[derive(Debug, Serialize)]
@@ -38,10 +37,9 @@ pub struct KeyList {
 /// # Errors
 /// [`Failure`] of the hardware.
 pub fn init(config: &Config) -> Result<KeyList, Failure> {
-    environment::ensure(&config.hardware.environment)?;
-    let settings = &config.hardware.device;
-    let (device, generated) = Pkcs11Device::open_with_new_keys(settings, &SystemClock, &SystemEntropy::new())?;
-    Ok(describe(config, &device, generated.signing, generated.sealing))
+    environment::ensure(config.hardware.environment())?;
+    let (device, generated) = device::open_with_new_keys(&config.hardware, &SystemClock, &SystemEntropy::new())?;
+    Ok(describe(config, device.as_ref(), generated))
 }
 
 /// Checks the keys of the device and lists them.
@@ -49,27 +47,26 @@ pub fn init(config: &Config) -> Result<KeyList, Failure> {
 /// # Errors
 /// [`Failure`] of the hardware.
 pub fn list(config: &Config, trust: PinTrust) -> Result<KeyList, Failure> {
-    environment::ensure(&config.hardware.environment)?;
-    let settings = &config.hardware.device;
-    let device = Pkcs11Device::open(settings, trust, &mut |_| {}, &SystemClock, &SystemEntropy::new())?;
-    Ok(describe(config, &device, false, false))
+    environment::ensure(config.hardware.environment())?;
+    let device = device::open(&config.hardware, trust, &mut |_| {}, &SystemClock, &SystemEntropy::new())?;
+    Ok(describe(config, device.as_ref(), Generated { signing: false, sealing: false }))
 }
 
-fn describe(config: &Config, device: &dyn Device, signing_generated: bool, sealing_generated: bool) -> KeyList {
-    let (keys, settings) = (device.keys(), &config.hardware.device);
+fn describe(config: &Config, device: &dyn Device, generated: Generated) -> KeyList {
+    let (keys, (signing_label, sealing_label)) = (device.keys(), config.hardware.labels());
     let signing = KeyDescription {
         role: "signing",
         kid: keys.signing.kid(),
         algorithm: "ES256",
-        label: settings.signing_label.clone(),
-        generated: signing_generated,
+        label: signing_label.to_owned(),
+        generated: generated.signing,
     };
     let sealing = KeyDescription {
         role: "sealing",
         kid: keys.sealing.clone(),
         algorithm: "A256GCM",
-        label: settings.sealing_label.clone(),
-        generated: sealing_generated,
+        label: sealing_label.to_owned(),
+        generated: generated.sealing,
     };
     KeyList { device: device.description().to_owned(), keys: vec![signing, sealing] }
 }

@@ -194,7 +194,7 @@ fn one_device(tables: Spanned<BTreeMap<String, HardwareTable>>, folder: &Path) -
     let span = tables.span();
     let mut tables = tables.into_inner().into_iter();
     match (tables.next(), tables.next()) {
-        (Some((name, table)), None) => Ok(table.into_hardware(name, folder)),
+        (Some((name, table)), None) => table.into_hardware(name, folder),
         _ => Err(Problem::at(span, "expected exactly one device, such as [hardware.hsm]")),
     }
 }

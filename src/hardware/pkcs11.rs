@@ -22,14 +22,12 @@ use self::calls::{Calls, Failed};
 use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session};
 use self::operations::{Canary, decrypt, encrypt, sign};
 use self::token::{Access, OpenToken};
-use super::{Device, DeviceKeys, Error, LoginStep, PinTrust, PinnedPublicKey, Provenance, Session};
+use super::{Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, PinnedPublicKey, Provenance, Session};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::jose::jwe::NONCE_BYTES;
 use crate::jose::jws::Signature;
 use crate::secret_source::SecretSource;
-
-pub use self::generate::Generated;
 
 /// What tells one token from the others in the module's slots.
 #[derive(Clone, Debug, Eq, PartialEq)]

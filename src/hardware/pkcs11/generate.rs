@@ -7,7 +7,7 @@ use cryptoki::session::Session;
 use super::keys::{P256_PARAMS, Role, find_sealing, find_signing, labelled, read_public_key};
 use super::{Pkcs11Settings, failed};
 use crate::entropy::Entropy;
-use crate::hardware::Error;
+use crate::hardware::{Error, Generated};
 
 /// Generates the keys that are missing; tells which roles were there already. A run that fails half-way is
 /// taken up by the next one.
@@ -32,15 +32,6 @@ pub(super) fn generate_missing(
         generate_sealing(session, &settings.sealing_label, entropy)?;
     }
     Ok(Generated { signing: !has_signing, sealing: !has_sealing })
-}
-
-/// Which keys `keys init` generated; the others were there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Generated {
-    /// The signing key.
-    pub signing: bool,
-    /// The sealing key.
-    pub sealing: bool,
 }
 
 /// A P-256 key pair whose `CKA_ID` is the thumbprint of its public half.

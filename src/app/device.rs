@@ -1,0 +1,37 @@
+//! Opening the device that the configuration names: where a kind of device becomes a [`Device`].
+
+use crate::clock::Clock;
+use crate::config::Hardware;
+use crate::entropy::Entropy;
+use crate::hardware::pkcs11::Pkcs11Device;
+use crate::hardware::{Device, Error, Generated, LoginStep, PinTrust};
+
+/// Opens the device; `progress` is told of the login, where the device has one.
+pub(super) fn open(
+    hardware: &Hardware,
+    trust: PinTrust,
+    progress: &mut dyn FnMut(LoginStep),
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<Box<dyn Device>, Error> {
+    match hardware {
+        Hardware::Pkcs11(token) => {
+            let device = Pkcs11Device::open(&token.device, trust, progress, clock, entropy)?;
+            Ok(Box::new(device))
+        }
+    }
+}
+
+/// Generates the keys that the device lacks, and opens it.
+pub(super) fn open_with_new_keys(
+    hardware: &Hardware,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<(Box<dyn Device>, Generated), Error> {
+    match hardware {
+        Hardware::Pkcs11(token) => {
+            let (device, generated) = Pkcs11Device::open_with_new_keys(&token.device, clock, entropy)?;
+            Ok((Box::new(device), generated))
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Why a device may refuse, and whether another try could help.
+
+/// Why a device, or a key in it, could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The PKCS#11 module could not be loaded.
+    #[error(
+        "cannot load the PKCS#11 module {path}: {reason}; set hardware.{name}.module to the vendor's shared library"
+    )]
+    Module {
+        /// The configured path.
+        path: String,
+        /// The device's name in the configuration.
+        name: String,
+        /// What the loader said.
+        reason: String,
+    },
+    /// The module was loaded and refused to start.
+    #[error(
+        "the PKCS#11 module {path} does not start: {reason}; check its own configuration, and the variables for it in hardware.{name}.environment"
+    )]
+    Initialize {
+        /// The configured path.
+        path: String,
+        /// The device's name in the configuration.
+        name: String,
+        /// The return code's name.
+        reason: String,
+    },
+    /// No token matches the configured label or serial number.
+    #[error("no token {wanted} in any slot (found: {found}); check hardware.{name}.token, or initialize the token")]
+    TokenAbsent {
+        /// What was looked for.
+        wanted: String,
+        /// The labels of the tokens that are there.
+        found: String,
+        /// The device's name in the configuration.
+        name: String,
+    },
+    /// Several tokens match the configured label.
+    #[error("{count} tokens match {wanted}; name one of them by its serial number in hardware.{name}.token")]
+    TokenAmbiguous {
+        /// What was looked for.
+        wanted: String,
+        /// How many were found.
+        count: usize,
+        /// The device's name in the configuration.
+        name: String,
+    },
+    /// The PIN could not be read from where the configuration says it is.
+    #[error("cannot read the PIN from {origin}: {reason}")]
+    PinUnavailable {
+        /// The file, variable or credential.
+        origin: String,
+        /// What went wrong, and what to do.
+        reason: String,
+    },
+    /// The device says that the PIN is wrong. Never tried again: the token would lock.
+    #[error(
+        "the token says that the PIN is wrong; it was tried once and will not be tried again; correct it in {origin}"
+    )]
+    PinIncorrect {
+        /// The file, variable or credential.
+        origin: String,
+    },
+    /// The token remembers a wrong PIN, and nobody says that it was corrected since.
+    #[error(
+        "refusing to log in: the token says that a wrong PIN was entered since the last login, and one more may lock it; make sure that {origin} is right, then run `mintkeep keys list --pin-corrected` once"
+    )]
+    PinUnproven {
+        /// The file, variable or credential.
+        origin: String,
+    },
+    /// The token refused the login by a code that may mean a wrong PIN. Never tried again.
+    #[error("the token refused the login: {reason}; it was tried once and will not be tried again; check {origin}")]
+    LoginRefused {
+        /// The return code's name.
+        reason: String,
+        /// The file, variable or credential.
+        origin: String,
+    },
+    /// The token's flags say that a login would fail or be the last one.
+    #[error("refusing to log in: the token says {state}; have the security officer reset the user PIN")]
+    PinUnusable {
+        /// The flag's meaning.
+        state: &'static str,
+    },
+    /// There is no key of this role.
+    #[error("the token has no {role} key labelled {label}; run `mintkeep keys init` to generate it")]
+    KeyMissing {
+        /// `signing` or `sealing`.
+        role: &'static str,
+        /// The `CKA_LABEL` looked for.
+        label: String,
+    },
+    /// There are several keys where exactly one is wanted.
+    #[error("the token has {count} {what} where exactly one is expected; remove the others")]
+    KeyAmbiguous {
+        /// What was counted, with its label or `CKA_ID`.
+        what: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// A key that could leave the device, or that is not what its role needs.
+    #[error(
+        "refusing the {role} key {kid}: {attribute} is {found}, expected {expected}; generate a key in the device with `mintkeep keys init`{remedy}"
+    )]
+    KeyUnacceptable {
+        /// `signing` or `sealing`.
+        role: &'static str,
+        /// The key's id.
+        kid: String,
+        /// The PKCS#11 attribute.
+        attribute: &'static str,
+        /// Its value.
+        found: String,
+        /// The value that it must have.
+        expected: String,
+        /// A further way out, where there is one.
+        remedy: &'static str,
+    },
+    /// A request named a key that the device does not have.
+    #[error("no key {0} in this device")]
+    UnknownKey(String),
+    /// What was to be opened was not sealed by this key, or was changed since.
+    #[error("the ciphertext is not authentic")]
+    NotAuthentic,
+    /// A signature by the device does not verify under the pinned public key.
+    #[error("the device made a signature that its own public key does not verify; it was not released")]
+    WrongSignature,
+    /// The session, the login or the device itself is gone: the device has to be opened anew.
+    #[error("{call} failed: {reason}: the session or the device is gone")]
+    Lost {
+        /// The PKCS#11 function.
+        call: String,
+        /// The return code's name.
+        reason: String,
+    },
+    /// Any other failure of a call into the device.
+    #[error("{call} failed: {reason}")]
+    Call {
+        /// The PKCS#11 function.
+        call: String,
+        /// The return code's name.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether opening the device again could do harm or cannot succeed until somebody changes
+    /// something: above all a wrong PIN, which locks the token when it is tried again.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::PinIncorrect { .. }
+            | Self::PinUnproven { .. }
+            | Self::LoginRefused { .. }
+            | Self::PinUnusable { .. }
+            | Self::PinUnavailable { .. }
+            | Self::KeyMissing { .. }
+            | Self::KeyAmbiguous { .. }
+            | Self::KeyUnacceptable { .. }
+            | Self::TokenAmbiguous { .. } => true,
+            Self::Module { .. }
+            | Self::Initialize { .. }
+            | Self::TokenAbsent { .. }
+            | Self::UnknownKey(_)
+            | Self::NotAuthentic
+            | Self::WrongSignature
+            | Self::Lost { .. }
+            | Self::Call { .. } => false,
+        }
+    }
+}
