@@ -8,6 +8,9 @@ pub mod pkcs11;
 pub mod pinned;
 pub mod sessions;
 
+use serde::{Deserialize, Serialize};
+
+use crate::jose::ecdh_es::SharedSecret;
 use crate::jose::jwe::NONCE_BYTES;
 use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
@@ -64,6 +67,14 @@ pub trait Session: Send {
         aad: &[u8],
         ciphertext_and_tag: &[u8],
     ) -> Result<Vec<u8>, Error>;
+
+    /// The ECDH agreement of the P-256 key `kid` with `epk`, which a stranger chose. A point that is not on
+    /// the curve never reaches the device.
+    ///
+    /// # Errors
+    /// [`Error::NotAuthentic`] where `epk` is not on the curve; [`Error::UnknownKey`], or what the device
+    /// answered.
+    fn agree(&mut self, kid: &str, epk: &P256PublicKey) -> Result<SharedSecret, Error>;
 }
 
 /// The keys of a device that mintkeep may use.
@@ -71,8 +82,35 @@ pub trait Session: Send {
 pub struct DeviceKeys {
     /// The key that signs now.
     pub signing: P256PublicKey,
-    /// The `kid` of the key that seals now.
-    pub sealing: String,
+    /// The key that seals now.
+    pub sealing: SealingKey,
+}
+
+/// The key that seals refresh tokens, and how it does.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum SealingKey {
+    /// An AES-256 key, by its `kid`: the device encrypts and decrypts.
+    Direct(String),
+    /// A P-256 key: everybody can seal to it, and the device alone can open.
+    EcdhEs(P256PublicKey),
+}
+
+impl SealingKey {
+    /// Its `kid`.
+    pub fn kid(&self) -> String {
+        match self {
+            Self::Direct(kid) => kid.clone(),
+            Self::EcdhEs(public_key) => public_key.kid(),
+        }
+    }
+
+    /// The JOSE algorithm that it is used with.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Direct(_) => "A256GCM",
+            Self::EcdhEs(_) => "ECDH-ES",
+        }
+    }
 }
 
 /// What is known of a PIN before it is tried.

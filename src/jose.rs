@@ -1,7 +1,9 @@
-//! JOSE formats: compact JWS and JWE, JWK, thumbprints, claims. Formats only: no key is ever here.
+//! JOSE formats: compact JWS and JWE, JWK, thumbprints, claims. Formats only: no key is ever here but the
+//! ephemeral one of a token that is being sealed (`ecdh_es`).
 
 pub mod base64url;
 pub mod claims;
+pub mod ecdh_es;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;

@@ -2,10 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::hardware::PinnedPublicKey;
-use crate::hardware::pinned::NotOnCurve;
+use crate::hardware::{PinnedPublicKey, SealingKey};
 use crate::jose::base64url;
-use crate::jose::jwk::JwkSet;
+use crate::jose::jwk::{JwkSet, NotOnCurve};
 use crate::jose::jws::{ES256, PresentedJws};
 use crate::keeper::wire::PublicKeys;
 
@@ -13,6 +12,7 @@ use crate::keeper::wire::PublicKeys;
 #[derive(Clone, Debug)]
 pub struct Keyring {
     signing_kid: String,
+    sealing: SealingKey,
     sealing_kid: String,
     verifier: PinnedPublicKey,
     jwks: Document,
@@ -48,7 +48,8 @@ impl Keyring {
         let verifier = PinnedPublicKey::new(keys.signing)?;
         Ok(Self {
             signing_kid: keys.signing.kid(),
-            sealing_kid: keys.sealing.clone(),
+            sealing: keys.sealing.clone(),
+            sealing_kid: keys.sealing.kid(),
             verifier,
             jwks: Document::of(&JwkSet::of_signing_keys([&keys.signing])),
         })
@@ -63,6 +64,11 @@ impl Keyring {
     /// The `kid` of the key that signs now.
     pub fn signing_kid(&self) -> &str {
         &self.signing_kid
+    }
+
+    /// The key that seals now.
+    pub fn sealing(&self) -> &SealingKey {
+        &self.sealing
     }
 
     /// The `kid` of the key that seals now.

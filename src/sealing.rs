@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use aws_lc_rs::digest::{Context, SHA256};
+use secrecy::zeroize::Zeroizing;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::jose::Malformed;
-use crate::jose::jwe::{PresentedJwe, ProtectedHeader};
+use crate::entropy::Entropy;
+use crate::hardware::SealingKey;
+use crate::jose::jwe::{FAMILY_BYTES, KeyManagement, PresentedJwe, ProtectedHeader};
+use crate::jose::{Malformed, base64url, ecdh_es};
 use crate::keeper::{Keeper, KeeperError};
 use crate::keyring::Keyring;
 use crate::store::FamilyId;
@@ -18,6 +22,7 @@ pub const MAX_TOKEN_LENGTH: usize = 2048;
 pub struct Sealer {
     keeper: Keeper,
     keyring: Arc<Keyring>,
+    entropy: Arc<dyn Entropy>,
 }
 
 /// What is inside a refresh token: what the store's record of its family does not hold.
@@ -29,6 +34,49 @@ pub struct Content {
     pub generation: u32,
     /// The client that it was given to.
     pub client_id: String,
+    /// What proves that a token is of its family, where everybody could seal one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<FamilySecret>,
+}
+
+/// What only the tokens of one family carry; the family's handle is a hash of it.
+///
+/// Everybody who knows a public key can seal to it (RFC 7518 §4.6 authenticates no sender), and `sid` in access
+/// tokens tells the handle of a family. Without this, whoever knows both could make refresh tokens.
+#[derive(Clone, Eq, PartialEq)]
+pub struct FamilySecret(Zeroizing<[u8; 32]>);
+
+impl FamilySecret {
+    /// The handle of the family that has this secret.
+    fn fid(&self) -> FamilyId {
+        let mut hash = Context::new(&SHA256);
+        hash.update(b"mintkeep refresh family\0");
+        hash.update(self.0.as_slice());
+        let mut fid = [0; FAMILY_BYTES];
+        fid.copy_from_slice(&hash.finish().as_ref()[..FAMILY_BYTES]);
+        FamilyId(fid)
+    }
+}
+
+impl std::fmt::Debug for FamilySecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FamilySecret")
+    }
+}
+
+impl Serialize for FamilySecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(base64url::encode(self.0.as_slice())))
+    }
+}
+
+impl<'de> Deserialize<'de> for FamilySecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        base64url::decode_array(text.as_str())
+            .map(|secret| Self(Zeroizing::new(secret)))
+            .map_err(serde::de::Error::custom)
+    }
 }
 
 /// A refresh token as a client presented it: its family is a claim, and nothing in it is proven.
@@ -55,8 +103,8 @@ impl PresentedRefreshToken {
 
 impl Sealer {
     /// Seals through `keeper`, by the key that `keyring` names.
-    pub fn new(keeper: Keeper, keyring: Arc<Keyring>) -> Self {
-        Self { keeper, keyring }
+    pub fn new(keeper: Keeper, keyring: Arc<Keyring>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { keeper, keyring, entropy }
     }
 
     /// The keys that it seals and opens by.
@@ -64,16 +112,33 @@ impl Sealer {
         &self.keyring
     }
 
-    /// A refresh token of the family `fid`.
+    /// The handle of a new family, and the secret that its tokens need to carry.
+    pub fn new_family(&self) -> (FamilyId, Option<FamilySecret>) {
+        match self.keyring.sealing() {
+            SealingKey::Direct(_) => (FamilyId(self.entropy.bytes()), None),
+            SealingKey::EcdhEs(_) => {
+                let secret = FamilySecret(Zeroizing::new(self.entropy.bytes()));
+                (secret.fid(), Some(secret))
+            }
+        }
+    }
+
+    /// A refresh token of the family `fid`. To a public key it is sealed here, without the hardware.
     ///
     /// # Errors
     /// [`KeeperError`].
     pub async fn seal(&self, fid: FamilyId, content: &Content) -> Result<String, KeeperError> {
-        let kid = self.keyring.sealing_kid();
-        let header = ProtectedHeader::new(kid, &fid.0);
-        let plaintext = serde_json::to_vec(content).expect("a number and a string are JSON");
-        let sealed = self.keeper.seal(&content.client_id, kid, header.as_bytes(), &plaintext).await?;
-        header.into_compact(&sealed.nonce, &sealed.ciphertext_and_tag).map_err(|_| KeeperError::Protocol)
+        let plaintext = Zeroizing::new(serde_json::to_vec(content).expect("numbers and strings are JSON"));
+        match self.keyring.sealing() {
+            SealingKey::Direct(kid) => {
+                let header = ProtectedHeader::new(kid, KeyManagement::Direct, &fid.0);
+                let sealed = self.keeper.seal(&content.client_id, kid, header.as_bytes(), &plaintext).await?;
+                header.into_compact(&sealed.nonce, &sealed.ciphertext_and_tag).map_err(|_| KeeperError::Protocol)
+            }
+            SealingKey::EcdhEs(recipient) => {
+                ecdh_es::seal(recipient, &fid.0, &plaintext, self.entropy.as_ref()).map_err(|_| KeeperError::Protocol)
+            }
+        }
     }
 
     /// What is inside `presented`.
@@ -82,11 +147,18 @@ impl Sealer {
     /// [`KeeperError::NotAuthentic`] where it was not sealed here, or was changed since; the keeper's
     /// other errors are no statement about the token.
     pub async fn open(&self, client_id: &str, presented: &PresentedRefreshToken) -> Result<Content, KeeperError> {
+        let needs_secret = match (self.keyring.sealing(), presented.0.key_management) {
+            (SealingKey::Direct(_), KeyManagement::Direct) => false,
+            (SealingKey::EcdhEs(_), KeyManagement::EcdhEs { .. }) => true,
+            _ => return Err(KeeperError::NotAuthentic),
+        };
         // Another key's token is nobody's here, and not worth a question to the hardware.
         if presented.0.kid != self.keyring.sealing_kid() {
             return Err(KeeperError::NotAuthentic);
         }
         let plaintext = self.keeper.open(client_id, &presented.0).await?;
-        serde_json::from_slice(&plaintext).map_err(|_| KeeperError::NotAuthentic)
+        let content: Content = serde_json::from_slice(&plaintext).map_err(|_| KeeperError::NotAuthentic)?;
+        let is_proven = content.secret.as_ref().is_some_and(|secret| secret.fid() == presented.fid());
+        if is_proven == needs_secret { Ok(content) } else { Err(KeeperError::NotAuthentic) }
     }
 }

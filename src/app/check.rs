@@ -66,7 +66,7 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     };
     let keys = kept_keys.keeper.public_keys();
     findings.push(Finding::ok("hardware", keys.device.clone()));
-    let kids = format!("signing {}, sealing {}; neither can leave the device", keys.signing.kid(), keys.sealing);
+    let kids = format!("signing {}, sealing {}; neither can leave the device", keys.signing.kid(), keys.sealing.kid());
     findings.push(Finding::ok("keys", kids));
     findings.push(match sign_and_verify(&config, &kept_keys).await {
         Ok(()) => Finding::ok("signature", "made by the hardware, and verifies under the published key"),

@@ -63,8 +63,8 @@ fn describe(config: &Config, device: &dyn Device, generated: Generated) -> KeyLi
     };
     let sealing = KeyDescription {
         role: "sealing",
-        kid: keys.sealing.clone(),
-        algorithm: "A256GCM",
+        kid: keys.sealing.kid(),
+        algorithm: keys.sealing.algorithm(),
         label: sealing_label.to_owned(),
         generated: generated.sealing,
     };

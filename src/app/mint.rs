@@ -13,6 +13,7 @@ use super::services::Services;
 use super::{Failure, Kind, descriptors};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::entropy::SystemEntropy;
 use crate::http::admin::{self, AdminApi};
 use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
@@ -122,7 +123,7 @@ fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts
         revocation_endpoint: RevocationEndpoint::new(
             issuer.to_owned(),
             Arc::clone(clients),
-            Sealer::new(keeper.clone(), Arc::clone(keyring)),
+            Sealer::new(keeper.clone(), Arc::clone(keyring), Arc::new(SystemEntropy::new())),
             Arc::clone(store),
             Arc::clone(clock),
         ),

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 
-use crate::jose::jwk::P256PublicKey;
+use crate::jose::jwk::{NotOnCurve, P256PublicKey};
 use crate::jose::jws::Signature;
 
 /// The public half of a signing key, parsed once when the device is opened.
@@ -15,11 +15,6 @@ pub struct PinnedPublicKey {
     public_key: P256PublicKey,
     verifier: ParsedPublicKey,
 }
-
-/// A point that is not on P-256.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the public key is not a point on the curve P-256")]
-pub struct NotOnCurve;
 
 impl PinnedPublicKey {
     /// Pins `public_key`.

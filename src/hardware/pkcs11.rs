@@ -22,10 +22,14 @@ use self::calls::{Calls, Failed};
 use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session};
 use self::operations::{Canary, decrypt, encrypt, sign};
 use self::token::{Access, OpenToken};
-use super::{Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, PinnedPublicKey, Provenance, Session};
+use super::{
+    Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, PinnedPublicKey, Provenance, SealingKey, Session,
+};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
+use crate::jose::ecdh_es::SharedSecret;
 use crate::jose::jwe::NONCE_BYTES;
+use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
 use crate::secret_source::SecretSource;
 
@@ -100,7 +104,8 @@ impl Pkcs11Device {
         let signing = choose_signing(&token.session, &calls, signing, clock)?;
         let sealing = choose_sealing(&token.session, &calls, sealing, clock, entropy)?;
         let canary = Canary::seal(&token.session, &calls, sealing.handle, entropy)?;
-        let keys = DeviceKeys { signing: *signing.name.public_key(), sealing: sealing.name.clone() };
+        let keys =
+            DeviceKeys { signing: *signing.name.public_key(), sealing: SealingKey::Direct(sealing.name.clone()) };
         Ok(Self {
             context: token.context,
             calls: Arc::new(calls),
@@ -219,6 +224,11 @@ impl Session for OpenSession {
                 false => failed_call(error),
             },
         })
+    }
+
+    fn agree(&mut self, kid: &str, _epk: &P256PublicKey) -> Result<SharedSecret, Error> {
+        // The sealing key is an AES key here.
+        Err(Error::UnknownKey(kid.to_owned()))
     }
 }
 

@@ -1,8 +1,9 @@
-//! Compact JWE (RFC 7516 §7.1) with direct encryption (`alg: dir`, RFC 7518 §4.5) and AES-256-GCM.
-//! The content encryption itself happens inside the hardware; this is its envelope.
+//! Compact JWE (RFC 7516 §7.1) with AES-256-GCM, either by a key of the hardware (`alg: dir`, RFC 7518 §4.5)
+//! or by one that is agreed with it (`alg: ECDH-ES`, §4.6). This is the envelope of both.
 
 use serde::{Deserialize, Serialize};
 
+use super::jwk::{BareJwk, P256PublicKey};
 use super::{Malformed, base64url};
 
 /// Bytes of a GCM initialization vector (RFC 7518 §5.3).
@@ -13,7 +14,21 @@ pub const TAG_BYTES: usize = 16;
 pub const FAMILY_BYTES: usize = 16;
 
 const DIRECT: &str = "dir";
-const A256GCM: &str = "A256GCM";
+const ECDH_ES: &str = "ECDH-ES";
+pub(super) const A256GCM: &str = "A256GCM";
+
+/// How the content encryption key is come by (RFC 7518 §4.1). Neither way has an encrypted key.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum KeyManagement {
+    /// `alg: dir`: it is a key inside the hardware, which does the encryption too.
+    Direct,
+    /// `alg: ECDH-ES`: it comes of a private key inside the hardware and of this ephemeral public one, which
+    /// need not be on the curve.
+    EcdhEs {
+        /// The ephemeral public key.
+        epk: P256PublicKey,
+    },
+}
 
 /// The protected header of a sealed refresh token.
 #[derive(Debug, Deserialize, Serialize)]
@@ -27,6 +42,8 @@ struct Header<'a> {
     kid: &'a str,
     #[serde(borrow)]
     fid: &'a str,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epk: Option<BareJwk>,
 }
 
 /// `BASE64URL(header)`: the first part of the JWE and, as it stands, its additional authenticated
@@ -36,9 +53,13 @@ pub struct ProtectedHeader(String);
 
 impl ProtectedHeader {
     /// The header for the sealing key `kid` and the refresh family `fid`.
-    pub fn new(kid: &str, fid: &[u8; FAMILY_BYTES]) -> Self {
+    pub fn new(kid: &str, key_management: KeyManagement, fid: &[u8; FAMILY_BYTES]) -> Self {
         let fid = base64url::encode(fid);
-        let header = Header { alg: DIRECT, enc: A256GCM, kid, fid: &fid };
+        let (alg, epk) = match key_management {
+            KeyManagement::Direct => (DIRECT, None),
+            KeyManagement::EcdhEs { epk } => (ECDH_ES, Some(epk.into())),
+        };
+        let header = Header { alg, enc: A256GCM, kid, fid: &fid, epk };
         Self(base64url::encode(serde_json::to_vec(&header).expect("strings are JSON")))
     }
 
@@ -73,6 +94,8 @@ impl ProtectedHeader {
 pub struct PresentedJwe {
     /// The sealing key that it claims.
     pub kid: String,
+    /// How it claims to be sealed.
+    pub key_management: KeyManagement,
     /// The refresh family that it claims.
     pub fid: [u8; FAMILY_BYTES],
     /// The additional authenticated data, as it was presented.
@@ -96,19 +119,22 @@ impl PresentedJwe {
         if parts.next().is_some() {
             return Err(Malformed::Parts { expected: 5 });
         }
-        // Direct encryption has no encrypted key (RFC 7516 §5.2 step 10).
+        // Neither key management has an encrypted key (RFC 7516 §5.2 step 10).
         if !encrypted_key.is_empty() {
             return Err(Malformed::Length { expected: 0 });
         }
         let header_json = base64url::decode(protected_header)?;
         let header: Header<'_> = serde_json::from_slice(&header_json).map_err(|_| Malformed::Json)?;
-        if header.alg != DIRECT || header.enc != A256GCM {
-            return Err(Malformed::Algorithm);
-        }
+        let key_management = match (header.alg, header.enc, header.epk) {
+            (DIRECT, A256GCM, None) => KeyManagement::Direct,
+            (ECDH_ES, A256GCM, Some(epk)) => KeyManagement::EcdhEs { epk: epk.try_into()? },
+            _ => return Err(Malformed::Algorithm),
+        };
         let mut ciphertext_and_tag = base64url::decode(ciphertext)?;
         ciphertext_and_tag.extend_from_slice(&base64url::decode_array::<TAG_BYTES>(tag)?);
         Ok(Self {
             kid: header.kid.to_owned(),
+            key_management,
             fid: base64url::decode_array(header.fid)?,
             protected_header: protected_header.to_owned(),
             nonce: base64url::decode_array(nonce)?,
@@ -125,12 +151,45 @@ mod tests {
 
     #[test]
     fn what_is_assembled_is_what_is_parsed() {
-        let header = ProtectedHeader::new("sealing-key", &[7; FAMILY_BYTES]);
-        let text = header.clone().into_compact(&[1; NONCE_BYTES], &[2; 40]).unwrap();
-        let presented = PresentedJwe::parse(&text).unwrap();
-        assert_eq!((presented.kid.as_str(), presented.fid), ("sealing-key", [7; FAMILY_BYTES]));
-        assert_eq!(presented.protected_header.as_bytes(), header.as_bytes());
-        assert_eq!((presented.nonce, presented.ciphertext_and_tag), ([1; NONCE_BYTES], vec![2; 40]));
+        let epk = P256PublicKey::from_uncompressed(&[4; 65]).unwrap();
+        for key_management in [KeyManagement::Direct, KeyManagement::EcdhEs { epk }] {
+            let header = ProtectedHeader::new("sealing-key", key_management, &[7; FAMILY_BYTES]);
+            let text = header.clone().into_compact(&[1; NONCE_BYTES], &[2; 40]).unwrap();
+            let presented = PresentedJwe::parse(&text).unwrap();
+            assert_eq!((presented.kid.as_str(), presented.fid), ("sealing-key", [7; FAMILY_BYTES]));
+            assert_eq!(presented.key_management, key_management);
+            assert_eq!(presented.protected_header.as_bytes(), header.as_bytes());
+            assert_eq!((presented.nonce, presented.ciphertext_and_tag), ([1; NONCE_BYTES], vec![2; 40]));
+        }
+    }
+
+    /// The header as it was before there was a second format: tokens that are out stay good.
+    #[test]
+    fn a_direct_header_has_exactly_four_members() {
+        let header = ProtectedHeader::new("k", KeyManagement::Direct, &[0; FAMILY_BYTES]);
+        let json = base64url::decode(header.as_bytes()).unwrap();
+        assert_eq!(json, br#"{"alg":"dir","enc":"A256GCM","kid":"k","fid":"AAAAAAAAAAAAAAAAAAAAAA"}"#);
+    }
+
+    #[test]
+    fn an_ephemeral_key_is_there_exactly_where_it_is_needed_and_is_public() {
+        let coordinate = base64url::encode([4; 32]);
+        let jwk = |more: &str| format!(r#"{{"kty":"EC","crv":"P-256","x":"{coordinate}","y":"{coordinate}"{more}}}"#);
+        let parse = |alg: &str, epk: Option<String>| {
+            let epk = epk.map(|epk| format!(r#","epk":{epk}"#)).unwrap_or_default();
+            let json = format!(r#"{{"alg":"{alg}","enc":"A256GCM","kid":"k","fid":"AAAAAAAAAAAAAAAAAAAAAA"{epk}}}"#);
+            let header = base64url::encode(json);
+            PresentedJwe::parse(&format!("{header}..AAAAAAAAAAAAAAAA.AA.AAAAAAAAAAAAAAAAAAAAAA")).map(drop)
+        };
+        assert_eq!(parse("ECDH-ES", Some(jwk(""))), Ok(()));
+        assert_eq!(parse("ECDH-ES", None), Err(Malformed::Algorithm));
+        assert_eq!(parse("dir", Some(jwk(""))), Err(Malformed::Algorithm));
+        assert_eq!(parse("ECDH-ES", Some(jwk(r#","d":"AA""#))), Err(Malformed::Json));
+        assert_eq!(parse("ECDH-ES", Some(jwk("").replace("P-256", "P-384"))), Err(Malformed::Algorithm));
+        assert_eq!(
+            parse("ECDH-ES", Some(jwk("").replace(&coordinate, "BAQE"))),
+            Err(Malformed::Length { expected: 32 })
+        );
     }
 
     #[test]

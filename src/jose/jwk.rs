@@ -1,5 +1,6 @@
 //! JWK and JWK Sets of P-256 public keys (RFC 7517, RFC 7518 §6.2) and their thumbprints (RFC 7638).
 
+use aws_lc_rs::agreement::{ECDH_P256, ParsedPublicKey, UnparsedPublicKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +8,16 @@ use super::{Malformed, base64url};
 
 /// A P-256 public key as an uncompressed SEC 1 point: `0x04 || x || y`, 65 bytes.
 ///
-/// That the point lies on the curve is for the code that verifies with it to check
-/// ([`crate::hardware::PinnedPublicKey`]); this is its notation.
+/// That the point lies on the curve is for the code that uses it to check
+/// ([`P256PublicKey::is_on_curve`], [`crate::hardware::PinnedPublicKey`]); this is its notation.
 #[derive(Clone, Copy, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct P256PublicKey([u8; 65]);
+
+/// A point that is not on P-256.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the public key is not a point on the curve P-256")]
+pub struct NotOnCurve;
 
 impl P256PublicKey {
     /// The key whose uncompressed point is `bytes`.
@@ -28,6 +34,12 @@ impl P256PublicKey {
     /// The uncompressed point, 65 bytes.
     pub fn as_uncompressed(&self) -> &[u8; 65] {
         &self.0
+    }
+
+    /// Whether the point lies on P-256. The curve has no small subgroups, so that is all there is to check
+    /// (NIST SP 800-56A §5.6.2.3.4).
+    pub fn is_on_curve(&self) -> bool {
+        ParsedPublicKey::try_from(UnparsedPublicKey::new(&ECDH_P256, &self.0)).is_ok()
     }
 
     /// The SHA-256 thumbprint of the key: 32 bytes (RFC 7638 §3). It is the key's `CKA_ID`, and in
@@ -66,6 +78,38 @@ impl TryFrom<Vec<u8>> for P256PublicKey {
 impl From<P256PublicKey> for Vec<u8> {
     fn from(key: P256PublicKey) -> Self {
         key.0.to_vec()
+    }
+}
+
+/// A public key and nothing else of it, such as `epk` (RFC 7518 §4.6.1.1). One with further members, the
+/// private `d` above all, is refused.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BareJwk {
+    kty: String,
+    crv: String,
+    x: String,
+    y: String,
+}
+
+impl From<P256PublicKey> for BareJwk {
+    fn from(key: P256PublicKey) -> Self {
+        let (x, y) = key.coordinates();
+        Self { kty: "EC".to_owned(), crv: "P-256".to_owned(), x, y }
+    }
+}
+
+impl TryFrom<BareJwk> for P256PublicKey {
+    type Error = Malformed;
+
+    fn try_from(BareJwk { kty, crv, x, y }: BareJwk) -> Result<Self, Malformed> {
+        if kty != "EC" || crv != "P-256" {
+            return Err(Malformed::Algorithm);
+        }
+        let mut point = [4; 65];
+        point[1..33].copy_from_slice(&base64url::decode_array::<32>(x)?);
+        point[33..].copy_from_slice(&base64url::decode_array::<32>(y)?);
+        Ok(Self(point))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secrecy::zeroize::Zeroizing;
 use tokio::sync::watch;
 
 use super::counters::Counters;
@@ -135,17 +136,18 @@ impl Keeper {
     ///
     /// # Errors
     /// [`KeeperError`]; [`KeeperError::NotAuthentic`] for anything that this key did not seal.
-    pub async fn open(&self, client: &str, presented: &PresentedJwe) -> Result<Vec<u8>, KeeperError> {
+    pub async fn open(&self, client: &str, presented: &PresentedJwe) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
         self.counters.open.increment();
         let request = Request::Open {
             client,
             kid: &presented.kid,
+            key_management: presented.key_management,
             nonce: presented.nonce,
             aad: presented.protected_header.as_bytes(),
             ciphertext_and_tag: &presented.ciphertext_and_tag,
         };
         match self.ask(&request).await? {
-            Reply::Opened(plaintext) => Ok(plaintext),
+            Reply::Opened(plaintext) => Ok(Zeroizing::new(plaintext)),
             _ => Err(KeeperError::Protocol),
         }
     }

@@ -12,12 +12,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy::Profile;
-use crate::jose::jwe::NONCE_BYTES;
+use crate::hardware::SealingKey;
+use crate::jose::jwe::{KeyManagement, NONCE_BYTES};
 use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
 
 /// The first bytes in both directions: the protocol's name and, last, its version.
-pub const PREAMBLE: [u8; 8] = *b"mkkeep\x00\x01";
+pub const PREAMBLE: [u8; 8] = *b"mkkeep\x00\x02";
 
 /// The largest frame in bytes, after its length. A signing input is a few hundred bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
@@ -61,6 +62,8 @@ pub enum Request<'a> {
         client: &'a str,
         /// The sealing key.
         kid: &'a str,
+        /// How the content encryption key is come by.
+        key_management: KeyManagement,
         /// The nonce.
         nonce: [u8; NONCE_BYTES],
         /// The additional authenticated data.
@@ -109,8 +112,8 @@ pub struct PublicKeys {
     pub device: String,
     /// The public half of the key that signs.
     pub signing: P256PublicKey,
-    /// The `kid` of the key that seals.
-    pub sealing: String,
+    /// The key that seals, and how.
+    pub sealing: SealingKey,
     /// The signing policy. A keeper that comes back with another one is not the keeper that the mint knew.
     pub profiles: Vec<Profile>,
 }

@@ -1,5 +1,6 @@
 //! One request carried out: judged by the policy, done by the hardware, verified, answered.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -9,6 +10,7 @@ use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::hardware::{Device, Error, PinnedPublicKey, Session};
+use crate::jose::jwe::KeyManagement;
 
 const TRIAL: &[u8] = b"mintkeep health";
 
@@ -104,8 +106,20 @@ impl Worker {
                 let sealed = session.encrypt(kid, &nonce, aad, plaintext);
                 sealed.map(|ciphertext_and_tag| Reply::Sealed { nonce, ciphertext_and_tag })
             }
-            Request::Open { kid, nonce, aad, ciphertext_and_tag, .. } => {
+            Request::Open { kid, key_management: KeyManagement::Direct, nonce, aad, ciphertext_and_tag, .. } => {
                 session.decrypt(kid, nonce, aad, ciphertext_and_tag).map(Reply::Opened)
+            }
+            Request::Open {
+                kid,
+                key_management: KeyManagement::EcdhEs { epk },
+                nonce,
+                aad,
+                ciphertext_and_tag,
+                ..
+            } => {
+                let agreed = session.agree(kid, epk);
+                let opened = agreed.map(|secret| secret.content_key().decrypt(nonce, aad, ciphertext_and_tag));
+                opened.and_then(|text| text.ok_or(Error::NotAuthentic)).map(|mut text| Reply::Opened(take(&mut *text)))
             }
             Request::PublicKeys => Ok(Reply::PublicKeys(self.public_keys.clone())),
             Request::Health => self.make_signature(session, TRIAL, true).map(|_| Reply::Healthy),

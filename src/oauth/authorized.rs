@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::scope::Scope;
+use crate::sealing::FamilySecret;
 use crate::store::{Family, Redemption};
 
 /// What a grant allowed. It cannot be cloned, and nothing outside the grants can make one.
@@ -24,6 +25,8 @@ pub(super) struct Renewal {
     pub(super) generation: u32,
     /// Whether it needs a refresh token of that generation.
     pub(super) renewed: bool,
+    /// What that token has to carry.
+    pub(super) secret: Option<FamilySecret>,
 }
 
 /// What an operator allowed: a new refresh family for a workload.

@@ -21,8 +21,8 @@ use crate::jose::jws::SigningInput;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
 use crate::keeper::{Keeper, KeeperError};
 use crate::keyring::Keyring;
-use crate::sealing::{Content, Sealer};
-use crate::store::{Family, FamilyId, Redeemed, Redemption, Store};
+use crate::sealing::{Content, FamilySecret, Sealer};
+use crate::store::{Family, Redeemed, Redemption, Store};
 
 /// Makes tokens.
 pub struct Issuer {
@@ -75,7 +75,7 @@ impl Issuer {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let sealer = Sealer::new(keeper.clone(), Arc::clone(&keyring));
+        let sealer = Sealer::new(keeper.clone(), Arc::clone(&keyring), Arc::clone(&entropy));
         Self { identifier, keeper, keyring, sealer, store, clock, entropy }
     }
 
@@ -144,8 +144,9 @@ impl Issuer {
     pub async fn begin_family(&self, authorized: AuthorizedWorkload<'_>) -> Result<IssuedGrant, OAuthError> {
         let AuthorizedWorkload { client, subject, scope } = authorized;
         let now = self.clock.now();
+        let (fid, secret) = self.sealer.new_family();
         let family = Family {
-            fid: FamilyId(self.entropy.bytes()),
+            fid,
             client_id: client.id.clone(),
             subject,
             scope: scope.as_str().to_owned(),
@@ -157,7 +158,7 @@ impl Issuer {
             expires_at: now.plus(client.refresh.lifetime),
             revoked_at: None,
         };
-        let refresh_token = self.sealer.seal(family.fid, &content(client, family.generation)).await?;
+        let refresh_token = self.sealer.seal(family.fid, &content(client, family.generation, secret)).await?;
         let issued = IssuedGrant {
             refresh_token,
             family: family.fid.to_string(),
@@ -171,7 +172,8 @@ impl Issuer {
     async fn renew(&self, client: &Client, renewal: Option<&Renewal>) -> Result<Option<String>, KeeperError> {
         match renewal {
             Some(renewal) if renewal.renewed => {
-                self.sealer.seal(renewal.family.fid, &content(client, renewal.generation)).await.map(Some)
+                let content = content(client, renewal.generation, renewal.secret.clone());
+                self.sealer.seal(renewal.family.fid, &content).await.map(Some)
             }
             Some(_) | None => Ok(None),
         }
@@ -192,8 +194,8 @@ impl Issuer {
     }
 }
 
-fn content(client: &Client, generation: u32) -> Content {
-    Content { generation, client_id: client.id.clone() }
+fn content(client: &Client, generation: u32, secret: Option<FamilySecret>) -> Content {
+    Content { generation, client_id: client.id.clone(), secret }
 }
 
 /// An access token never outlives the family that it came from.

@@ -59,7 +59,13 @@ pub async fn authorize<'a>(
     }
     let scope = granted.narrowed(scope)?;
     let subject = family.subject.clone();
-    Ok(Authorized { client, subject, scope, renewal: Some(Renewal { family, redemption, generation, renewed }) })
+    let secret = content.secret;
+    Ok(Authorized {
+        client,
+        subject,
+        scope,
+        renewal: Some(Renewal { family, redemption, generation, renewed, secret }),
+    })
 }
 
 fn is_live(family: &Family, client: &Client, now: Timestamp) -> bool {

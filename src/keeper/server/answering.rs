@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use secrecy::zeroize::Zeroize as _;
 
 use super::Event;
 use super::outbox::Outbox;
@@ -113,11 +114,14 @@ impl Answering {
 
 impl Work<Job> for Answering {
     fn run(&mut self, session: &mut dyn Session, job: Job, begun: Instant) {
-        let Some(Answer { reply, verdict }) = job.outcome(&self.worker, session, begun) else {
+        let Some(Answer { mut reply, verdict }) = job.outcome(&self.worker, session, begun) else {
             return;
         };
         // A failed write means that the mint is gone; its reader notices.
         let _ = job.queue(&reply);
+        if let Reply::Opened(plaintext) = &mut reply {
+            plaintext.zeroize();
+        }
         let is_quick = self.clock.instant() - begun < QUICK;
         self.put_off(job.outbox, is_quick);
         self.judge(verdict);

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use mintkeep::clock::SystemClock;
 use mintkeep::entropy::SystemEntropy;
-use mintkeep::hardware::{Device, DeviceKeys, Error, Session};
-use mintkeep::jose::jwe::NONCE_BYTES;
+use mintkeep::hardware::{Device, DeviceKeys, Error, SealingKey, Session};
+use mintkeep::jose::ecdh_es::SharedSecret;
+use mintkeep::jose::jwe::{KeyManagement, NONCE_BYTES};
 use mintkeep::jose::jwk::P256PublicKey;
 use mintkeep::jose::jws::Signature;
 use mintkeep::keeper::policy::Policy;
@@ -45,7 +46,7 @@ impl FakeDevice {
         let point = signing.verifying_key().to_sec1_point(false);
         let public = P256PublicKey::from_uncompressed(point.as_bytes()).unwrap();
         Self {
-            keys: DeviceKeys { signing: public, sealing: "sealing".to_owned() },
+            keys: DeviceKeys { signing: public, sealing: SealingKey::Direct("sealing".to_owned()) },
             signing: Arc::new(signing),
             behaviour: Arc::new((Mutex::new(Behaviour::Works), Condvar::new())),
             calls: Arc::default(),
@@ -112,6 +113,10 @@ impl Session for FakeDevice {
     fn decrypt(&mut self, _: &str, _: &[u8; NONCE_BYTES], _: &[u8], _: &[u8]) -> Result<Vec<u8>, Error> {
         Err(Error::NotAuthentic)
     }
+
+    fn agree(&mut self, kid: &str, _: &P256PublicKey) -> Result<SharedSecret, Error> {
+        Err(Error::UnknownKey(kid.to_owned()))
+    }
 }
 
 fn connected(keeper: &Server) -> Line {
@@ -172,7 +177,14 @@ fn what_is_not_authentic_is_no_fault_of_the_device() {
     let device = FakeDevice::new();
     let keeper = device.keeper(LONG);
     let mut line = connected(&keeper);
-    let open = Request::Open { client: "c", kid: "sealing", nonce: [0; 12], aad: b"", ciphertext_and_tag: b"" };
+    let open = Request::Open {
+        client: "c",
+        kid: "sealing",
+        key_management: KeyManagement::Direct,
+        nonce: [0; 12],
+        aad: b"",
+        ciphertext_and_tag: b"",
+    };
     for _ in 0..50 {
         assert_eq!(line.ask(&open), Reply::Refused(Refusal::NotAuthentic));
     }
