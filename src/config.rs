@@ -26,6 +26,8 @@ use crate::secret_source::SecretSource;
 use crate::store::postgres::PostgresUrl;
 use crate::telemetry::LogFormat;
 
+#[cfg(feature = "tpm")]
+pub use self::hardware::TpmHardware;
 pub use self::hardware::{Hardware, Pkcs11Hardware};
 pub use self::problem::ConfigError;
 

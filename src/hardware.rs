@@ -7,6 +7,8 @@ mod error;
 pub mod pkcs11;
 pub mod pinned;
 pub mod sessions;
+#[cfg(feature = "tpm")]
+pub mod tpm;
 
 use serde::{Deserialize, Serialize};
 

@@ -28,7 +28,7 @@ pub enum LogFormat {
 /// level. Only the first call has an effect.
 pub fn log_to_stderr(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},refinery_core=warn,tokio_postgres=warn")));
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},refinery_core=warn,tokio_postgres=warn,tss_esapi=off")));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// Crates that talk to something outside, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 14] = [
+const DRIVERS: [(&str, &[&str]); 15] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
+    ("tss_esapi", &["hardware/tpm"]),
     ("rusqlite", &["store/sqlite"]),
     ("refinery", &["store/sqlite", "store/postgres/schema"]),
     ("tokio_postgres", &["store/postgres"]),

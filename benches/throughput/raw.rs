@@ -31,7 +31,8 @@ pub fn in_process_of_its_own(state: &Path, threads: usize, object: &str) -> f64 
 pub fn measure(config: &str, threads: &str, object: &str, span: Duration) {
     let config = Config::load(Path::new(config)).expect("a good configuration");
     let threads: usize = threads.parse().expect("a number of threads");
-    let Hardware::Pkcs11(token) = &config.hardware;
+    #[cfg_attr(not(feature = "tpm"), expect(irrefutable_let_patterns, reason = "there is one kind of device then"))]
+    let Hardware::Pkcs11(token) = &config.hardware else { panic!("dev wrote a configuration for SoftHSM2") };
     let settings = &token.device;
     let SecretSource::File(pin_path) = &settings.pin else { panic!("dev keeps the PIN in a file") };
     let pin = std::fs::read_to_string(pin_path).expect("the PIN");

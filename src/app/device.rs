@@ -4,6 +4,8 @@ use crate::clock::Clock;
 use crate::config::Hardware;
 use crate::entropy::Entropy;
 use crate::hardware::pkcs11::Pkcs11Device;
+#[cfg(feature = "tpm")]
+use crate::hardware::tpm::TpmDevice;
 use crate::hardware::{Device, Error, Generated, LoginStep, PinTrust};
 
 /// Opens the device; `progress` is told of the login, where the device has one.
@@ -19,6 +21,8 @@ pub(super) fn open(
             let device = Pkcs11Device::open(&token.device, trust, progress, clock, entropy)?;
             Ok(Box::new(device))
         }
+        #[cfg(feature = "tpm")]
+        Hardware::Tpm(tpm) => Ok(Box::new(TpmDevice::open(&tpm.device, entropy)?)),
     }
 }
 
@@ -31,6 +35,11 @@ pub(super) fn open_with_new_keys(
     match hardware {
         Hardware::Pkcs11(token) => {
             let (device, generated) = Pkcs11Device::open_with_new_keys(&token.device, clock, entropy)?;
+            Ok((Box::new(device), generated))
+        }
+        #[cfg(feature = "tpm")]
+        Hardware::Tpm(tpm) => {
+            let (device, generated) = TpmDevice::open_with_new_keys(&tpm.device, entropy)?;
             Ok((Box::new(device), generated))
         }
     }

@@ -11,6 +11,8 @@ use super::problem::Problem;
 use super::values::{SecretTable, VariableName, VariableValue, from_folder};
 use crate::hardware::Provenance;
 use crate::hardware::pkcs11::{Pkcs11Settings, TokenName};
+#[cfg(feature = "tpm")]
+use crate::hardware::tpm::{Protection, TpmSettings};
 use crate::secret_source::SecretSource;
 
 /// A device and how to use it.
@@ -18,6 +20,9 @@ use crate::secret_source::SecretSource;
 pub enum Hardware {
     /// `kind = "pkcs11"`.
     Pkcs11(Pkcs11Hardware),
+    /// `kind = "tpm"`.
+    #[cfg(feature = "tpm")]
+    Tpm(TpmHardware),
 }
 
 /// A PKCS#11 token and how to use it.
@@ -31,11 +36,24 @@ pub struct Pkcs11Hardware {
     pub environment: BTreeMap<String, String>,
 }
 
+/// A TPM and how to use it.
+#[cfg(feature = "tpm")]
+#[derive(Clone, Debug)]
+pub struct TpmHardware {
+    /// Where it is, and its keys.
+    pub device: TpmSettings,
+    /// Environment variables that libtss2 reads.
+    pub environment: BTreeMap<String, String>,
+}
+
 impl Hardware {
     /// How many sessions, each on a thread of its own.
     pub fn sessions(&self) -> usize {
         match self {
             Self::Pkcs11(token) => token.sessions,
+            // It does one thing at a time.
+            #[cfg(feature = "tpm")]
+            Self::Tpm(_) => 1,
         }
     }
 
@@ -43,13 +61,18 @@ impl Hardware {
     pub fn environment(&self) -> &BTreeMap<String, String> {
         match self {
             Self::Pkcs11(token) => &token.environment,
+            #[cfg(feature = "tpm")]
+            Self::Tpm(tpm) => &tpm.environment,
         }
     }
 
-    /// Where the secret is that the device wants to hear: a token's PIN.
+    /// Where the secret is that the device wants to hear: a token's PIN, the authorization
+    /// value of a TPM's keys.
     pub fn secret(&self) -> &SecretSource {
         match self {
             Self::Pkcs11(token) => &token.device.pin,
+            #[cfg(feature = "tpm")]
+            Self::Tpm(tpm) => &tpm.device.authorization,
         }
     }
 
@@ -57,6 +80,8 @@ impl Hardware {
     pub fn labels(&self) -> (&str, &str) {
         match self {
             Self::Pkcs11(token) => (&token.device.signing_label, &token.device.sealing_label),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(tpm) => (&tpm.device.signing_label, &tpm.device.sealing_label),
         }
     }
 }
@@ -72,18 +97,31 @@ pub(super) struct HardwareTable {
     signing_key: String,
     #[serde(default = "default_sealing_key")]
     sealing_key: String,
-    module: Option<PathBuf>,
-    token: Option<TokenTable>,
-    pin: Option<SecretTable>,
-    sessions: Option<std::num::NonZeroU8>,
     #[serde(default)]
     environment: BTreeMap<VariableName, VariableValue>,
+    module: Option<Spanned<PathBuf>>,
+    token: Option<Spanned<TokenTable>>,
+    pin: Option<Spanned<SecretTable>>,
+    sessions: Option<Spanned<std::num::NonZeroU8>>,
+    tcti: Option<Spanned<String>>,
+    keys: Option<Spanned<PathBuf>>,
+    auth: Option<Spanned<SecretTable>>,
+    session: Option<Spanned<SessionTable>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Pkcs11,
+    Tpm,
+}
+
+/// How the authorization value of a TPM's keys is proven.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SessionTable {
+    Plain,
+    Encrypted,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,11 +135,22 @@ impl HardwareTable {
     pub(super) fn into_hardware(self, name: String, folder: &Path) -> Result<Hardware, Problem> {
         match self.kind.get_ref() {
             Kind::Pkcs11 => self.into_pkcs11(name, folder).map(Hardware::Pkcs11),
+            #[cfg(feature = "tpm")]
+            Kind::Tpm => self.into_tpm(name, folder).map(Hardware::Tpm),
+            #[cfg(not(feature = "tpm"))]
+            Kind::Tpm => Err(Problem::at(
+                self.kind.span(),
+                "this mintkeep was built without TPM support; build it with the cargo feature `tpm`",
+            )),
         }
     }
 
     fn into_pkcs11(self, name: String, folder: &Path) -> Result<Pkcs11Hardware, Problem> {
         let kind = self.kind.span();
+        foreign(self.tcti.as_ref(), "tcti", "tpm")?;
+        foreign(self.keys.as_ref(), "keys", "tpm")?;
+        foreign(self.auth.as_ref(), "auth", "tpm")?;
+        foreign(self.session.as_ref(), "session", "tpm")?;
         let token = match needed(self.token, "token", &kind)? {
             TokenTable::Label(label) => TokenName::Label(label),
             TokenTable::Serial(serial) => TokenName::Serial(serial),
@@ -117,9 +166,45 @@ impl HardwareTable {
         };
         Ok(Pkcs11Hardware {
             device,
-            sessions: self.sessions.map_or(DEFAULT_SESSIONS, |sessions| sessions.get().into()),
-            environment: self.environment.into_iter().map(|(name, value)| (name.0, value.0)).collect(),
+            sessions: self.sessions.map_or(DEFAULT_SESSIONS, |sessions| sessions.into_inner().get().into()),
+            environment: variables(self.environment),
         })
+    }
+
+    #[cfg(feature = "tpm")]
+    fn into_tpm(self, name: String, folder: &Path) -> Result<TpmHardware, Problem> {
+        let kind = self.kind.span();
+        foreign(self.module.as_ref(), "module", "pkcs11")?;
+        foreign(self.token.as_ref(), "token", "pkcs11")?;
+        foreign(self.pin.as_ref(), "pin", "pkcs11")?;
+        foreign(self.sessions.as_ref(), "sessions", "pkcs11")?;
+        for label in [&self.signing_key, &self.sealing_key] {
+            if label.is_empty() || label.contains(['/', '\0']) {
+                return Err(Problem::at(kind, format!("{label:?} names no key file; expected a name without slashes")));
+            }
+        }
+        let keys = from_folder(folder, needed(self.keys, "keys", &kind)?);
+        let authorization = match self.auth {
+            Some(auth) => auth.into_inner().source(folder),
+            None => SecretSource::File(keys.join("auth")),
+        };
+        let device = TpmSettings {
+            name,
+            tcti: needed(self.tcti, "tcti", &kind)?,
+            keys,
+            authorization,
+            protection: match self.session.map(Spanned::into_inner) {
+                Some(SessionTable::Plain) => Protection::Plain,
+                Some(SessionTable::Encrypted) | None => Protection::Encrypted,
+            },
+            signing_label: self.signing_key,
+            sealing_label: self.sealing_key,
+            provenance: provenance(self.allow_imported),
+        };
+        let mut environment = variables(self.environment);
+        // libtss2 writes to standard error what we log ourselves.
+        environment.entry("TSS2_LOG".to_owned()).or_insert_with(|| "all+NONE".to_owned());
+        Ok(TpmHardware { device, environment })
     }
 }
 
@@ -127,8 +212,22 @@ impl HardwareTable {
 /// of them were the fastest on two processors (`make bench`).
 const DEFAULT_SESSIONS: usize = 3;
 
-fn needed<Value>(setting: Option<Value>, name: &str, kind: &Range<usize>) -> Result<Value, Problem> {
-    setting.ok_or_else(|| Problem::at(kind.clone(), format!("a device of this kind needs the setting `{name}`")))
+fn variables(table: BTreeMap<VariableName, VariableValue>) -> BTreeMap<String, String> {
+    table.into_iter().map(|(name, value)| (name.0, value.0)).collect()
+}
+
+/// Refuses a setting of another kind of device.
+fn foreign<Value>(setting: Option<&Spanned<Value>>, name: &str, kind: &str) -> Result<(), Problem> {
+    match setting {
+        Some(setting) => Err(Problem::at(setting.span(), format!("`{name}` is a setting of kind = {kind:?} only"))),
+        None => Ok(()),
+    }
+}
+
+fn needed<Value>(setting: Option<Spanned<Value>>, name: &str, kind: &Range<usize>) -> Result<Value, Problem> {
+    setting
+        .map(Spanned::into_inner)
+        .ok_or_else(|| Problem::at(kind.clone(), format!("a device of this kind needs the setting `{name}`")))
 }
 
 fn provenance(allow_imported: bool) -> Provenance {

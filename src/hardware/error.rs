@@ -110,7 +110,7 @@ pub enum Error {
         role: &'static str,
         /// The key's id.
         kid: String,
-        /// The PKCS#11 attribute.
+        /// The attribute.
         attribute: &'static str,
         /// Its value.
         found: String,
@@ -118,6 +118,43 @@ pub enum Error {
         expected: String,
         /// A further way out, where there is one.
         remedy: &'static str,
+    },
+    /// The TPM does not answer, or there is none.
+    #[error("cannot reach the TPM at {tcti}: {reason}; check hardware.{name}.tcti, and that this user may use the TPM")]
+    Unreachable {
+        /// The configured TCTI.
+        tcti: String,
+        /// The device's name in the configuration.
+        name: String,
+        /// What libtss2 said.
+        reason: String,
+    },
+    /// The owner hierarchy, which the storage key is made in, has an authorization value of its own.
+    #[error(
+        "the TPM's owner hierarchy has an authorization value, and mintkeep makes its storage key there without one; remove it with `tpm2_changeauth -c owner`"
+    )]
+    OwnerRefused,
+    /// The authorization value of the TPM's keys could not be read.
+    #[error("cannot read the authorization value of the keys from {origin}: {reason}")]
+    AuthorizationUnavailable {
+        /// The file, variable or credential.
+        origin: String,
+        /// What went wrong, and what to do.
+        reason: String,
+    },
+    /// The TPM says that the authorization value is wrong.
+    #[error("the TPM refused the authorization value of a key; it will not be tried again; correct it in {origin}")]
+    AuthorizationRefused {
+        /// The file, variable or credential.
+        origin: String,
+    },
+    /// A file that a key is kept in cannot be used.
+    #[error("cannot use the key file {path}: {reason}")]
+    KeyFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
     },
     /// A request named a key that the device does not have.
     #[error("no key {0} in this device")]
@@ -131,7 +168,7 @@ pub enum Error {
     /// The session, the login or the device itself is gone: the device has to be opened anew.
     #[error("{call} failed: {reason}: the session or the device is gone")]
     Lost {
-        /// The PKCS#11 function.
+        /// The PKCS#11 function or TPM command.
         call: String,
         /// The return code's name.
         reason: String,
@@ -139,7 +176,7 @@ pub enum Error {
     /// Any other failure of a call into the device.
     #[error("{call} failed: {reason}")]
     Call {
-        /// The PKCS#11 function.
+        /// The PKCS#11 function or TPM command.
         call: String,
         /// The return code's name.
         reason: String,
@@ -159,10 +196,15 @@ impl Error {
             | Self::KeyMissing { .. }
             | Self::KeyAmbiguous { .. }
             | Self::KeyUnacceptable { .. }
+            | Self::OwnerRefused
+            | Self::AuthorizationUnavailable { .. }
+            | Self::AuthorizationRefused { .. }
+            | Self::KeyFile { .. }
             | Self::TokenAmbiguous { .. } => true,
             Self::Module { .. }
             | Self::Initialize { .. }
             | Self::TokenAbsent { .. }
+            | Self::Unreachable { .. }
             | Self::UnknownKey(_)
             | Self::NotAuthentic
             | Self::WrongSignature

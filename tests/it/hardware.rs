@@ -1,2 +1,4 @@
 mod calls;
 mod keys;
+#[cfg(feature = "tpm")]
+mod tpm;

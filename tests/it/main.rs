@@ -2,6 +2,7 @@
 //! mirror `src`.
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
+#![cfg_attr(not(feature = "tpm"), expect(dead_code, reason = "what the tests on a TPM are built from"))]
 #![expect(clippy::unwrap_used, reason = "in a test, what must not be is a failure of the test")]
 
 mod support;

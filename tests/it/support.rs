@@ -8,11 +8,13 @@ pub mod postgres;
 pub mod process;
 pub mod running;
 pub mod spy;
+pub mod swtpm;
 
 pub use answer::Answer;
 pub use deployment::{API, Deployment, SERVICE, WORKLOAD};
 pub use postgres::Postgres;
 pub use running::RunningMint;
+pub use swtpm::Swtpm;
 
 /// The binary under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mintkeep");

@@ -77,6 +77,23 @@ fn a_wrong_value_says_what_was_expected() {
 }
 
 #[test]
+fn a_setting_of_another_kind_of_device_is_refused() {
+    for setting in ["tcti = \"swtpm\"", "keys = \"keys\"", "auth = { file = \"auth\" }", "session = \"plain\""] {
+        let kind = "kind = \"pkcs11\"\n";
+        assert_said(kind, &format!("{kind}{setting}\n"), "is a setting of kind = \"tpm\" only");
+    }
+    assert_said("kind = \"pkcs11\"\n", "kind = \"pkcs11\"\nsession = \"plane\"\n", "did you mean `plain`?");
+    let module = "kind = \"pkcs11\"\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"";
+    assert_said(module, "kind = \"pkcs11\"", "needs the setting `module`");
+}
+
+#[cfg(not(feature = "tpm"))]
+#[test]
+fn a_build_without_tpm_support_says_so() {
+    assert_said("kind = \"pkcs11\"", "kind = \"tpm\"", "this mintkeep was built without TPM support");
+}
+
+#[test]
 fn a_pin_or_secret_written_into_the_file_is_refused_and_not_repeated() {
     for (old, new, secret) in [
         ("pin = { file = \"softhsm/pin\" }", "pin = \"93175\"", "93175"),

@@ -1,4 +1,4 @@
-//! A deployment: a SoftHSM2 token, keys, a configuration and a store of its own in a temporary folder.
+//! A deployment: a SoftHSM2 token or a TPM in software, keys, a configuration and a store of its own in a temporary folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use toml_edit::{DocumentMut, value};
+use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::process::succeed;
-use super::{PROGRAM, Postgres, RunningMint, SOFTHSM2};
+use super::{PROGRAM, Postgres, RunningMint, SOFTHSM2, Swtpm};
 
 /// The public client.
 pub const WORKLOAD: &str = "ci-cd-pipeline-runner";
@@ -21,6 +21,8 @@ pub const API: &str = "metrics-api";
 
 /// A deployment that is removed with its value.
 pub struct Deployment {
+    // Ended before the folder with its state is removed.
+    tpm: Option<Swtpm>,
     folder: TempDir,
     /// The secret of [`SERVICE`].
     pub secret: String,
@@ -50,7 +52,7 @@ impl Deployment {
             serde_json::from_slice(&output.stdout).expect("JSON")
         };
         let text = |name: &str| secret[name].as_str().expect("a string").to_owned();
-        let deployment = Self { folder, secret: text("client_secret") };
+        let deployment = Self { tpm: None, folder, secret: text("client_secret") };
         let template = include_str!("../../../config/development.toml");
         fs::write(deployment.config_path(), template).expect("a writable folder");
         let softhsm = deployment.path("softhsm/softhsm2.conf").display().to_string();
@@ -65,6 +67,41 @@ impl Deployment {
             clients.get_mut(1).expect("the service")["secret_sha256"] = value(text("secret_sha256"));
         });
         deployment
+    }
+
+    /// Everything that a mint needs, on a TPM.
+    pub fn on_tpm() -> Self {
+        let deployment = Self::on_tpm_without_keys();
+        succeed(&mut deployment.command(&["keys", "init"]));
+        deployment
+    }
+
+    /// A TPM without keys of ours.
+    pub fn on_tpm_without_keys() -> Self {
+        let mut deployment = Self::without_token();
+        deployment.edit(|config| {
+            let mut tpm = Table::new();
+            tpm["kind"] = value("tpm");
+            tpm["keys"] = value("keys");
+            let hardware = config["hardware"].as_table_mut().expect("a table");
+            hardware.remove("softhsm");
+            hardware["tpm"] = Item::Table(tpm);
+        });
+        deployment.replace_tpm("swtpm");
+        deployment
+    }
+
+    /// Puts another TPM, with its state in the folder `name`, in the place of the one that is there.
+    pub fn replace_tpm(&mut self, name: &str) {
+        self.tpm = None;
+        let tpm = Swtpm::start(&self.path(name));
+        self.edit(|config| config["hardware"]["tpm"]["tcti"] = value(tpm.tcti()));
+        self.tpm = Some(tpm);
+    }
+
+    /// How libtss2 reaches the TPM.
+    pub fn tcti(&self) -> String {
+        self.tpm.as_ref().expect("a deployment on a TPM").tcti()
     }
 
     /// Changes the configuration.

@@ -1,0 +1,55 @@
+//! A TPM in software of one's own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// A running swtpm, ended with its value.
+pub struct Swtpm {
+    script: Child,
+    port: u16,
+}
+
+impl Swtpm {
+    /// Starts one with its state in `folder`.
+    pub fn start(folder: &Path) -> Self {
+        // Somebody else may take a port between its choice and its use.
+        (0..20).find_map(|_| Self::try_start(folder, free_ports()?)).expect("swtpm is installed and finds two ports")
+    }
+
+    fn try_start(folder: &Path, port: u16) -> Option<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("swtpm/run");
+        let mut command = Command::new(script);
+        command.arg(folder).arg(port.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = command.spawn().expect("the script starts");
+        let mut said = String::new();
+        let stdout = script.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut said).expect("it says something or ends");
+        if said == "ready\n" {
+            return Some(Self { script, port });
+        }
+        let _ = script.wait();
+        None
+    }
+
+    /// How libtss2 reaches it.
+    pub fn tcti(&self) -> String {
+        format!("swtpm:host=127.0.0.1,port={}", self.port)
+    }
+}
+
+impl Drop for Swtpm {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}
+
+/// The first of two ports in a row that are free.
+fn free_ports() -> Option<u16> {
+    let first = TcpListener::bind("127.0.0.1:0").ok()?;
+    let port = first.local_addr().ok()?.port();
+    TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok()?;
+    Some(port)
+}
