@@ -1,15 +1,16 @@
-# run    sets everything up and serves a development mint on SoftHSM2 and SQLite
+# run    sets everything up and serves a development mint on SoftHSM2, or on a TPM in software, and SQLite
 # test   sets everything up and passes the tests
 # crash  kills mints, keepers and the database at random under load, for longer than the tests do
 # bench  measures throughput, latency and memory against the raw rate of the hardware
 #
-# For `run`: STATE is the folder to keep everything in, LISTEN the address (see `mintkeep dev --help`).
+# For `run`: STATE is the folder to keep everything in, LISTEN the address, HARDWARE the
+# device: softhsm or tpm (see `mintkeep dev --help`).
 
 .PHONY: run test crash bench format
 
 run:
 	scripts/install-packages run
-	cargo run --release --locked -- dev $(if $(STATE),--state "$(STATE)") $(if $(LISTEN),--listen "$(LISTEN)")
+	cargo run --release --locked -- dev $(if $(STATE),--state "$(STATE)") $(if $(LISTEN),--listen "$(LISTEN)") $(if $(HARDWARE),--hardware "$(HARDWARE)")
 
 test:
 	scripts/install-packages test

@@ -57,9 +57,9 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             }
         }
         Command::Keeper { config, standard_input: false, .. } => keeper_process::run(&load(&config)?, Meeting::Socket)?,
-        Command::Dev { state, listen } => {
+        Command::Dev { state, listen, hardware } => {
             telemetry::log_to_stderr(LogFormat::Text, "info");
-            block_on(dev::run(DevOptions { state, listen }))?;
+            block_on(dev::run(DevOptions { state, listen, hardware: hardware.map(Into::into) }))?;
         }
         Command::Check { config, format } => {
             telemetry::log_to_stderr(LogFormat::Text, "warn");

@@ -1,7 +1,9 @@
-//! `mintkeep dev`: a whole mint on a SoftHSM2 token of its own, in one folder, from one command.
+//! `mintkeep dev`: a whole mint on a SoftHSM2 token or a TPM in software of its own, in one folder, from one
+//! command.
 
 mod record;
 mod setup;
+mod swtpm;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -26,6 +28,17 @@ pub struct DevOptions {
     pub state: PathBuf,
     /// The public address; the one of the run before, or 127.0.0.1:8080, where it is left out.
     pub listen: Option<SocketAddr>,
+    /// The device; that of the run before, or SoftHSM2, where it is left out.
+    pub hardware: Option<DevHardware>,
+}
+
+/// The devices that a development mint can have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DevHardware {
+    /// A PKCS#11 token in software.
+    SoftHsm,
+    /// A TPM 2.0 in software, which runs as long as the mint does.
+    Tpm,
 }
 
 /// The files of a development mint.
@@ -49,6 +62,10 @@ impl Files {
     fn softhsm(&self) -> PathBuf {
         self.state.join("softhsm")
     }
+
+    fn tpm(&self) -> PathBuf {
+        self.state.join("tpm")
+    }
 }
 
 /// Sets up what is missing, serves until Ctrl-C, and prints how to use it.
@@ -57,7 +74,8 @@ impl Files {
 /// [`Failure`].
 pub async fn run(options: DevOptions) -> Result<(), Failure> {
     let files = Files { state: setup::make_private_folder(&options.state)? };
-    let secret = setup::prepare(&files, options.listen)?;
+    // The TPM ends when this does.
+    let (secret, _tpm) = setup::prepare(&files, &options)?;
     let config_path = files.config();
     let config = Config::load(&config_path)?;
     let mint = Mint::start(&config_path, &config).await?;

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::app::dev::DevHardware;
 use crate::http::admin::sessions::SessionFilter;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -41,7 +42,7 @@ pub(super) enum Command {
         #[arg(long, hide = true)]
         pin_worked: bool,
     },
-    /// Set up and serve a whole development mint on SoftHSM2 in one folder
+    /// Set up and serve a whole development mint in one folder, on hardware in software
     Dev {
         /// The folder that everything is kept in
         #[arg(long, value_name = "DIR", default_value = ".mintkeep")]
@@ -49,6 +50,9 @@ pub(super) enum Command {
         /// Where to listen [default: that of the run before, or 127.0.0.1:8080]
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
+        /// The device: a PKCS#11 token or a TPM, both in software [default: that of the run before, or softhsm]
+        #[arg(long, value_enum)]
+        hardware: Option<HardwareArgument>,
     },
     /// Check configuration, hardware, keys and store; make a signature and verify it
     Check {
@@ -72,6 +76,24 @@ pub(super) enum Command {
     /// The refresh tokens that are out, each with all that came from it
     #[command(subcommand)]
     Sessions(SessionsCommand),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub(super) enum HardwareArgument {
+    /// SoftHSM2
+    SoftHsm,
+    /// swtpm
+    Tpm,
+}
+
+impl From<HardwareArgument> for DevHardware {
+    fn from(argument: HardwareArgument) -> Self {
+        match argument {
+            HardwareArgument::SoftHsm => Self::SoftHsm,
+            HardwareArgument::Tpm => Self::Tpm,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use toml_edit::{DocumentMut, value};
+use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::record::Record;
-use super::{Files, SERVICE, write_private};
+use super::swtpm::Swtpm;
+use super::{DevHardware, DevOptions, Files, SERVICE, write_private};
 use crate::app::{Failure, Kind};
 use crate::entropy::SystemEntropy;
 use crate::oauth::secret::{self, SecretHash};
@@ -46,28 +47,64 @@ pub(super) fn make_private_folder(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Makes what is missing; the secret of the confidential client is the one of the run before, where there
-/// was one.
-pub(super) fn prepare(files: &Files, listen: Option<SocketAddr>) -> Result<SecretString, Failure> {
-    let module = MODULES.iter().map(Path::new).find(|module| module.exists()).ok_or_else(|| {
+/// was one. A TPM in software runs as long as what is returned.
+pub(super) fn prepare(files: &Files, options: &DevOptions) -> Result<(SecretString, Option<Swtpm>), Failure> {
+    refuse_running(files)?;
+    let known_secret = Record::read(&files.record()).and_then(|record| record.client_secret(SERVICE));
+    let secret = known_secret.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from);
+    match hardware(files, options.hardware)? {
+        DevHardware::SoftHsm => {
+            let module = module()?;
+            write_config(files, options.listen, &secret, &Device::SoftHsm(module))?;
+            make_token(files, module)?;
+            make_keys(files)?;
+            Ok((secret, None))
+        }
+        DevHardware::Tpm => {
+            let tpm = Swtpm::start(&files.tpm().join("swtpm"))?;
+            write_config(files, options.listen, &secret, &Device::Tpm(tpm.tcti()))?;
+            make_keys(files)?;
+            Ok((secret, Some(tpm)))
+        }
+    }
+}
+
+/// What the configuration says of the device: SoftHSM2's module, or how to reach the TPM.
+enum Device {
+    SoftHsm(&'static Path),
+    Tpm(String),
+}
+
+fn module() -> Result<&'static Path, Failure> {
+    MODULES.iter().map(Path::new).find(|module| module.exists()).ok_or_else(|| {
         Failure::new(
             Kind::Hardware,
             format!("SoftHSM2 is not installed (looked for {}); install the package softhsm2", MODULES.join(", ")),
         )
-    })?;
-    refuse_running(files)?;
-    let known_secret = Record::read(&files.record()).and_then(|record| record.client_secret(SERVICE));
-    let secret = known_secret.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from);
-    write_config(files, module, listen, &secret)?;
-    make_token(files, module)?;
-    make_keys(files)?;
-    Ok(secret)
+    })
+}
+
+/// The device that is asked for, which is that of the run before where there was one.
+fn hardware(files: &Files, wanted: Option<DevHardware>) -> Result<DevHardware, Failure> {
+    let before = match (files.tpm().exists(), files.softhsm().exists()) {
+        (true, _) => Some(DevHardware::Tpm),
+        (false, true) => Some(DevHardware::SoftHsm),
+        (false, false) => None,
+    };
+    match (before, wanted) {
+        (Some(before), Some(wanted)) if before != wanted => Err(Failure::new(
+            Kind::Refused,
+            format!("the mint in {} has other hardware; name another folder with --state", files.state.display()),
+        )),
+        (before, wanted) => Ok(wanted.or(before).unwrap_or(DevHardware::SoftHsm)),
+    }
 }
 
 fn write_config(
     files: &Files,
-    module: &Path,
     listen: Option<SocketAddr>,
     secret: &SecretString,
+    device: &Device,
 ) -> Result<(), Failure> {
     let path = files.config();
     let known = fs::read_to_string(&path).ok();
@@ -83,10 +120,29 @@ fn write_config(
         let absolute = |relative: &str| files.state.join(relative).display().to_string();
         document["listen"]["admin"] = value(files.admin_socket().display().to_string());
         document["store"]["url"] = value(format!("sqlite:{}", absolute("mintkeep.db")));
-        let hardware = &mut document["hardware"]["softhsm"];
-        hardware["module"] = value(module.display().to_string());
-        hardware["pin"]["file"] = value(absolute("softhsm/pin"));
-        hardware["environment"]["SOFTHSM2_CONF"] = value(absolute("softhsm/softhsm2.conf"));
+    }
+    match device {
+        Device::SoftHsm(module) if is_new => {
+            let hardware = &mut document["hardware"]["softhsm"];
+            hardware["module"] = value(module.display().to_string());
+            hardware["pin"]["file"] = value(files.softhsm().join("pin").display().to_string());
+            let conf = files.softhsm().join("softhsm2.conf");
+            hardware["environment"]["SOFTHSM2_CONF"] = value(conf.display().to_string());
+        }
+        Device::SoftHsm(_) => {}
+        Device::Tpm(tcti) => {
+            if is_new {
+                let mut tpm = Table::new();
+                tpm["kind"] = value("tpm");
+                tpm["keys"] = value(files.tpm().join("keys").display().to_string());
+                let mut devices = Table::new();
+                devices.set_implicit(true);
+                devices["tpm"] = Item::Table(tpm);
+                document["hardware"] = Item::Table(devices);
+            }
+            // It has another port in each run.
+            document["hardware"]["tpm"]["tcti"] = value(tcti.as_str());
+        }
     }
     if is_new || listen.is_some() {
         let address = free_port(listen.unwrap_or(DEFAULT_LISTEN))?;

@@ -88,6 +88,43 @@ fn one_command_sets_everything_up_and_the_lines_that_it_prints_work() {
     assert!(!runs(keeper));
 }
 
+/// The TPM in software that keeps its state below `state`.
+#[cfg(feature = "tpm")]
+fn swtpm_pid(state: &Path) -> u32 {
+    fs::read_to_string(state.join("tpm/swtpm/pid")).unwrap().trim().parse().unwrap()
+}
+
+#[cfg(feature = "tpm")]
+#[test]
+fn it_runs_on_a_tpm_in_software_that_ends_with_it_however_it_ends() {
+    let folder = TempDir::new().unwrap();
+    let state = folder.path();
+    let dev = Dev::start_with(state, &["--listen", "127.0.0.1:0", "--hardware", "tpm"]);
+    for name in ["tpm/keys/auth", "tpm/keys/mintkeep-signing.pem"] {
+        assert_eq!(fs::metadata(state.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    let jwks = shell(&dev.commands()[2]);
+    assert_eq!(shell(&dev.commands()[0])["scope"], "read:metrics write:deployments");
+    let token = shell(&dev.commands()[1])["access_token"].as_str().unwrap().to_owned();
+    assert!(crate::support::jose::verified_by_jwcrypto(&jwks.to_string(), &token).is_some());
+    let tpm = swtpm_pid(state);
+    assert!(runs(tpm));
+    dev.interrupt();
+    assert!(!runs(tpm));
+    // The same keys again, without saying which hardware; and this time it is killed.
+    let mut again = Dev::start_with(state, &[]);
+    assert_eq!(shell(&again.commands()[2]), jwks);
+    let tpm = swtpm_pid(state);
+    again.process.kill().unwrap();
+    again.process.wait().unwrap();
+    while runs(tpm) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let mut other = Command::new(PROGRAM);
+    other.args(["dev", "--hardware", "softhsm", "--state"]).arg(state);
+    assert!(one_line_of_error(&other.output().unwrap(), 7).contains("has other hardware"));
+}
+
 #[test]
 fn a_later_run_reuses_everything() {
     let folder = TempDir::new().unwrap();
