@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
+#[cfg(feature = "tpm")]
+use mintkeep::config::Hardware;
 use mintkeep::config::{Config, StoreLocation};
+#[cfg(feature = "tpm")]
+use mintkeep::hardware::tpm::Protection;
 use mintkeep::secret_source::SecretSource;
 
 fn load(name: &str) -> Config {
@@ -39,6 +43,24 @@ fn the_cluster_store_of_the_production_example_is_one() {
     let StoreLocation::Postgres(database) = &config.store else { panic!("{:?}", config.store) };
     assert_eq!(database.url.to_string(), "postgres://mintkeep@db1.example.com:5432,db2.example.com:5432/mintkeep");
     assert_eq!(database.password, Some(SecretSource::SystemdCredential("database-password".to_owned())));
+}
+
+/// The device that the example describes as the other one.
+#[cfg(feature = "tpm")]
+#[test]
+fn the_tpm_of_the_production_example_is_one() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mintkeep.toml")).unwrap();
+    let indented = text.lines().filter_map(|line| line.strip_prefix("#   "));
+    let tpm: Vec<&str> = indented.skip_while(|line| *line != "[hardware.tpm]").take(6).collect();
+    let text = format!(
+        "issuer = \"https://mint.example.com\"\n[listen]\npublic = \"127.0.0.1:0\"\nadmin = \"a\"\n{}\n[store]\nurl = \"sqlite:s\"\n",
+        tpm.join("\n")
+    );
+    let config = Config::parse(Path::new("mintkeep.toml"), &text).unwrap();
+    let Hardware::Tpm(tpm) = &config.hardware else { panic!("{:?}", config.hardware) };
+    assert_eq!(tpm.device.tcti, "device:/dev/tpmrm0");
+    assert_eq!(tpm.device.authorization, SecretSource::SystemdCredential("tpm-auth".to_owned()));
+    assert_eq!(tpm.device.protection, Protection::Encrypted);
 }
 
 /// What is commented out is right too: each line that looks like a setting is one, with its default.
