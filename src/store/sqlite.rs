@@ -3,7 +3,14 @@
 //! Writes go through one thread that commits many steps at once; reads have a thread of their own.
 
 mod copy;
+mod queue;
+mod group_commit;
 mod threads;
+
+/// What synchronises the queue; `tests/loom.rs` puts loom's in the place of these.
+mod sync {
+    pub(super) use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+}
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
