@@ -59,11 +59,6 @@ impl Sealer {
         Self { keeper, keyring }
     }
 
-    /// The keys that it seals and opens by.
-    pub fn keyring(&self) -> &Keyring {
-        &self.keyring
-    }
-
     /// A refresh token of the family `fid`.
     ///
     /// # Errors

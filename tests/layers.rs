@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
-/// Crates that talk to something outside, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 14] = [
+/// Crates that talk to something outside, or are there for one thing, and the one place of each.
+const DRIVERS: [(&str, &[&str]); 15] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
     ("rusqlite", &["store/sqlite"]),
@@ -15,6 +15,7 @@ const DRIVERS: [(&str, &[&str]); 14] = [
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
     ("rustls", &["store/postgres/pool"]),
+    ("moka", &["oauth/access_token"]),
     ("governor", &["oauth/attempts"]),
     ("axum", &["http"]),
     ("ipnet", &["http/forwarded"]),
