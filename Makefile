@@ -1,7 +1,8 @@
 # run    sets everything up and serves a development mint on SoftHSM2 and SQLite
 # test   sets everything up and passes the tests
 # crash  kills mints, keepers and the database at random under load, for longer than the tests do
-# bench  measures throughput, latency and memory against the raw rate of the hardware
+# bench  measures throughput, latency and memory against the raw rate of the hardware; PART names one of
+#        its parts: tokens, sessions, floods
 #
 # For `run`: STATE is the folder to keep everything in, LISTEN the address (see `mintkeep dev --help`).
 
@@ -29,8 +30,8 @@ crash:
 		cargo test --locked --release --test it crash:: -- --nocapture --test-threads 1
 
 bench:
-	scripts/install-packages run
-	cargo bench --locked --bench throughput
+	scripts/install-packages test
+	cargo bench --locked --bench throughput $(if $(PART),-- $(PART))
 
 format:
 	cargo fmt
