@@ -3,11 +3,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use mintkeep::store::Store;
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
+use mintkeep::store::{Redeemed, Store};
 use toml_edit::value;
 
-use super::contract::contract;
+use super::contract::{contract, family, present};
 use crate::support::jose::verified;
 use crate::support::postgres::Tls;
 use crate::support::process::{one_line_of_error, succeed};
@@ -217,4 +217,31 @@ fn clocks_that_are_apart_do_no_harm() {
         behind.refresh(&next.text("refresh_token")).text("refresh_token");
         ahead.refresh(&first).assert_error(400, "invalid_grant");
     }
+}
+
+#[test]
+fn redemptions_that_wait_share_a_round_trip() {
+    const REDEMPTIONS: u8 = 200;
+    let postgres = Postgres::start();
+    let open = empty_store(&postgres);
+    // Each statement is a transaction; a server counts those of a connection when that ends.
+    let transactions = || -> u64 {
+        let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = 'mintkeep'";
+        postgres.sql(count).parse().unwrap()
+    };
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    runtime().block_on(async {
+        let families = (0..REDEMPTIONS).map(family).collect();
+        open().restore(families, Vec::new()).await.unwrap();
+    });
+    let before = transactions();
+    runtime().block_on(async {
+        let store = open();
+        let steps: Vec<_> = (0..REDEMPTIONS).map(|number| store.redeem(family(number), present(0))).collect();
+        for step in steps {
+            assert_eq!(step.await.unwrap(), Some(Redeemed::Granted { generation: 1, renewed: true }));
+        }
+    });
+    let made = transactions() - before;
+    assert!(made < u64::from(REDEMPTIONS) / 4, "{made} transactions for {REDEMPTIONS} redemptions");
 }
