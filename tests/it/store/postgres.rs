@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
 use mintkeep::store::{Redeemed, Store};
+use nix::sys::signal::Signal;
 use toml_edit::value;
 
 use super::contract::{contract, family, present};
@@ -163,6 +164,19 @@ fn a_database_that_takes_no_writes_is_a_503_and_what_only_reads_goes_on() {
     postgres.sql("ALTER SYSTEM RESET default_transaction_read_only");
     postgres.sql("SELECT pg_reload_conf()");
     (0..1000).map(|_| mint.admin("/readyz")).find(|answer| answer.status == 200).expect("it is back");
+    mint.refresh(&held).text("refresh_token");
+}
+
+#[test]
+fn a_database_that_hangs_is_a_503_and_is_used_again_when_it_goes_on() {
+    let (deployment, postgres) = (Deployment::new(), Postgres::start());
+    deployment.use_postgres(&postgres);
+    let mint = deployment.serve();
+    let held = mint.refresh(&deployment.grant()).text("refresh_token");
+    postgres.signal(Signal::SIGSTOP);
+    mint.refresh(&held).assert_error(503, "temporarily_unavailable");
+    mint.client_credentials().text("access_token");
+    postgres.signal(Signal::SIGCONT);
     mint.refresh(&held).text("refresh_token");
 }
 
