@@ -2,6 +2,7 @@
 //!
 //! Writes go through one thread that commits many steps at once; reads have a thread of their own.
 
+mod fault;
 mod open;
 mod copy;
 mod queue;

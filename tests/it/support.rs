@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod deployment;
+pub mod disk;
 pub mod jose;
 pub mod postgres;
 pub mod process;

@@ -1,12 +1,14 @@
 //! Opening a store: its file made, locked, migrated, and its connections.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::fault;
 use crate::store::Error;
 
 /// How often, and how far apart, the lock for a migration is tried.
@@ -31,9 +33,7 @@ pub(super) fn open(path: &Path) -> Result<Connections, Error> {
     let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
     refuse_to_make_for_another(path).map_err(&failed)?;
     // Let go when it is open.
-    let _lock = lock_for_migration(path).map_err(|error| {
-        failed(format!("{error}; the folder must exist and be writable by the user that runs the mint"))
-    })?;
+    let _lock = lock_for_migration(path).map_err(|error| failed(format!("{error}; {}", after_io_error(&error))))?;
     connections(path)
 }
 
@@ -45,17 +45,18 @@ pub(super) fn open_alone(path: &Path) -> Result<(Connections, File), Error> {
         return Err(failed("there is none".to_owned()));
     }
     // Without the lock nobody opens the store, so after the trial nobody has it.
-    let lock = lock_for_migration(path).map_err(|error| failed(error.to_string()))?;
+    let lock = lock_for_migration(path).map_err(|error| failed(format!("{error}; {}", after_io_error(&error))))?;
     refuse_company(path).map_err(|error| failed(format!("{error}; end the mint that uses it")))?;
     Ok((connections(path)?, lock))
 }
 
 fn connections(path: &Path) -> Result<Connections, Error> {
     let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
-    let mut writing = connect(path).map_err(|error| failed(error.to_string()))?;
-    schema::migrations::runner().run(&mut writing).map_err(|error| failed(error.to_string()))?;
-    let reading = connect(path).map_err(|error| failed(error.to_string()))?;
-    reading.pragma_update(None, "query_only", true).map_err(|error| failed(error.to_string()))?;
+    let told = |error: rusqlite::Error| failed(fault::told(&error));
+    let mut writing = connect(path).map_err(told)?;
+    schema::migrations::runner().run(&mut writing).map_err(|error| failed(fault::told(&error)))?;
+    let reading = connect(path).map_err(told)?;
+    reading.pragma_update(None, "query_only", true).map_err(told)?;
     Ok(Connections { writing, reading })
 }
 
@@ -73,6 +74,17 @@ fn refuse_to_make_for_another(path: &Path) -> Result<(), String> {
     }
 }
 
+/// What to do where the file cannot be made or opened.
+fn after_io_error(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => {
+            "mount its disk for writing; where the kernel made it read-only by itself, have it checked first"
+        }
+        ErrorKind::StorageFull => "make room on its disk",
+        _ => "the folder must exist and be writable by the user that runs the mint",
+    }
+}
+
 /// Two processes that open a new store at once must not both migrate it.
 fn lock_for_migration(path: &Path) -> std::io::Result<File> {
     let mut lock_path = path.as_os_str().to_owned();
@@ -85,7 +97,7 @@ fn lock_for_migration(path: &Path) -> std::io::Result<File> {
             Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => std::thread::sleep(LOCK_PAUSE),
             Err(TryLockError::WouldBlock) => {
                 let message = "another process holds its .lock file and does not let go";
-                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, message));
+                return Err(std::io::Error::new(ErrorKind::TimedOut, message));
             }
         }
     }

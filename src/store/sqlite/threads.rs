@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::fault;
 use super::group_commit::{Transactions, commit_until_closed};
 use super::queue::{Queue, Refused, bounded};
 use crate::store::{Error, Step};
@@ -154,5 +155,5 @@ impl From<Refused> for Error {
 }
 
 fn failed(error: &rusqlite::Error) -> Error {
-    Error::Failed(error.to_string())
+    Error::Failed(fault::told(error))
 }
