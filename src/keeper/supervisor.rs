@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::counters::Counters;
-use super::handle::{Keeper, KeeperError};
+use super::handle::{Keeper, KeeperError, KeeperLimits};
 use super::link::{Driver, Link, LinkLimits};
 use super::wire::{PublicKeys, Reply, Request, StartFailure};
 use crate::clock::Clock;
@@ -103,7 +103,8 @@ pub async fn start(
     };
     let (pinned, first_run) = pin(first, &settings, &clock).await?;
     counters.connected.increment();
-    let keeper = Keeper::new(presence, pinned.clone(), counters, settings.request_limit, clock);
+    let limits = KeeperLimits { request_limit: settings.request_limit, max_in_flight: settings.max_in_flight };
+    let keeper = Keeper::new(presence, pinned.clone(), counters, limits, clock);
     let task = tokio::spawn(supervisor.run(first_run, pinned));
     Ok((keeper, task))
 }
