@@ -19,7 +19,7 @@ test:
 	cargo build --locked --bins
 	if cargo nextest --version >/dev/null 2>&1; \
 		then cargo nextest run --locked; \
-		else cargo test --locked --lib --bins --tests; \
+		else cargo test --locked --lib --bins --tests --examples; \
 	fi
 	cargo test --locked --doc
 	tests/quick-start

@@ -1,2 +1,3 @@
 mod calls;
+mod faulty;
 mod keys;
