@@ -18,7 +18,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session as Pkcs11Session;
 use cryptoki::slot::Slot;
 
-use self::calls::{Calls, Failed};
+use self::calls::{Calls, DECRYPT, Failed};
 use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session};
 use self::operations::{Canary, decrypt, encrypt, sign};
 use self::token::{Access, OpenToken};
@@ -212,14 +212,19 @@ impl Session for OpenSession {
         ciphertext_and_tag: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let key = self.sealing_key(kid)?;
-        decrypt(&self.session, &self.calls, key, nonce, aad, ciphertext_and_tag).map_err(|error| match error.1 {
-            RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange => Error::NotAuthentic,
-            // Ambiguous codes: the canary tells a bad ciphertext from a bad device, so that neither
-            // can an attacker feign a fault, nor a fault pass for an invalid token.
-            _ => match self.canary.opens(&self.session, &self.calls, key) {
-                true => Error::NotAuthentic,
-                false => failed_call(error),
-            },
+        let open = || decrypt(&self.session, &self.calls, key, nonce, aad, ciphertext_and_tag);
+        open().or_else(|failure| {
+            // No code is believed by itself. The canary tells a bad ciphertext from a bad device, so that an
+            // attacker cannot feign a fault; the second try tells it from a device that has recovered, so
+            // that a fault does not pass for an invalid token.
+            if !self.canary.opens(&self.session, &self.calls, key) {
+                return Err(failed_call(failure));
+            }
+            open().map_err(|again| match again.0 {
+                DECRYPT => Error::NotAuthentic,
+                // The ciphertext was not looked at.
+                _ => failed_call(again),
+            })
         })
     }
 }

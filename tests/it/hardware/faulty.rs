@@ -114,6 +114,33 @@ fn lost_sessions_a_lost_login_and_a_removed_token_are_recovered_from() {
     assert_recovers(&mint);
 }
 
+/// A client that is told `invalid_grant` throws its token away.
+#[test]
+fn a_fault_while_a_token_is_opened_never_passes_for_an_invalid_token() {
+    let deployment = Deployment::new();
+    let faulty = FaultyModule::before(&deployment);
+    let mint = deployment.serve();
+    let mut token = deployment.grant();
+    for fault in [
+        "C_Decrypt 1 return 0x40",
+        "C_Decrypt 1 return 0x5",
+        "C_Decrypt 1 length 1",
+        "C_DecryptInit 1 return 0x31",
+        "C_Decrypt 1+300ms return 0x5",
+    ] {
+        faulty.script(fault);
+        token = loop {
+            let answer = mint.refresh(&token);
+            if answer.status == 200 {
+                break answer.text("refresh_token");
+            }
+            answer.assert_error(503, "temporarily_unavailable");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!(faulty.has_happened(), "{fault}");
+    }
+}
+
 #[test]
 fn a_module_that_is_slow_is_waited_for() {
     let deployment = Deployment::new();
