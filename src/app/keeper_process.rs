@@ -26,6 +26,9 @@ use crate::keeper::server::{Ending, Greeter, Server, ServerSettings};
 use crate::keeper::wire::{Greeting, StartFailure};
 use crate::keeper::worker::Worker;
 
+/// How long letting the device go may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+
 /// A pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -264,6 +267,13 @@ fn ended(server: &Server, ending: &Ending) -> Result<(), Failure> {
         tracing::error!(seconds = duration.as_secs(), "a call into the device does not return; ending this keeper");
         end_at_once();
     }
+    // Closing calls into the device too. A keeper that hung there would still be connected to, and never
+    // be started anew by whoever runs it.
+    start_thread("close-watch", || {
+        std::thread::sleep(CLOSE_LIMIT);
+        tracing::error!("the device does not let go; ending this keeper");
+        end_at_once();
+    })?;
     if !server.close() {
         end_at_once();
     }

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 use toml_edit::value;
 
+use crate::support::faulty::FaultyModule;
 use crate::support::process::signal;
 use crate::support::{Deployment, PROGRAM, RunningMint};
 
@@ -18,7 +19,9 @@ struct KeeperByItself(Child);
 
 impl Drop for KeeperByItself {
     fn drop(&mut self) {
-        signal(self.0.id(), Signal::SIGTERM);
+        if matches!(self.0.try_wait(), Ok(None)) {
+            signal(self.0.id(), Signal::SIGTERM);
+        }
         let _ = self.0.wait();
     }
 }
@@ -103,6 +106,24 @@ fn mint_and_keeper_run_under_two_users() {
     mint.client_credentials().text("access_token");
     // The keeper ends and comes back; the mint finds it again.
     drop(keeper);
+    let _keeper = start_keeper(&deployment, &keeper_user);
+    mint.wait_for("the keeper is back");
+    mint.client_credentials().text("access_token");
+}
+
+#[test]
+fn a_keeper_whose_device_does_not_let_go_ends_all_the_same() {
+    let (keeper_user, mint_user) = users();
+    let deployment = deployment(&keeper_user, &mint_user);
+    let faulty = FaultyModule::before(&deployment);
+    hand_over(&deployment.path("faulty"), &keeper_user);
+    let mut keeper = start_keeper(&deployment, &keeper_user);
+    let mint = start_mint(&deployment, &mint_user);
+    faulty.script("C_SignInit 1 lose-sessions\nC_Finalize 1 hang");
+    mint.client_credentials();
+    // By SIGKILL, which its service manager takes for a failure, and starts it anew.
+    let status = keeper.0.wait().unwrap();
+    assert!(!status.success(), "{status}");
     let _keeper = start_keeper(&deployment, &keeper_user);
     mint.wait_for("the keeper is back");
     mint.client_credentials().text("access_token");
