@@ -14,4 +14,5 @@ mod http;
 mod config;
 mod app;
 mod crash;
+mod sweep;
 mod documents;

@@ -1,4 +1,5 @@
-//! A module that misbehaves as PKCS#11 modules were seen to: each fault by itself.
+//! A module that misbehaves as PKCS#11 modules were seen to: each fault by itself. All of them at every call are
+//! in `sweep`.
 
 use std::time::Duration;
 
