@@ -4,6 +4,7 @@
 //! session belongs to one operating-system thread ([`sessions`]).
 
 pub mod pkcs11;
+mod pin_memory;
 pub mod pinned;
 pub mod sessions;
 
@@ -78,7 +79,9 @@ pub struct DeviceKeys {
 pub enum PinTrust {
     /// Nothing: it is not tried on a token that remembers a wrong one.
     Unproven,
-    /// It worked before, or somebody says that it was corrected.
+    /// It worked when the mint started, which brings back its keeper now.
+    WorkedBefore,
+    /// An operator says that it was corrected.
     Vouched,
 }
 
@@ -172,6 +175,24 @@ pub enum Error {
         /// The file, variable or credential.
         origin: String,
     },
+    /// This very PIN was tried on this token before, and nobody knows that it is right.
+    #[error(
+        "refusing to log in: this PIN was tried on this token before, and was refused or never answered; correct it in {origin}, or, where it is right, run `mintkeep keys list --pin-corrected` once"
+    )]
+    PinRemembered {
+        /// The file, variable or credential.
+        origin: String,
+    },
+    /// What was tried cannot be remembered, so nothing is tried.
+    #[error(
+        "cannot remember in {folder} that the PIN is tried: {reason}; set keeper.state to a folder that this user can write"
+    )]
+    PinMemory {
+        /// The configured folder.
+        folder: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// The token refused the login by a code that may mean a wrong PIN. Never tried again.
     #[error("the token refused the login: {reason}; it was tried once and will not be tried again; check {origin}")]
     LoginRefused {
@@ -254,6 +275,7 @@ impl Error {
         match self {
             Self::PinIncorrect { .. }
             | Self::PinUnproven { .. }
+            | Self::PinRemembered { .. }
             | Self::LoginRefused { .. }
             | Self::PinUnusable { .. }
             | Self::PinUnavailable { .. }
@@ -264,6 +286,7 @@ impl Error {
             Self::Module { .. }
             | Self::Initialize { .. }
             | Self::TokenAbsent { .. }
+            | Self::PinMemory { .. }
             | Self::UnknownKey(_)
             | Self::NotAuthentic
             | Self::WrongSignature

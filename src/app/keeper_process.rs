@@ -107,6 +107,7 @@ fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
     let listener = bind(path)
         .map_err(|error| Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", path.display())))?;
     let progress = Progress::watched(signals, None)?;
+    progress.limit(config.keeper.start_limit)?;
     let server = match open(config, PinTrust::Unproven, &mut |_| {}) {
         Ok(server) => server,
         Err(error) => {
@@ -222,6 +223,19 @@ impl Progress {
             })?;
         }
         Ok(progress)
+    }
+
+    /// Ends this keeper where the device is not open within `limit`. For one that no mint watches over; whether a
+    /// PIN was being tried is remembered.
+    fn limit(&self, limit: Duration) -> Result<(), Failure> {
+        let progress = self.clone();
+        start_thread("start-watch", move || {
+            std::thread::sleep(limit);
+            if progress.0.get().is_none() {
+                tracing::error!(seconds = limit.as_secs(), "the device does not open; ending this keeper");
+                end_at_once();
+            }
+        })
     }
 
     fn opened(&self, server: &Arc<Server>) {

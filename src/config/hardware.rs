@@ -55,7 +55,7 @@ enum TokenTable {
 }
 
 impl HardwareTable {
-    pub(super) fn into_hardware(self, name: String, folder: &Path) -> Hardware {
+    pub(super) fn into_hardware(self, name: String, folder: &Path, state: PathBuf) -> Hardware {
         let token = match self.token {
             TokenTable::Label(label) => TokenName::Label(label),
             TokenTable::Serial(serial) => TokenName::Serial(serial),
@@ -66,6 +66,7 @@ impl HardwareTable {
             module: from_folder(folder, self.module),
             token,
             pin: self.pin.source(folder),
+            state,
             signing_label: self.signing_key,
             sealing_label: self.sealing_key,
             provenance,

@@ -60,6 +60,8 @@ pub struct Pkcs11Settings {
     pub token: TokenName,
     /// Where its user PIN is.
     pub pin: SecretSource,
+    /// The folder that remembers a PIN that did not work.
+    pub state: PathBuf,
     /// `CKA_LABEL` of the signing key.
     pub signing_label: String,
     /// `CKA_LABEL` of the sealing key.
@@ -95,7 +97,7 @@ impl Pkcs11Device {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
-        let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress)?;
+        let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress, entropy)?;
         let calls = Calls::of_module(&settings.module).map_err(|reason| module_error(settings, reason))?;
         let signing = keys::find_signing(&token.session, settings)?;
         let sealing = keys::find_sealing(&token.session, settings)?;
@@ -125,7 +127,7 @@ impl Pkcs11Device {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Generated), Error> {
-        let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {})?;
+        let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {}, entropy)?;
         let generated = generate::generate_missing(&token.session, settings, entropy)?;
         // One context per process: it is finalized here and initialized anew by `open`.
         token.session.close().map_err(failed)?;

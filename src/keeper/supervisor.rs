@@ -178,7 +178,7 @@ impl Supervisor {
             }
             *pause = (*pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             let attempt = async {
-                let connected = connect(&self.settings, PinTrust::Vouched, &self.clock).await?;
+                let connected = connect(&self.settings, PinTrust::WorkedBefore, &self.clock).await?;
                 let presence = connected.presence();
                 let (keys, running) = pin(connected, &self.settings, &self.clock).await?;
                 if !keys.are_same(pinned) {
@@ -222,7 +222,7 @@ async fn connect(settings: &Settings, trust: PinTrust, clock: &Arc<dyn Clock>) -
     let passing = |message: String| StartFailure { message, is_final: false };
     let (stream, mut child) = match &settings.launcher {
         Launcher::Spawn { program, arguments, pin_worked } => {
-            let further = (trust == PinTrust::Vouched).then_some(pin_worked);
+            let further = (trust == PinTrust::WorkedBefore).then_some(pin_worked);
             spawn(program, arguments.iter().chain(further))
                 .map(|(stream, child)| (stream, Some(child)))
                 .map_err(|error| passing(format!("cannot start the keeper {}: {error}", program.display())))?
@@ -253,7 +253,7 @@ async fn connect(settings: &Settings, trust: PinTrust, clock: &Arc<dyn Clock>) -
     if !may_have_cost_a_try {
         return Err(passing(message));
     }
-    let message = "the keeper ended, or hung, during the login: the token may have counted a wrong PIN; it is not tried again; check the PIN, and restart";
+    let message = "the keeper ended, or hung, during the login: the token may have counted a wrong PIN; it is not tried again; check the PIN, run `mintkeep keys list --pin-corrected`, and restart";
     Err(StartFailure { message: message.to_owned(), is_final: true })
 }
 

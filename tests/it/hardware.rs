@@ -1,3 +1,4 @@
 mod calls;
 mod faulty;
 mod keys;
+mod pins;

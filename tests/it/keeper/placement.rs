@@ -12,7 +12,7 @@ use nix::unistd::{Uid, User};
 use toml_edit::value;
 
 use crate::support::faulty::FaultyModule;
-use crate::support::process::signal;
+use crate::support::process::{one_line_of_error, signal};
 use crate::support::{Deployment, PROGRAM, RunningMint};
 
 struct KeeperByItself(Child);
@@ -75,6 +75,7 @@ fn deployment(keeper: &User, mint: &User) -> Deployment {
     deployment.edit(|config| {
         config["keeper"]["socket"] = value("keeper/keeper.sock");
         config["keeper"]["user"] = value(keeper.name.as_str());
+        config["keeper"]["state"] = value("keeper");
         config["keeper"]["mint_user"] = value(mint.name.as_str());
         config["listen"]["admin"] = value("mint/admin.sock");
         config["store"]["url"] = value("sqlite:mint/mintkeep.db");
@@ -127,6 +128,22 @@ fn a_keeper_whose_device_does_not_let_go_ends_all_the_same() {
     let _keeper = start_keeper(&deployment, &keeper_user);
     mint.wait_for("the keeper is back");
     mint.client_credentials().text("access_token");
+}
+
+#[test]
+fn a_keeper_that_hangs_in_its_login_ends_and_the_next_one_does_not_try_again() {
+    let (keeper_user, mint_user) = users();
+    let deployment = deployment(&keeper_user, &mint_user);
+    let faulty = FaultyModule::before(&deployment);
+    hand_over(&deployment.path("faulty"), &keeper_user);
+    deployment.edit(|config| config["keeper"]["start_timeout"] = value("2s"));
+    faulty.script("C_Login 1 hang");
+    let keeper = || run_as(command(&deployment, &["keeper"]), &keeper_user).output().unwrap();
+    assert_eq!(keeper().status.code(), None, "it ends by a signal");
+    assert_eq!(faulty.count("C_Login"), 1);
+    let error = one_line_of_error(&keeper(), 8);
+    assert!(error.contains("this PIN was tried on this token before"), "{error}");
+    assert_eq!(faulty.count("C_Login"), 1);
 }
 
 #[test]

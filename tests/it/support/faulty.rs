@@ -22,6 +22,7 @@ impl FaultyModule {
         fs::create_dir(&folder).expect("a writable folder");
         let copy = folder.join("libfaulty_module.so");
         fs::copy(&module, &copy).expect("a writable folder");
+        fs::write(folder.join("calls"), "").expect("a writable folder");
         deployment.edit(|config| {
             let hardware = &mut config["hardware"]["softhsm"];
             hardware["module"] = value(copy.display().to_string());
