@@ -3,6 +3,7 @@
 mod descriptors;
 mod environment;
 mod failure;
+mod keeper_memory;
 pub mod keeper_process;
 pub mod store;
 pub mod services;

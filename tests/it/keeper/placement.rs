@@ -1,7 +1,7 @@
 //! The keeper by itself, under a user of its own: the two meet at a Unix socket and check each other.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -144,6 +144,22 @@ fn a_keeper_that_hangs_in_its_login_ends_and_the_next_one_does_not_try_again() {
     let error = one_line_of_error(&keeper(), 8);
     assert!(error.contains("this PIN was tried on this token before"), "{error}");
     assert_eq!(faulty.count("C_Login"), 1);
+}
+
+#[test]
+fn the_keepers_memory_is_closed_to_debuggers_of_its_user() {
+    if !Uid::effective().is_root() {
+        eprintln!("needs root, to be another user than the keeper's");
+        return;
+    }
+    let (keeper_user, mint_user) = users();
+    let deployment = deployment(&keeper_user, &mint_user);
+    let keeper = start_keeper(&deployment, &keeper_user);
+    let mint = start_mint(&deployment, &mint_user);
+    let owner = |pid: u32| fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
+    // What cannot be dumped is root's (proc(5)).
+    assert_eq!(owner(keeper.0.id()), 0);
+    assert_eq!(owner(mint.pid()), mint_user.uid.as_raw());
 }
 
 #[test]
