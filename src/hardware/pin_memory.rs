@@ -54,11 +54,12 @@ struct Record {
 }
 
 impl PinTrial {
-    /// Remembers in `folder` that `pin`, which came from `origin`, is about to be tried on the token `serial`.
+    /// Remembers in `folder` that `pin` is about to be tried on the token `serial`. Waits where somebody else is
+    /// trying one.
     ///
     /// # Errors
-    /// [`Error::PinRemembered`] where it was tried before and `trust` is not enough to try it again;
-    /// [`Error::PinMemory`] where that cannot be known or remembered. The PIN must then not be tried.
+    /// [`TrialRefused::Remembered`] where it was tried before and `trust` is not enough to try it again;
+    /// [`TrialRefused::Io`] where that cannot be known or remembered. The PIN must then not be tried.
     pub(super) fn begin(
         folder: &Path,
         serial: &str,
@@ -92,6 +93,9 @@ impl PinTrial {
     }
 
     /// Remembers, or forgets, what came of it.
+    ///
+    /// # Errors
+    /// The disk's. What was remembered at the beginning is then still there.
     pub(super) fn end(mut self, outcome: Outcome) -> io::Result<()> {
         match outcome {
             Outcome::Right | Outcome::NotTried => {
