@@ -119,7 +119,7 @@ impl Report {
             );
         }
         text.push_str(
-            "\n| tokens over 64 connections | connections with made-up tokens | per second | against none |\n|---|---:|---:|---:|\n",
+            "\n| tokens over 64 connections | connections with forged tokens | per second | against none |\n|---|---:|---:|---:|\n",
         );
         for ((work, flooding), samples) in &self.floods {
             let of = |figure: fn(&Flooded) -> f64| median(samples.iter().map(figure));
