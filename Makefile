@@ -1,12 +1,14 @@
 # run    sets everything up and serves a development mint on SoftHSM2, or on a TPM in software, and SQLite
 # test   sets everything up and passes the tests
 # crash  kills mints, keepers and the database at random under load, for longer than the tests do
-# bench  measures throughput, latency and memory against the raw rate of the hardware
+# faults has every call into the hardware go wrong in every way, where the tests take a sample
+# bench  measures throughput, latency and memory against the raw rate of the hardware; PART names one of
+#        its parts: tokens, sessions, floods
 #
 # For `run`: STATE is the folder to keep everything in, LISTEN the address, HARDWARE the
 # device: softhsm or tpm (see `mintkeep dev --help`).
 
-.PHONY: run test crash bench format
+.PHONY: run test crash faults bench format
 
 run:
 	scripts/install-packages run
@@ -19,7 +21,7 @@ test:
 	cargo build --locked --bins
 	if cargo nextest --version >/dev/null 2>&1; \
 		then cargo nextest run --locked; \
-		else cargo test --locked --lib --bins --tests; \
+		else cargo test --locked --lib --bins --tests --examples; \
 	fi
 	cargo test --locked --doc
 	tests/quick-start
@@ -29,9 +31,14 @@ crash:
 	MINTKEEP_CRASH_KILLS=$(or $(KILLS),120) MINTKEEP_CRASH_CLIENTS=$(or $(CLIENTS),200) \
 		cargo test --locked --release --test it crash:: -- --nocapture --test-threads 1
 
+faults:
+	scripts/install-packages test
+	cargo build --locked --bins --examples
+	MINTKEEP_FAULTS_EVERY=$(or $(EVERY),1) cargo test --locked --test it sweep:: -- --nocapture
+
 bench:
-	scripts/install-packages run
-	cargo bench --locked --bench throughput
+	scripts/install-packages test
+	cargo bench --locked --bench throughput $(if $(PART),-- $(PART))
 
 format:
 	cargo fmt

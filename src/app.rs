@@ -4,6 +4,7 @@ mod descriptors;
 mod device;
 mod environment;
 mod failure;
+mod keeper_memory;
 pub mod keeper_process;
 pub mod store;
 pub mod services;

@@ -51,7 +51,10 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Keeper { config, standard_input: true, pin_worked } => {
             let config = load(&config)?;
             // The mint was told, and says it once.
-            if let Err(failure) = keeper_process::run(&config, Meeting::StandardInput { trust: trust(pin_worked) }) {
+            if let Err(failure) = keeper_process::run(
+                &config,
+                Meeting::StandardInput { trust: trust(pin_worked, PinTrust::WorkedBefore) },
+            ) {
                 tracing::debug!(%failure, "the keeper ended");
                 return Ok(ExitCode::from(failure.kind.exit_code()));
             }
@@ -71,7 +74,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             output::keys(&keys::init(&load(&config)?)?, format.json)?
         }
         Command::Keys(KeysCommand::List { pin_corrected, config, format }) => {
-            output::keys(&keys::list(&load(&config)?, trust(pin_corrected))?, format.json)?
+            output::keys(&keys::list(&load(&config)?, trust(pin_corrected, PinTrust::Vouched))?, format.json)?
         }
         Command::Client(ClientCommand::Secret { format }) => {
             let secret = secret::generate(&SystemEntropy::new());
@@ -123,8 +126,8 @@ fn store_location(url: &str, password_file: Option<&Path>) -> Result<StoreLocati
     }
 }
 
-fn trust(is_vouched_for: bool) -> PinTrust {
-    if is_vouched_for { PinTrust::Vouched } else { PinTrust::Unproven }
+fn trust(is_known: bool, known: PinTrust) -> PinTrust {
+    if is_known { known } else { PinTrust::Unproven }
 }
 
 fn load(file: &ConfigFile) -> Result<Config, Failure> {

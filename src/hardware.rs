@@ -5,6 +5,7 @@
 
 mod error;
 pub mod pkcs11;
+mod pin_memory;
 pub mod pinned;
 pub mod sessions;
 #[cfg(feature = "tpm")]
@@ -120,7 +121,9 @@ impl SealingKey {
 pub enum PinTrust {
     /// Nothing: it is not tried on a token that remembers a wrong one.
     Unproven,
-    /// It worked before, or somebody says that it was corrected.
+    /// It worked when the mint started, which brings back its keeper now.
+    WorkedBefore,
+    /// An operator says that it was corrected.
     Vouched,
 }
 

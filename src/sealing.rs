@@ -107,11 +107,6 @@ impl Sealer {
         Self { keeper, keyring, entropy }
     }
 
-    /// The keys that it seals and opens by.
-    pub fn keyring(&self) -> &Keyring {
-        &self.keyring
-    }
-
     /// The handle of a new family, and the secret that its tokens need to carry.
     pub fn new_family(&self) -> (FamilyId, Option<FamilySecret>) {
         match self.keyring.sealing() {

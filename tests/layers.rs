@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
-/// Crates that talk to something outside, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 15] = [
+/// Crates that talk to something outside, or are there for one thing, and the one place of each.
+const DRIVERS: [(&str, &[&str]); 16] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
     ("tss_esapi", &["hardware/tpm"]),
@@ -16,6 +16,7 @@ const DRIVERS: [(&str, &[&str]); 15] = [
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
     ("rustls", &["store/postgres/pool"]),
+    ("moka", &["oauth/access_token"]),
     ("governor", &["oauth/attempts"]),
     ("axum", &["http"]),
     ("ipnet", &["http/forwarded"]),

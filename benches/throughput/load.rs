@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::mint::Mint;
+use crate::mint::{API, Mint};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Work {
     ClientCredentials,
     RefreshToken,
+    Introspection,
 }
 
 /// One measurement to be made.
@@ -26,6 +27,8 @@ pub struct Load {
     milliseconds: u64,
     /// The first form of each connection.
     forms: Vec<String>,
+    /// What the resource server proves itself by.
+    credentials: String,
     work: Work,
 }
 
@@ -48,10 +51,13 @@ impl Load {
                 );
                 vec![form; connections]
             }
-            Work::RefreshToken => mint.grants(connections).iter().map(|token| refresh_form(token)).collect(),
+            Work::RefreshToken | Work::Introspection => {
+                mint.grants(connections).iter().map(|token| refresh_form(token)).collect()
+            }
         };
         let milliseconds = span.as_millis().try_into().expect("a few seconds");
-        Self { address: mint.address(), milliseconds, forms, work }
+        let credentials = format!("client_id={API}&client_secret={}", mint.client_secret());
+        Self { address: mint.address(), milliseconds, forms, credentials, work }
     }
 
     pub fn in_process_of_its_own(&self) -> Measured {
@@ -82,14 +88,23 @@ pub async fn generate() {
     for form in &load.forms {
         let stream = TcpStream::connect(&load.address).await.expect("the mint listens");
         stream.set_nodelay(true).expect("an option");
-        connections.push((stream, form.clone()));
+        let mut connection = Connection { stream, buffer: vec![0; 16 * 1024] };
+        let form = match load.work {
+            Work::ClientCredentials | Work::RefreshToken => form.clone(),
+            // Each connection asks about an access token of its own.
+            Work::Introspection => {
+                let tokens = connection.exchange("/oauth/token", form).await;
+                format!("token={}&{}", member(tokens, "access_token"), load.credentials)
+            }
+        };
+        connections.push((connection, form));
     }
     #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
     let start = Instant::now();
     let end = start + Duration::from_millis(load.milliseconds);
     let work = load.work;
     let running: Vec<_> =
-        connections.into_iter().map(|(stream, form)| tokio::spawn(run(stream, form, work, end))).collect();
+        connections.into_iter().map(|(connection, form)| tokio::spawn(run(connection, form, work, end))).collect();
     let mut latencies = Histogram::<u64>::new(3).expect("three digits");
     for connection in running {
         latencies.add(connection.await.expect("no connection fails")).expect("the same kind");
@@ -104,26 +119,48 @@ pub async fn generate() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-async fn run(mut stream: TcpStream, mut form: String, work: Work, end: Instant) -> Histogram<u64> {
+async fn run(mut connection: Connection, mut form: String, work: Work, end: Instant) -> Histogram<u64> {
     let mut latencies = Histogram::new(3).expect("three digits");
-    let mut buffer = vec![0; 16 * 1024];
     let mut now = Instant::now();
     while now < end {
-        let request = format!(
-            "POST /oauth/token HTTP/1.1\r\nHost: mint\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        stream.write_all(request.as_bytes()).await.expect("the mint reads");
-        let body = answer(&mut stream, &mut buffer).await;
-        if work == Work::RefreshToken {
-            form = refresh_form(member(body, "refresh_token"));
+        match work {
+            Work::ClientCredentials => {
+                let tokens = connection.exchange("/oauth/token", &form).await;
+                assert!(!member(tokens, "access_token").is_empty());
+            }
+            Work::RefreshToken => {
+                let tokens = connection.exchange("/oauth/token", &form).await;
+                assert!(!member(tokens, "access_token").is_empty());
+                form = refresh_form(member(tokens, "refresh_token"));
+            }
+            Work::Introspection => {
+                let answer = connection.exchange("/oauth/introspect", &form).await;
+                assert!(answer.starts_with("{\"active\":true"), "{answer}");
+            }
         }
-        assert!(!member(body, "access_token").is_empty());
         let done = Instant::now();
         latencies.record((done - now).as_micros().try_into().expect("microseconds")).expect("any value");
         now = done;
     }
     latencies
+}
+
+/// A keep-alive connection with one request under way at a time.
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    /// Sends a form and returns the body of the answer.
+    async fn exchange(&mut self, path: &str, form: &str) -> &str {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: mint\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        self.stream.write_all(request.as_bytes()).await.expect("the mint reads");
+        answer(&mut self.stream, &mut self.buffer).await
+    }
 }
 
 /// Reads one whole answer and returns its body.

@@ -11,6 +11,8 @@ mod load;
 mod mint;
 mod raw;
 mod report;
+mod sessions;
+mod support;
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use self::flood::Flood;
 use self::load::{Load, Work};
 use self::mint::Mint;
+use self::raw::Sequence;
 use self::report::Report;
 
 /// How often everything is measured; medians are reported.
@@ -30,49 +33,44 @@ const MOST_CONNECTIONS: usize = 64;
 /// Connections that present forged tokens, as fast as they are answered. The mint holds back 768 answers.
 const FLOODS: [usize; 2] = [64, 700];
 
+/// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
+const PARTS: [&str; 3] = ["tokens", "sessions", "floods"];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| *word != "--bench").collect();
     match words.as_slice() {
-        ["raw", config, threads, object] => raw::measure(config, threads, object, SPAN),
+        ["raw", config, sequence, threads, keys] => raw::measure(config, sequence, threads, keys, SPAN),
         ["load"] => load::generate(),
         ["flood", address, connections, token] => flood::run(address, connections, token),
-        [] => run(),
-        other => panic!("expected no arguments, found {other:?}"),
+        parts if parts.iter().all(|part| PARTS.contains(part)) => run(parts),
+        other => panic!("expected nothing, or some of {PARTS:?}; found {other:?}"),
     }
 }
 
-fn run() {
+/// Measures all parts, or those that are named.
+fn run(named: &[&str]) {
+    let is_wanted = |part| named.is_empty() || named.contains(&part);
     let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
     let _ = std::fs::remove_dir_all(&state);
     let mut report = Report::default();
     mint::set_up(&state);
+    let (stores, _servers) = if is_wanted("sessions") { sessions::set_up(&state) } else { Default::default() };
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
-        for (threads, object) in [(1, "token"), (2, "token"), (4, "token"), (1, "copy"), (2, "copy")] {
-            report.raw(threads, object, raw::in_process_of_its_own(&state, threads, object));
-        }
-        for verify in [false, true] {
-            let mint = Mint::start(&state, verify);
-            for work in [Work::ClientCredentials, Work::RefreshToken] {
-                for connections in CONNECTIONS {
-                    let before = mint.cpu();
-                    let measured = Load::new(&mint, work, connections, SPAN).in_process_of_its_own();
-                    report.tokens(work, verify, connections, &measured, mint.cpu().since(before));
-                }
+        for sequence in [Sequence::Token, Sequence::Exchange] {
+            for (threads, keys) in [(1, "token"), (2, "token"), (4, "token"), (1, "copies"), (2, "copies")] {
+                report.raw(sequence, threads, keys, raw::in_process_of_its_own(&state, sequence, threads, keys));
             }
-            report.memory(verify, mint.memory());
         }
-        let mint = Mint::start(&state, true);
-        for work in [Work::ClientCredentials, Work::RefreshToken] {
-            // Once with and once without each, one after the other: the machine is not the same for long.
-            for flooding in FLOODS {
-                let load = || Load::new(&mint, work, MOST_CONNECTIONS, SPAN);
-                let alone = load().in_process_of_its_own();
-                let load = load();
-                let _flood = Flood::start(&mint, flooding);
-                report.flood(work, flooding, &alone, &load.in_process_of_its_own());
-            }
+        if is_wanted("tokens") {
+            measure_tokens(&state, &mut report);
+        }
+        for store in &stores {
+            measure_sessions(&state, store, &mut report);
+        }
+        if is_wanted("floods") {
+            measure_floods(&state, &mut report);
         }
     }
     print!("{}", report.table());
@@ -80,4 +78,47 @@ fn run() {
     std::fs::create_dir_all(results.parent().expect("a file has a folder")).expect("target/bench can be made");
     std::fs::write(&results, report.json()).expect("the results can be written");
     println!("\nwritten to {}", results.display());
+}
+
+fn measure_tokens(state: &Path, report: &mut Report) {
+    for verify in [false, true] {
+        let mint = Mint::start(state, verify);
+        for work in [Work::ClientCredentials, Work::RefreshToken] {
+            for connections in CONNECTIONS {
+                let before = mint.cpu();
+                let measured = Load::new(&mint, work, connections, SPAN).in_process_of_its_own();
+                report.tokens(work, verify, connections, &measured, mint.cpu().since(before));
+            }
+        }
+        report.memory(verify, mint.memory());
+    }
+}
+
+fn measure_sessions(state: &Path, store: &sessions::Measured, report: &mut Report) {
+    for verify in [false, true] {
+        let mint = Mint::start_on(state, verify, Some(&store.url));
+        let load = Load::new(&mint, Work::RefreshToken, MOST_CONNECTIONS, SPAN);
+        let before = mint.cpu();
+        let measured = load.in_process_of_its_own();
+        report.exchanges(store, verify, &measured, mint.cpu().since(before));
+    }
+    let mint = Mint::start_on(state, true, Some(&store.url));
+    let load = Load::new(&mint, Work::Introspection, MOST_CONNECTIONS, SPAN);
+    let before = mint.cpu();
+    let measured = load.in_process_of_its_own();
+    report.introspections(store, &measured, mint.cpu().since(before));
+}
+
+fn measure_floods(state: &Path, report: &mut Report) {
+    let mint = Mint::start(state, true);
+    for work in [Work::ClientCredentials, Work::RefreshToken] {
+        // Once with and once without each, one after the other: the machine is not the same for long.
+        for flooding in FLOODS {
+            let load = || Load::new(&mint, work, MOST_CONNECTIONS, SPAN);
+            let alone = load().in_process_of_its_own();
+            let load = load();
+            let _flood = Flood::start(&mint, flooding);
+            report.flood(work, flooding, &alone, &load.in_process_of_its_own());
+        }
+    }
 }

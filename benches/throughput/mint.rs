@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// The resource server that introspects.
+pub const API: &str = "bench-api";
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mintkeep");
 
 /// A running mint with its keeper.
@@ -51,11 +54,28 @@ pub fn set_up(state: &Path) {
 }
 
 impl Mint {
+    /// One with the store of `mintkeep dev`.
     pub fn start(state: &Path, verify: bool) -> Self {
-        let config = std::fs::read_to_string(state.join("mintkeep.toml")).expect("dev wrote it");
+        Self::start_on(state, verify, None)
+    }
+
+    /// One with the store at `url`, where there is one.
+    pub fn start_on(state: &Path, verify: bool, url: Option<&str>) -> Self {
+        let mut config = std::fs::read_to_string(state.join("mintkeep.toml")).expect("dev wrote it");
+        if let Some(url) = url {
+            let lines = config.lines().map(|line| match line.strip_prefix("url = ") {
+                Some(_) => format!("url = \"{url}\""),
+                None => line.to_owned(),
+            });
+            config = lines.collect::<Vec<_>>().join("\n");
+        }
+        let hash = config.split("secret_sha256 = \"").nth(1).expect("the service has a secret")[..64].to_owned();
         let path = state.join("bench.toml");
-        std::fs::write(&path, format!("{config}\n[keeper]\nverify_signatures = {verify}\n"))
-            .expect("the folder is writable");
+        // The resource server has the secret of the service.
+        let text = format!(
+            "{config}\n[keeper]\nverify_signatures = {verify}\n[[resource_server]]\nid = \"{API}\"\nauthentication = \"client_secret_post\"\nsecret_sha256 = \"{hash}\"\naudience = \"https://api.example.com\"\n"
+        );
+        std::fs::write(&path, text).expect("the folder is writable");
         let process = Command::new(PROGRAM).args(["serve", "--config"]).arg(&path).stderr(Stdio::null()).spawn();
         let mut mint = Self { process: process.expect("mintkeep starts"), state: state.to_owned(), keeper_pid: 0 };
         let address = mint.address();

@@ -7,13 +7,18 @@ use serde_json::{Value, json};
 
 use crate::load::{Measured, Work};
 use crate::mint::{Cpu, Memory};
+use crate::raw::Sequence;
+use crate::sessions::Measured as Store;
 
 /// Everything that was measured, in the order of its first round.
 #[derive(Default)]
 pub struct Report {
-    raw: BTreeMap<(String, usize), Vec<f64>>,
+    raw: BTreeMap<(Sequence, &'static str, usize), Vec<f64>>,
     tokens: BTreeMap<(String, bool, usize), Vec<Sample>>,
     memory: BTreeMap<bool, Vec<Memory>>,
+    exchanges: BTreeMap<(&'static str, u32, bool), Vec<Sample>>,
+    introspections: BTreeMap<(&'static str, u32), Vec<Sample>>,
+    bytes_per_family: BTreeMap<&'static str, f64>,
     floods: BTreeMap<(&'static str, usize), Vec<Flooded>>,
 }
 
@@ -31,21 +36,39 @@ struct Sample {
     keeper_us: f64,
 }
 
+impl Sample {
+    fn of(measured: &Measured, cpu: Cpu) -> Self {
+        let answers = measured.tokens as f64;
+        Self {
+            rate: answers / measured.seconds,
+            p50_us: measured.p50_us as f64,
+            p99_us: measured.p99_us as f64,
+            mint_us: cpu.mint.as_secs_f64() * 1e6 / answers,
+            keeper_us: cpu.keeper.as_secs_f64() * 1e6 / answers,
+        }
+    }
+}
+
 impl Report {
-    pub fn raw(&mut self, threads: usize, object: &str, rate: f64) {
-        self.raw.entry((object.to_owned(), threads)).or_default().push(rate);
+    pub fn raw(&mut self, sequence: Sequence, threads: usize, keys: &'static str, rate: f64) {
+        self.raw.entry((sequence, keys, threads)).or_default().push(rate);
+    }
+
+    pub fn exchanges(&mut self, store: &Store, verify: bool, measured: &Measured, cpu: Cpu) {
+        let samples = self.exchanges.entry((store.name, store.families, verify)).or_default();
+        samples.push(Sample::of(measured, cpu));
+        if let Some(bytes) = store.bytes {
+            self.bytes_per_family.insert(store.name, bytes);
+        }
+    }
+
+    pub fn introspections(&mut self, store: &Store, measured: &Measured, cpu: Cpu) {
+        self.introspections.entry((store.name, store.families)).or_default().push(Sample::of(measured, cpu));
     }
 
     pub fn tokens(&mut self, work: Work, verify: bool, connections: usize, measured: &Measured, cpu: Cpu) {
-        let tokens = measured.tokens as f64;
-        let sample = Sample {
-            rate: tokens / measured.seconds,
-            p50_us: measured.p50_us as f64,
-            p99_us: measured.p99_us as f64,
-            mint_us: cpu.mint.as_secs_f64() * 1e6 / tokens,
-            keeper_us: cpu.keeper.as_secs_f64() * 1e6 / tokens,
-        };
-        self.tokens.entry((name(work).to_owned(), verify, connections)).or_default().push(sample);
+        let samples = self.tokens.entry((name(work).to_owned(), verify, connections)).or_default();
+        samples.push(Sample::of(measured, cpu));
     }
 
     pub fn flood(&mut self, work: Work, flooding: usize, alone: &Measured, flooded: &Measured) {
@@ -58,21 +81,26 @@ impl Report {
         self.memory.entry(verify).or_default().push(memory);
     }
 
-    fn ceiling(&self) -> f64 {
-        median(self.raw[&("token".to_owned(), 2)].iter().copied())
+    /// What the others are held against: two threads, with the keys in the token.
+    fn ceiling(&self, sequence: Sequence) -> f64 {
+        median(self.raw[&(sequence, "token", 2)].iter().copied())
     }
 
     pub fn table(&self) -> String {
         let mut text = String::from(
-            "| raw C_Sign, straight against the module | per second | against the ceiling |\n|---|---:|---:|\n",
+            "| straight against the module | keys | threads | per second | against its ceiling |\n|---|---|---:|---:|---:|\n",
         );
-        let ceiling = self.ceiling();
-        for ((object, threads), rates) in &self.raw {
+        for ((sequence, keys, threads), rates) in &self.raw {
             let rate = median(rates.iter().copied());
-            let name = if object == "token" { "token key" } else { "session copy of the key" };
-            let mark = if object == "token" && *threads == 2 { " (the ceiling)" } else { "" };
-            let _ = writeln!(text, "| {name}, {threads} thread(s){mark} | {rate:.0} | {:.2} × |", rate / ceiling);
+            let name = match sequence {
+                Sequence::Token => "C_Sign",
+                Sequence::Exchange => "C_Decrypt, C_Encrypt, C_Sign",
+            };
+            let keys = if *keys == "token" { "in the token" } else { "session copies" };
+            let _ =
+                writeln!(text, "| {name} | {keys} | {threads} | {rate:.0} | {:.2} × |", rate / self.ceiling(*sequence));
         }
+        let ceiling = self.ceiling(Sequence::Token);
         text.push_str(
             "\n| tokens over HTTP | verified | connections | per second | against the ceiling | p50 ms | p99 ms | mint µs | keeper µs |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n",
         );
@@ -91,7 +119,7 @@ impl Report {
             );
         }
         text.push_str(
-            "\n| tokens over 64 connections | connections with made-up tokens | per second | against none |\n|---|---:|---:|---:|\n",
+            "\n| tokens over 64 connections | connections with forged tokens | per second | against none |\n|---|---:|---:|---:|\n",
         );
         for ((work, flooding), samples) in &self.floods {
             let of = |figure: fn(&Flooded) -> f64| median(samples.iter().map(figure));
@@ -102,6 +130,7 @@ impl Report {
                 of(|sample| sample.flooded / sample.alone),
             );
         }
+        self.write_sessions(&mut text);
         text.push_str(
             "\n| memory of mint and keeper together, after 64 connections | resident MB | peak MB |\n|---|---:|---:|\n",
         );
@@ -114,24 +143,71 @@ impl Report {
         text
     }
 
+    fn write_sessions(&self, text: &mut String) {
+        text.push_str(
+            "\n| refresh exchanges, 64 connections | families | verified | per second | against the ceiling of an exchange | p99 ms | mint µs | keeper µs |\n|---|---:|---|---:|---:|---:|---:|---:|\n",
+        );
+        let ceiling = self.ceiling(Sequence::Exchange);
+        for ((store, families, verify), samples) in &self.exchanges {
+            let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure));
+            let _ = writeln!(
+                text,
+                "| {store} | {families} | {} | {:.0} | {:.2} × | {:.2} | {:.0} | {:.0} |",
+                if *verify { "yes" } else { "no" },
+                of(|sample| sample.rate),
+                of(|sample| sample.rate) / ceiling,
+                of(|sample| sample.p99_us) / 1000.0,
+                of(|sample| sample.mint_us),
+                of(|sample| sample.keeper_us),
+            );
+        }
+        text.push_str("\n| introspection, 64 connections | families | per second | mint µs | per second and core |\n|---|---:|---:|---:|---:|\n");
+        for ((store, families), samples) in &self.introspections {
+            let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure));
+            let (rate, mint_us) = (of(|sample| sample.rate), of(|sample| sample.mint_us));
+            let _ = writeln!(text, "| {store} | {families} | {rate:.0} | {mint_us:.0} | {:.0} |", 1e6 / mint_us);
+        }
+        text.push_str("\n| on disk | bytes a family |\n|---|---:|\n");
+        for (store, bytes) in &self.bytes_per_family {
+            let _ = writeln!(text, "| {store} | {bytes:.0} |");
+        }
+    }
+
     pub fn json(&self) -> String {
         let raw: Vec<Value> = self
             .raw
             .iter()
-            .map(|((object, threads), rates)| json!({ "object": object, "threads": threads, "per_second": rates }))
+            .map(|((sequence, keys, threads), rates)| {
+                json!({ "sequence": format!("{sequence:?}"), "keys": keys, "threads": threads, "per_second": rates })
+            })
             .collect();
+        let all = |samples: &[Sample]| {
+            let all = |figure: fn(&Sample) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
+            json!({
+                "per_second": all(|sample| sample.rate),
+                "p50_us": all(|sample| sample.p50_us), "p99_us": all(|sample| sample.p99_us),
+                "mint_cpu_us": all(|sample| sample.mint_us), "keeper_cpu_us": all(|sample| sample.keeper_us),
+            })
+        };
         let tokens: Vec<Value> = self
             .tokens
             .iter()
             .map(|((work, verify, connections), samples)| {
-                let all = |figure: fn(&Sample) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
-                json!({
-                    "work": work, "verify": verify, "connections": connections,
-                    "per_second": all(|sample| sample.rate),
-                    "p50_us": all(|sample| sample.p50_us), "p99_us": all(|sample| sample.p99_us),
-                    "mint_cpu_us_per_token": all(|sample| sample.mint_us),
-                    "keeper_cpu_us_per_token": all(|sample| sample.keeper_us),
-                })
+                json!({ "work": work, "verify": verify, "connections": connections, "measured": all(samples) })
+            })
+            .collect();
+        let exchanges: Vec<Value> = self
+            .exchanges
+            .iter()
+            .map(|((store, families, verify), samples)| {
+                json!({ "store": store, "families": families, "verify": verify, "measured": all(samples) })
+            })
+            .collect();
+        let introspections: Vec<Value> = self
+            .introspections
+            .iter()
+            .map(|((store, families), samples)| {
+                json!({ "store": store, "families": families, "measured": all(samples) })
             })
             .collect();
         let memory: Vec<Value> = self
@@ -151,7 +227,10 @@ impl Report {
                 })
             })
             .collect();
-        let report = json!({ "ceiling_per_second": self.ceiling(), "raw": raw, "tokens": tokens, "floods": floods, "memory": memory });
+        let report = json!({
+            "raw": raw, "tokens": tokens, "exchanges": exchanges, "introspections": introspections,
+            "bytes_per_family": self.bytes_per_family, "floods": floods, "memory": memory,
+        });
         format!("{report:#}\n")
     }
 }
@@ -160,6 +239,7 @@ fn name(work: Work) -> &'static str {
     match work {
         Work::ClientCredentials => "client_credentials",
         Work::RefreshToken => "refresh_token",
+        Work::Introspection => "introspection",
     }
 }
 

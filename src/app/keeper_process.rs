@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
+use super::keeper_memory::{self, Swap};
 use super::{Failure, Kind, device, environment};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, KeeperPlacement};
@@ -24,6 +24,9 @@ use crate::keeper::policy::Policy;
 use crate::keeper::server::{Ending, Greeter, Server, ServerSettings};
 use crate::keeper::wire::{Greeting, StartFailure};
 use crate::keeper::worker::Worker;
+
+/// How long letting the device go may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
 /// A pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -46,28 +49,17 @@ pub enum Meeting {
 /// [`Failure`]; over a socket pair the mint was told already.
 pub fn run(config: &Config, meeting: Meeting) -> Result<(), Failure> {
     environment::ensure(config.hardware.environment())?;
-    forbid_core_files()?;
+    let swap = keeper_memory::guard()?;
     // Before any thread starts, so that all of them leave the signals to the one that waits for them.
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     signals.thread_block().map_err(Failure::while_doing("cannot block signals"))?;
     match meeting {
-        Meeting::StandardInput { trust } => serve_standard_input(config, trust, signals),
-        Meeting::Socket => serve_socket(config, signals),
+        Meeting::StandardInput { trust } => serve_standard_input(config, trust, signals, swap),
+        Meeting::Socket => serve_socket(config, signals, swap),
     }
 }
 
-/// A crash inside the module must not write the keys of a software token to a file. A limit of 1, and not
-/// of 0, because the kernel hands even nothing to a program that collects core files (core(5)).
-fn forbid_core_files() -> Result<(), Failure> {
-    let forbid = || {
-        // Only ever lower: raising it again is root's alone.
-        let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
-        setrlimit(Resource::RLIMIT_CORE, hard.min(1), hard.min(1))
-    };
-    forbid().map_err(Failure::while_doing("cannot forbid core files"))
-}
-
-fn serve_standard_input(config: &Config, trust: PinTrust, signals: SigSet) -> Result<(), Failure> {
+fn serve_standard_input(config: &Config, trust: PinTrust, signals: SigSet, swap: Swap) -> Result<(), Failure> {
     let not_a_mint = || Failure::while_doing("standard input is not a mint's socket");
     let descriptor = std::io::stdin().as_fd().try_clone_to_owned();
     let stream = UnixStream::from(descriptor.map_err(not_a_mint())?);
@@ -89,11 +81,12 @@ fn serve_standard_input(config: &Config, trust: PinTrust, signals: SigSet) -> Re
         }
     };
     progress.opened(&server);
+    swap.warn();
     server.serve(greeter).map_err(not_a_mint())?;
     ended(&server, &server.wait(true))
 }
 
-fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
+fn serve_socket(config: &Config, signals: SigSet, swap: Swap) -> Result<(), Failure> {
     let KeeperPlacement::Socket { path, mint_uid, .. } = &config.keeper.placement else {
         return Err(Failure::new(
             Kind::Configuration,
@@ -103,6 +96,7 @@ fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
     let listener = bind(path)
         .map_err(|error| Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", path.display())))?;
     let progress = Progress::watched(signals, None)?;
+    progress.limit(config.keeper.start_limit)?;
     let server = match open(config, PinTrust::Unproven, &mut |_| {}) {
         Ok(server) => server,
         Err(error) => {
@@ -111,6 +105,7 @@ fn serve_socket(config: &Config, signals: SigSet) -> Result<(), Failure> {
         }
     };
     progress.opened(&server);
+    swap.warn();
     let (accepting, mint_uid) = (Arc::clone(&server), *mint_uid);
     let accept = move || {
         let mut warnings = Warnings::default();
@@ -220,6 +215,19 @@ impl Progress {
         Ok(progress)
     }
 
+    /// Ends this keeper where the device is not open within `limit`. For one that no mint watches over; whether a
+    /// PIN was being tried is remembered.
+    fn limit(&self, limit: Duration) -> Result<(), Failure> {
+        let progress = self.clone();
+        start_thread("start-watch", move || {
+            std::thread::sleep(limit);
+            if progress.0.get().is_none() {
+                tracing::error!(seconds = limit.as_secs(), "the device does not open; ending this keeper");
+                end_at_once();
+            }
+        })
+    }
+
     fn opened(&self, server: &Arc<Server>) {
         let _ = self.0.set(Arc::clone(server));
     }
@@ -262,6 +270,13 @@ fn ended(server: &Server, ending: &Ending) -> Result<(), Failure> {
         tracing::error!(seconds = duration.as_secs(), "a call into the device does not return; ending this keeper");
         end_at_once();
     }
+    // Closing calls into the device too. A keeper that hung there would still be connected to, and never
+    // be started anew by whoever runs it.
+    start_thread("close-watch", || {
+        std::thread::sleep(CLOSE_LIMIT);
+        tracing::error!("the device does not let go; ending this keeper");
+        end_at_once();
+    })?;
     if !server.close() {
         end_at_once();
     }

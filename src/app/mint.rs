@@ -19,6 +19,7 @@ use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
 use crate::keyring::Document;
+use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::Metadata;
@@ -118,20 +119,20 @@ fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts
     let Services { keeper, keyring, store, clock, clients, .. } = services;
     let issuer = config.issuer.as_str();
     let listen = &config.listen;
+    let access_tokens = Arc::new(AccessTokenVerifier::new(issuer.to_owned(), Arc::clone(keyring)));
     PublicApi {
         token_endpoint: Arc::clone(&services.token_endpoint),
         revocation_endpoint: RevocationEndpoint::new(
-            issuer.to_owned(),
             Arc::clone(clients),
             Sealer::new(keeper.clone(), Arc::clone(keyring), Arc::new(SystemEntropy::new())),
+            Arc::clone(&access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
         ),
         introspection_endpoint: IntrospectionEndpoint::new(
-            issuer.to_owned(),
             config.resource_servers.clone(),
             keeper.clone(),
-            Arc::clone(keyring),
+            access_tokens,
             Arc::clone(store),
             Arc::clone(clock),
         ),

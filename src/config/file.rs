@@ -68,6 +68,7 @@ struct KeeperTable {
     socket: Option<PathBuf>,
     user: Option<Spanned<String>>,
     mint_user: Option<Spanned<String>>,
+    state: Option<PathBuf>,
     request_timeout: Option<Seconds>,
     start_timeout: Option<Seconds>,
     hang_timeout: Option<Seconds>,
@@ -112,12 +113,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let clients = file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<_, _>>()?;
     let resource_servers =
         file.resource_server.into_iter().map(ResourceServerTable::into_resource_server).collect::<Result<_, _>>()?;
+    // The folder of this file where nothing else is said.
+    let state = from_folder(&folder, file.keeper.state.clone().unwrap_or_default());
     Ok(Config {
         issuer,
         listen: listen(file.listen, &folder),
         attempt_limits: attempt_limits(&file.limits),
         keeper: keeper(file.keeper, &folder)?,
-        hardware: one_device(file.hardware, &folder)?,
+        hardware: one_device(file.hardware, &folder, state)?,
         jwks_max_age,
         store: store(file.store, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
@@ -190,11 +193,15 @@ fn uid(user: &Spanned<String>) -> Result<u32, Problem> {
     }
 }
 
-fn one_device(tables: Spanned<BTreeMap<String, HardwareTable>>, folder: &Path) -> Result<Hardware, Problem> {
+fn one_device(
+    tables: Spanned<BTreeMap<String, HardwareTable>>,
+    folder: &Path,
+    state: PathBuf,
+) -> Result<Hardware, Problem> {
     let span = tables.span();
     let mut tables = tables.into_inner().into_iter();
     match (tables.next(), tables.next()) {
-        (Some((name, table)), None) => table.into_hardware(name, folder),
+        (Some((name, table)), None) => table.into_hardware(name, folder, state),
         _ => Err(Problem::at(span, "expected exactly one device, such as [hardware.hsm]")),
     }
 }

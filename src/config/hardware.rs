@@ -132,9 +132,9 @@ enum TokenTable {
 }
 
 impl HardwareTable {
-    pub(super) fn into_hardware(self, name: String, folder: &Path) -> Result<Hardware, Problem> {
+    pub(super) fn into_hardware(self, name: String, folder: &Path, state: PathBuf) -> Result<Hardware, Problem> {
         match self.kind.get_ref() {
-            Kind::Pkcs11 => self.into_pkcs11(name, folder).map(Hardware::Pkcs11),
+            Kind::Pkcs11 => self.into_pkcs11(name, folder, state).map(Hardware::Pkcs11),
             #[cfg(feature = "tpm")]
             Kind::Tpm => self.into_tpm(name, folder).map(Hardware::Tpm),
             #[cfg(not(feature = "tpm"))]
@@ -145,7 +145,7 @@ impl HardwareTable {
         }
     }
 
-    fn into_pkcs11(self, name: String, folder: &Path) -> Result<Pkcs11Hardware, Problem> {
+    fn into_pkcs11(self, name: String, folder: &Path, state: PathBuf) -> Result<Pkcs11Hardware, Problem> {
         let kind = self.kind.span();
         foreign(self.tcti.as_ref(), "tcti", "tpm")?;
         foreign(self.keys.as_ref(), "keys", "tpm")?;
@@ -160,6 +160,7 @@ impl HardwareTable {
             module: from_folder(folder, needed(self.module, "module", &kind)?),
             token,
             pin: needed(self.pin, "pin", &kind)?.source(folder),
+            state,
             signing_label: self.signing_key,
             sealing_label: self.sealing_key,
             provenance: provenance(self.allow_imported),

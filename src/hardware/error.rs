@@ -71,6 +71,24 @@ pub enum Error {
         /// The file, variable or credential.
         origin: String,
     },
+    /// This very PIN was tried on this token before, and nobody knows that it is right.
+    #[error(
+        "refusing to log in: this PIN was tried on this token before, and was refused or never answered; correct it in {origin}, or, where it is right, run `mintkeep keys list --pin-corrected` once"
+    )]
+    PinRemembered {
+        /// The file, variable or credential.
+        origin: String,
+    },
+    /// What was tried cannot be remembered, so nothing is tried.
+    #[error(
+        "cannot remember in {folder} that the PIN is tried: {reason}; set keeper.state to a folder that this user can write"
+    )]
+    PinMemory {
+        /// The configured folder.
+        folder: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// The token refused the login by a code that may mean a wrong PIN. Never tried again.
     #[error("the token refused the login: {reason}; it was tried once and will not be tried again; check {origin}")]
     LoginRefused {
@@ -190,6 +208,7 @@ impl Error {
         match self {
             Self::PinIncorrect { .. }
             | Self::PinUnproven { .. }
+            | Self::PinRemembered { .. }
             | Self::LoginRefused { .. }
             | Self::PinUnusable { .. }
             | Self::PinUnavailable { .. }
@@ -204,6 +223,7 @@ impl Error {
             Self::Module { .. }
             | Self::Initialize { .. }
             | Self::TokenAbsent { .. }
+            | Self::PinMemory { .. }
             | Self::Unreachable { .. }
             | Self::UnknownKey(_)
             | Self::NotAuthentic

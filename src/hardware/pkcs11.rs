@@ -18,7 +18,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session as Pkcs11Session;
 use cryptoki::slot::Slot;
 
-use self::calls::{Calls, Failed};
+use self::calls::{Calls, DECRYPT, Failed};
 use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session};
 use self::operations::{Canary, decrypt, encrypt, sign};
 use self::token::{Access, OpenToken};
@@ -62,6 +62,8 @@ pub struct Pkcs11Settings {
     pub token: TokenName,
     /// Where its user PIN is.
     pub pin: SecretSource,
+    /// The folder that remembers a PIN that did not work.
+    pub state: PathBuf,
     /// `CKA_LABEL` of the signing key.
     pub signing_label: String,
     /// `CKA_LABEL` of the sealing key.
@@ -97,7 +99,7 @@ impl Pkcs11Device {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
-        let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress)?;
+        let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress, entropy)?;
         let calls = Calls::of_module(&settings.module).map_err(|reason| module_error(settings, reason))?;
         let signing = keys::find_signing(&token.session, settings)?;
         let sealing = keys::find_sealing(&token.session, settings)?;
@@ -128,7 +130,7 @@ impl Pkcs11Device {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Generated), Error> {
-        let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {})?;
+        let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {}, entropy)?;
         let generated = generate::generate_missing(&token.session, settings, entropy)?;
         // One context per process: it is finalized here and initialized anew by `open`.
         token.session.close().map_err(failed)?;
@@ -215,14 +217,19 @@ impl Session for OpenSession {
         ciphertext_and_tag: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let key = self.sealing_key(kid)?;
-        decrypt(&self.session, &self.calls, key, nonce, aad, ciphertext_and_tag).map_err(|error| match error.1 {
-            RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange => Error::NotAuthentic,
-            // Ambiguous codes: the canary tells a bad ciphertext from a bad device, so that neither
-            // can an attacker feign a fault, nor a fault pass for an invalid token.
-            _ => match self.canary.opens(&self.session, &self.calls, key) {
-                true => Error::NotAuthentic,
-                false => failed_call(error),
-            },
+        let open = || decrypt(&self.session, &self.calls, key, nonce, aad, ciphertext_and_tag);
+        open().or_else(|failure| {
+            // No code is believed by itself. The canary tells a bad ciphertext from a bad device, so that an
+            // attacker cannot feign a fault; the second try tells it from a device that has recovered, so
+            // that a fault does not pass for an invalid token.
+            if !self.canary.opens(&self.session, &self.calls, key) {
+                return Err(failed_call(failure));
+            }
+            open().map_err(|again| match again.0 {
+                DECRYPT => Error::NotAuthentic,
+                // The ciphertext was not looked at.
+                _ => failed_call(again),
+            })
         })
     }
 

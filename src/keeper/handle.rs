@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secrecy::zeroize::Zeroizing;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::counters::Counters;
 use super::link::{Link, LinkFault};
@@ -24,8 +24,22 @@ pub struct Keeper {
     presence: watch::Receiver<Presence>,
     public_keys: PublicKeys,
     counters: Arc<Counters>,
+    openings: Arc<Semaphore>,
     request_limit: Duration,
     clock: Arc<dyn Clock>,
+}
+
+/// Of the requests that may wait for the keeper, one in this many may be an opening. Anybody can ask for those, by
+/// a forged token; further ones wait here, and leave room for signatures and seals, which only good requests need.
+const ONE_OPENING_IN: usize = 4;
+
+/// What a mint allows its requests to the keeper.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeeperLimits {
+    /// For one request, the wait for a new keeper included.
+    pub(super) request_limit: Duration,
+    /// Requests that may wait for the keeper at a time.
+    pub(super) max_in_flight: usize,
 }
 
 /// Why the keeper did not do what it was asked.
@@ -70,10 +84,12 @@ impl Keeper {
         presence: watch::Receiver<Presence>,
         public_keys: PublicKeys,
         counters: Arc<Counters>,
-        request_limit: Duration,
+        limits: KeeperLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { presence, public_keys, counters, request_limit, clock }
+        let KeeperLimits { request_limit, max_in_flight } = limits;
+        let openings = Arc::new(Semaphore::new((max_in_flight / ONE_OPENING_IN).max(1)));
+        Self { presence, public_keys, counters, openings, request_limit, clock }
     }
 
     /// The keys, as the keeper told them when it was first connected to. One that comes back with
@@ -137,6 +153,9 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError`]; [`KeeperError::NotAuthentic`] for anything that this key did not seal.
     pub async fn open(&self, client: &str, presented: &PresentedJwe) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
+        let deadline = self.deadline();
+        let place = tokio::time::timeout_at(deadline.into(), self.openings.acquire());
+        let _place = place.await.map_err(|_| KeeperError::TimedOut)?;
         self.counters.open.increment();
         let request = Request::Open {
             client,
@@ -146,7 +165,7 @@ impl Keeper {
             aad: presented.protected_header.as_bytes(),
             ciphertext_and_tag: &presented.ciphertext_and_tag,
         };
-        match self.ask(&request).await? {
+        match self.ask_by(deadline, &request).await? {
             Reply::Opened(plaintext) => Ok(Zeroizing::new(plaintext)),
             _ => Err(KeeperError::Protocol),
         }
@@ -163,8 +182,15 @@ impl Keeper {
         }
     }
 
+    fn deadline(&self) -> Instant {
+        self.clock.instant() + self.request_limit
+    }
+
     async fn ask(&self, request: &Request<'_>) -> Result<Reply, KeeperError> {
-        let deadline = self.clock.instant() + self.request_limit;
+        self.ask_by(self.deadline(), request).await
+    }
+
+    async fn ask_by(&self, deadline: Instant, request: &Request<'_>) -> Result<Reply, KeeperError> {
         for _attempt in 0..2 {
             let link = self.link(deadline).await?;
             match link.exchange(request, deadline).await {

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::counters::Counters;
-use super::handle::{Keeper, KeeperError};
+use super::handle::{Keeper, KeeperError, KeeperLimits};
 use super::link::{Driver, Link, LinkLimits};
 use super::wire::{PublicKeys, Reply, Request, StartFailure};
 use crate::clock::Clock;
@@ -103,7 +103,8 @@ pub async fn start(
     };
     let (pinned, first_run) = pin(first, &settings, &clock).await?;
     counters.connected.increment();
-    let keeper = Keeper::new(presence, pinned.clone(), counters, settings.request_limit, clock);
+    let limits = KeeperLimits { request_limit: settings.request_limit, max_in_flight: settings.max_in_flight };
+    let keeper = Keeper::new(presence, pinned.clone(), counters, limits, clock);
     let task = tokio::spawn(supervisor.run(first_run, pinned));
     Ok((keeper, task))
 }
@@ -177,7 +178,7 @@ impl Supervisor {
             }
             *pause = (*pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             let attempt = async {
-                let connected = connect(&self.settings, PinTrust::Vouched, &self.clock).await?;
+                let connected = connect(&self.settings, PinTrust::WorkedBefore, &self.clock).await?;
                 let presence = connected.presence();
                 let (keys, running) = pin(connected, &self.settings, &self.clock).await?;
                 if !keys.are_same(pinned) {
@@ -221,7 +222,7 @@ async fn connect(settings: &Settings, trust: PinTrust, clock: &Arc<dyn Clock>) -
     let passing = |message: String| StartFailure { message, is_final: false };
     let (stream, mut child) = match &settings.launcher {
         Launcher::Spawn { program, arguments, pin_worked } => {
-            let further = (trust == PinTrust::Vouched).then_some(pin_worked);
+            let further = (trust == PinTrust::WorkedBefore).then_some(pin_worked);
             spawn(program, arguments.iter().chain(further))
                 .map(|(stream, child)| (stream, Some(child)))
                 .map_err(|error| passing(format!("cannot start the keeper {}: {error}", program.display())))?
@@ -252,7 +253,7 @@ async fn connect(settings: &Settings, trust: PinTrust, clock: &Arc<dyn Clock>) -
     if !may_have_cost_a_try {
         return Err(passing(message));
     }
-    let message = "the keeper ended, or hung, during the login: the token may have counted a wrong PIN; it is not tried again; check the PIN, and restart";
+    let message = "the keeper ended, or hung, during the login: the token may have counted a wrong PIN; it is not tried again; check the PIN, run `mintkeep keys list --pin-corrected`, and restart";
     Err(StartFailure { message: message.to_owned(), is_final: true })
 }
 

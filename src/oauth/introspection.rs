@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::OAuthError;
-use super::access_token::VerifiedAccessToken;
+use super::access_token::{AccessTokenVerifier, VerifiedAccessToken};
 use super::authentication::{PresentedBasic, authenticate_resource_server};
 use super::parameters::PresentedParameters;
 use super::resource_server::ResourceServer;
@@ -15,19 +15,17 @@ use crate::jose::claims::{INTROSPECTION_TYPE, ReadAccessTokenClaims};
 use crate::jose::jws::SigningInput;
 use crate::keeper::Keeper;
 use crate::keeper::policy::INTROSPECTION_PROFILE;
-use crate::keyring::Keyring;
 use crate::store::Store;
 
 /// Answers introspection requests.
 ///
-/// A plain answer needs no hardware: the signature is verified in software, and the store is asked whether
-/// the token was revoked. A refresh token is `inactive` to everybody, because no resource server has a use
+/// A plain answer needs no hardware: the signature is verified in software, and the store is asked each time
+/// whether the token was revoked. A refresh token is `inactive` to everybody, because no resource server has a use
 /// for one.
 pub struct IntrospectionEndpoint {
-    issuer: String,
     resource_servers: Vec<ResourceServer>,
     keeper: Keeper,
-    keyring: Arc<Keyring>,
+    access_tokens: Arc<AccessTokenVerifier>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
@@ -49,14 +47,18 @@ pub enum Answer {
     SignedJwt(String),
 }
 
-/// What a token is worth (RFC 7662 §2.2).
-#[derive(Debug, Serialize)]
-pub struct Introspection {
+/// What a token is worth (RFC 7662 §2.2): the token where it is active.
+#[derive(Debug)]
+pub struct Introspection(Option<Arc<VerifiedAccessToken>>);
+
+/// An [`Introspection`] as it is written.
+#[derive(Serialize)]
+struct Members<'a> {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    claims: Option<ReadAccessTokenClaims>,
+    #[serde(flatten)]
+    claims: Option<&'a ReadAccessTokenClaims>,
 }
 
 /// The claims of a signed answer (RFC 9701 §5).
@@ -68,24 +70,24 @@ struct SignedClaims<'a> {
     token_introspection: &'a Introspection,
 }
 
-impl Introspection {
-    fn of(token: Option<VerifiedAccessToken>) -> Self {
-        let token_type = token.is_some().then_some("Bearer");
-        Self { active: token.is_some(), token_type, claims: token.map(|token| token.claims) }
+impl Serialize for Introspection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let claims = self.0.as_ref().map(|token| &token.claims);
+        let token_type = claims.map(|_| "Bearer");
+        Members { active: claims.is_some(), token_type, claims }.serialize(serializer)
     }
 }
 
 impl IntrospectionEndpoint {
-    /// An endpoint for the tokens of `issuer`.
+    /// An endpoint for the tokens that `access_tokens` verifies.
     pub fn new(
-        issuer: String,
         resource_servers: Vec<ResourceServer>,
         keeper: Keeper,
-        keyring: Arc<Keyring>,
+        access_tokens: Arc<AccessTokenVerifier>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { issuer, resource_servers, keeper, keyring, store, clock }
+        Self { resource_servers, keeper, access_tokens, store, clock }
     }
 
     /// One introspection request.
@@ -100,7 +102,7 @@ impl IntrospectionEndpoint {
     ) -> Result<Answer, OAuthError> {
         let server = authenticate_resource_server(&self.resource_servers, basic, parameters)?;
         let token = parameters.find("token").ok_or(OAuthError::InvalidRequest("token is required"))?;
-        let introspection = Introspection::of(self.active(server, token).await?);
+        let introspection = Introspection(self.active(server, token).await?);
         match form {
             AnswerForm::Json => Ok(Answer::Json(introspection)),
             AnswerForm::SignedJwt => self.signed(server, &introspection).await.map(Answer::SignedJwt),
@@ -109,8 +111,12 @@ impl IntrospectionEndpoint {
 
     /// The token, where it is one, meant for `server`, and not revoked. Which of these it is not, is not
     /// told (RFC 7662 §2.2).
-    async fn active(&self, server: &ResourceServer, token: &str) -> Result<Option<VerifiedAccessToken>, OAuthError> {
-        let verified = VerifiedAccessToken::verify(token, &self.keyring, &self.issuer, self.clock.now());
+    async fn active(
+        &self,
+        server: &ResourceServer,
+        token: &str,
+    ) -> Result<Option<Arc<VerifiedAccessToken>>, OAuthError> {
+        let verified = self.access_tokens.verify(token, self.clock.now());
         let Some(token) = verified.filter(|token| server.is_meant(&token.claims.aud)) else {
             return Ok(None);
         };
@@ -120,12 +126,12 @@ impl IntrospectionEndpoint {
 
     async fn signed(&self, server: &ResourceServer, introspection: &Introspection) -> Result<String, OAuthError> {
         let claims = SignedClaims {
-            iss: &self.issuer,
+            iss: self.access_tokens.issuer(),
             aud: &server.id,
             iat: self.clock.now(),
             token_introspection: introspection,
         };
-        let input = SigningInput::new(INTROSPECTION_TYPE, self.keyring.signing_kid(), &claims);
+        let input = SigningInput::new(INTROSPECTION_TYPE, self.access_tokens.keyring().signing_kid(), &claims);
         let signature = self.keeper.sign(&server.id, INTROSPECTION_PROFILE, &input).await?;
         Ok(input.into_compact(&signature))
     }

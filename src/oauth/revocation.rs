@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::OAuthError;
-use super::access_token::VerifiedAccessToken;
+use super::access_token::AccessTokenVerifier;
 use super::authentication::{AuthenticatedClient, PresentedBasic, authenticate};
 use super::client::ClientRegistry;
 use super::parameters::PresentedParameters;
@@ -17,23 +17,24 @@ const NOT_YOURS: OAuthError = OAuthError::InvalidGrant("the token was issued to 
 
 /// Answers revocation requests.
 pub struct RevocationEndpoint {
-    issuer: String,
     clients: Arc<ClientRegistry>,
     sealer: Sealer,
+    access_tokens: Arc<AccessTokenVerifier>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
 
 impl RevocationEndpoint {
-    /// An endpoint for the tokens of `issuer`.
+    /// An endpoint for the refresh tokens that `sealer` opens, and the access tokens that `access_tokens`
+    /// verifies.
     pub fn new(
-        issuer: String,
         clients: Arc<ClientRegistry>,
         sealer: Sealer,
+        access_tokens: Arc<AccessTokenVerifier>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { issuer, clients, sealer, store, clock }
+        Self { clients, sealer, access_tokens, store, clock }
     }
 
     /// One revocation request. A token that is none, or none any more, is a success (RFC 7009 §2.2): what
@@ -52,8 +53,7 @@ impl RevocationEndpoint {
         if let Ok(presented) = PresentedRefreshToken::parse(token) {
             return self.revoke_family(client, &presented).await;
         }
-        let now = self.clock.now();
-        let Some(token) = VerifiedAccessToken::verify(token, self.sealer.keyring(), &self.issuer, now) else {
+        let Some(token) = self.access_tokens.verify(token, self.clock.now()) else {
             return Ok(());
         };
         if token.claims.client_id != client.client().id {

@@ -2,32 +2,30 @@
 //!
 //! Writes go through one thread that commits many steps at once; reads have a thread of their own.
 
+mod fault;
+mod open;
 mod copy;
+mod queue;
+mod group_commit;
 mod threads;
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+/// What synchronises the queue; `tests/loom.rs` puts loom's in the place of these.
+mod sync {
+    pub(super) use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+}
+
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params, params_from_iter};
 
 pub use self::copy::back_up;
+use self::open::{Connections, open, open_alone};
 use self::threads::{Reader, Writer};
 use super::{Error, Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId};
 use crate::clock::Timestamp;
-
-/// How often, and how far apart, the lock for a migration is tried.
-const LOCK_ATTEMPTS: u32 = 100;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long a step waits for another process that is writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-mod schema {
-    refinery::embed_migrations!("src/store/sqlite/migrations");
-}
 
 /// A store in one file.
 pub struct SqliteStore {
@@ -43,13 +41,7 @@ impl SqliteStore {
     /// # Errors
     /// [`Error::Open`] names the path and what to do.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
-        refuse_to_make_for_another(path).map_err(&failed)?;
-        // Let go when it is open.
-        let _lock = lock_for_migration(path).map_err(|error| {
-            failed(format!("{error}; the folder must exist and be writable by the user that runs the mint"))
-        })?;
-        Self::open_locked(path)
+        Self::with(path, open(path)?, None)
     }
 
     /// Opens the store at `path`, which must be there, and keeps everybody else out for as long as it is open.
@@ -57,26 +49,18 @@ impl SqliteStore {
     /// # Errors
     /// [`Error::Open`], also where another process has it open.
     pub fn open_alone(path: &Path) -> Result<Self, Error> {
-        let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
-        if !path.exists() {
-            return Err(failed("there is none".to_owned()));
-        }
-        // Without the lock nobody opens the store, so after the trial nobody has it.
-        let lock = lock_for_migration(path).map_err(|error| failed(error.to_string()))?;
-        refuse_company(path).map_err(|error| failed(format!("{error}; end the mint that uses it")))?;
-        Ok(Self { _lock: Some(lock), ..Self::open_locked(path)? })
+        let (connections, lock) = open_alone(path)?;
+        Self::with(path, connections, Some(lock))
     }
 
-    fn open_locked(path: &Path) -> Result<Self, Error> {
-        let failed = |reason: String| Error::Open { path: path.display().to_string(), reason };
-        let mut connection = connect(path).map_err(|error| failed(error.to_string()))?;
-        schema::migrations::runner().run(&mut connection).map_err(|error| failed(error.to_string()))?;
-        let reading = connect(path).map_err(|error| failed(error.to_string()))?;
-        reading.pragma_update(None, "query_only", true).map_err(|error| failed(error.to_string()))?;
+    fn with(path: &Path, connections: Connections, lock: Option<File>) -> Result<Self, Error> {
+        let failed =
+            |error: std::io::Error| Error::Open { path: path.display().to_string(), reason: error.to_string() };
+        let Connections { writing, reading } = connections;
         Ok(Self {
-            writer: Writer::start(connection).map_err(|error| failed(error.to_string()))?,
-            reader: Reader::start(reading).map_err(|error| failed(error.to_string()))?,
-            _lock: None,
+            writer: Writer::start(writing).map_err(failed)?,
+            reader: Reader::start(reading).map_err(failed)?,
+            _lock: lock,
         })
     }
 }
@@ -222,63 +206,6 @@ impl Query {
         self.conditions += "?";
         self.values.push(value.into());
     }
-}
-
-/// A store that somebody else's process made would be closed to the mint that it is for.
-fn refuse_to_make_for_another(path: &Path) -> Result<(), String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let is_ours = |metadata: Metadata| metadata.uid() == nix::unistd::geteuid().as_raw();
-    match std::fs::metadata(folder).map(is_ours) {
-        Ok(false) if !path.exists() => {
-            Err("there is none yet, and its folder belongs to another user; start the mint as that user first"
-                .to_owned())
-        }
-        // What is wrong with the folder itself shows in the next step.
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// Two processes that open a new store at once must not both migrate it.
-fn lock_for_migration(path: &Path) -> std::io::Result<File> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock = private(&PathBuf::from(lock_path))?;
-    for attempt in 0.. {
-        match lock.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::WouldBlock) => {
-                let message = "another process holds its .lock file and does not let go";
-                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, message));
-            }
-        }
-    }
-    // SQLite gives its journal the permissions of the database, so those are set first.
-    private(path)?;
-    Ok(lock)
-}
-
-/// Fails where another connection has the store at `path` open: in WAL mode each of them holds a lock on it.
-fn refuse_company(path: &Path) -> rusqlite::Result<()> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(Duration::ZERO)?;
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")
-}
-
-fn private(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // With WAL, FULL is what makes a commit survive a loss of power (sqlite.org/pragma.html).
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    Ok(connection)
 }
 
 fn insert_family(connection: &Connection, family: &Family) -> rusqlite::Result<()> {

@@ -42,7 +42,7 @@ impl Shared {
 }
 
 /// A number from the environment, for `make crash`.
-fn setting(name: &str, default: usize) -> usize {
+pub fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

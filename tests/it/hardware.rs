@@ -1,4 +1,6 @@
 mod calls;
+mod faulty;
 mod keys;
+mod pins;
 #[cfg(feature = "tpm")]
 mod tpm;

@@ -15,4 +15,5 @@ mod http;
 mod config;
 mod app;
 mod crash;
+mod sweep;
 mod documents;

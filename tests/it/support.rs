@@ -3,6 +3,8 @@
 
 pub mod answer;
 pub mod deployment;
+pub mod disk;
+pub mod faulty;
 pub mod jose;
 pub mod postgres;
 pub mod process;

@@ -15,6 +15,9 @@ use cryptoki_sys::{
     CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
 };
 
+/// The call that looks at a ciphertext.
+pub(super) const DECRYPT: &str = "C_Decrypt";
+
 /// A call that failed: the function and what it returned.
 pub(super) type Failed = (&'static str, RvError);
 
@@ -56,7 +59,7 @@ impl Calls {
         Ok(Self {
             sign: Operation::new("C_SignInit", list.C_SignInit, "C_Sign", list.C_Sign)?,
             encrypt: Operation::new("C_EncryptInit", list.C_EncryptInit, "C_Encrypt", list.C_Encrypt)?,
-            decrypt: Operation::new("C_DecryptInit", list.C_DecryptInit, "C_Decrypt", list.C_Decrypt)?,
+            decrypt: Operation::new("C_DecryptInit", list.C_DecryptInit, DECRYPT, list.C_Decrypt)?,
             _module: module,
         })
     }

@@ -6,7 +6,7 @@ use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session as Pkcs11Session;
 
-use super::calls::{Calls, Failed};
+use super::calls::{Calls, DECRYPT, Failed};
 use super::{failed, failed_call};
 use crate::entropy::Entropy;
 use crate::hardware::Error;
@@ -92,6 +92,10 @@ pub(super) fn decrypt(
     let mechanism = gcm(&mut iv, aad).map_err(|_| ("C_DecryptInit", RvError::MechanismParamInvalid))?;
     let mut output = vec![0; ciphertext_and_tag.len()];
     let length = calls.decrypt(session, &mechanism, key, ciphertext_and_tag, &mut output)?;
+    // GCM gives as much plaintext as it was given (PKCS#11 3.1 §6.13.3).
+    if length + TAG_BYTES != output.len() {
+        return Err((DECRYPT, RvError::GeneralError));
+    }
     output.truncate(length);
     Ok(output)
 }

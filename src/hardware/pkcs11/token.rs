@@ -6,6 +6,8 @@ use cryptoki::session::{Session as Pkcs11Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 
 use super::{Pkcs11Settings, TokenName, failed, module_error};
+use crate::entropy::Entropy;
+use crate::hardware::pin_memory::{Outcome, PinTrial};
 use crate::hardware::{Error, LoginStep, PinTrust};
 
 /// A token that was found and logged in to.
@@ -28,6 +30,7 @@ impl OpenToken {
         access: Access,
         trust: PinTrust,
         progress: &mut dyn FnMut(LoginStep),
+        entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
         let context = Pkcs11::new(&settings.module).map_err(|error| module_error(settings, error.to_string()))?;
         context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(|error| {
@@ -52,37 +55,17 @@ impl OpenToken {
             origin: settings.pin.to_string(),
             reason: unavailable.to_string(),
         })?;
+        let begun = PinTrial::begin(&settings.state, token.serial_number(), &pin, trust, entropy);
+        let trial = begun.map_err(|refused| refused.into_error(&settings.pin.to_string(), &settings.state))?;
         progress(LoginStep::Begins);
-        match session.login(UserType::User, Some(&pin)) {
-            Ok(()) | Err(Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
-            Err(Pkcs11Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
-                return Err(Error::PinIncorrect { origin: settings.pin.to_string() });
-            }
-            Err(Pkcs11Error::Pkcs11(RvError::PinLocked, _)) => {
-                return Err(Error::PinUnusable { state: "its PIN is locked" });
-            }
-            // Nothing was tried: the device was gone, or out of memory.
-            Err(
-                error @ Pkcs11Error::Pkcs11(
-                    RvError::DeviceRemoved
-                    | RvError::TokenNotPresent
-                    | RvError::TokenNotRecognized
-                    | RvError::SessionClosed
-                    | RvError::SessionHandleInvalid
-                    | RvError::CryptokiNotInitialized
-                    | RvError::HostMemory
-                    | RvError::DeviceMemory,
-                    _,
-                ),
-            ) => return Err(failed(error)),
-            // Anything else, vendors' own codes above all, may be a wrong PIN by another name.
-            Err(error) => {
-                return Err(Error::LoginRefused {
-                    reason: failed(error).to_string(),
-                    origin: settings.pin.to_string(),
-                });
-            }
+        let (outcome, answer) = judge(session.login(UserType::User, Some(&pin)), settings);
+        drop(pin);
+        // A trial that cannot be forgotten only refuses too much, and one that is not noted as refused was
+        // noted as tried.
+        if let Err(error) = trial.end(outcome) {
+            tracing::warn!(%error, "cannot write to keeper.state what came of the PIN");
         }
+        answer?;
         progress(LoginStep::Done);
         let description = format!(
             "{} {}, serial number {}, label {}",
@@ -92,6 +75,35 @@ impl OpenToken {
             token.label()
         );
         Ok(Self { context, slot, description, session })
+    }
+}
+
+/// What the answer to a login says of the PIN, and of the login.
+fn judge(answer: Result<(), Pkcs11Error>, settings: &Pkcs11Settings) -> (Outcome, Result<(), Error>) {
+    let origin = settings.pin.to_string();
+    let Err(error) = answer else { return (Outcome::Right, Ok(())) };
+    match &error {
+        Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _) => (Outcome::NotTried, Ok(())),
+        Pkcs11Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _) => {
+            (Outcome::Refused, Err(Error::PinIncorrect { origin }))
+        }
+        Pkcs11Error::Pkcs11(RvError::PinLocked, _) => {
+            (Outcome::NotTried, Err(Error::PinUnusable { state: "its PIN is locked" }))
+        }
+        // Nothing was tried: the device was gone, or out of memory.
+        Pkcs11Error::Pkcs11(
+            RvError::DeviceRemoved
+            | RvError::TokenNotPresent
+            | RvError::TokenNotRecognized
+            | RvError::SessionClosed
+            | RvError::SessionHandleInvalid
+            | RvError::CryptokiNotInitialized
+            | RvError::HostMemory
+            | RvError::DeviceMemory,
+            _,
+        ) => (Outcome::NotTried, Err(failed(error))),
+        // Anything else, vendors' own codes above all, may be a wrong PIN by another name.
+        _ => (Outcome::Refused, Err(Error::LoginRefused { reason: failed(error).to_string(), origin })),
     }
 }
 

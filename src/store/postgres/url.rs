@@ -75,8 +75,11 @@ impl PostgresUrl {
             }
         };
         driver.ssl_mode(if tls == Tls::Off { SslMode::Disable } else { SslMode::Require });
-        // A standby takes no writes; with several hosts, the one that does is found.
-        driver.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        // Of several hosts, the one that takes writes is found. A single one is still good for reads while it
+        // takes none.
+        if driver.get_hosts().len() > 1 {
+            driver.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         driver.keepalives_idle(SILENCE).keepalives_interval(SILENCE / 4).keepalives_retries(4);
         if driver.get_tcp_user_timeout().is_none() {
             driver.tcp_user_timeout(SILENCE);

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::BUSY_TIMEOUT;
+use super::open::BUSY_TIMEOUT;
 use crate::store::Error;
 
 /// Copies the store at `from`, as it is at one moment, into a new file at `to`, which only its owner can

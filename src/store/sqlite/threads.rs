@@ -1,40 +1,30 @@
-//! The threads that own the SQLite connections. The writer drains its queue into one transaction
-//! (group commit): one sync of the disk pays for every step that was waiting, and no answer leaves
-//! before that sync.
+//! The threads that own the SQLite connections: one writes, one reads what was committed.
 
 use rusqlite::Connection;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::fault;
+use super::group_commit::{Transactions, commit_until_closed};
+use super::queue::{Queue, Refused, bounded};
 use crate::store::{Error, Step};
 
 /// Steps that may wait; one more is answered [`Error::Busy`].
 const QUEUE_CAPACITY: usize = 4096;
 
-/// The most steps that share a transaction, so that the first of them does not wait for ever.
+/// The most steps that share a transaction.
 const BATCH_LIMIT: usize = 256;
-
-/// A step in the queue of the writer: done inside a transaction, answered after its commit. Without a
-/// connection it is not done, and the acknowledgement carries the fault.
-type Write = Box<dyn FnOnce(Option<&Connection>) -> Acknowledge + Send>;
-
-/// Tells the waiting task how the step and its commit ended.
-type Acknowledge = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// The one thread that writes.
 pub(super) struct Writer {
-    queue: mpsc::Sender<Write>,
+    queue: Queue<Box<dyn Write>>,
 }
 
 impl Writer {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
-        let (queue, mut steps) = mpsc::channel::<Write>(QUEUE_CAPACITY);
-        std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-            let mut batch = Vec::with_capacity(BATCH_LIMIT);
-            while steps.blocking_recv_many(&mut batch, BATCH_LIMIT) != 0 {
-                commit(&connection, &mut batch);
-            }
-        })?;
+        let (queue, steps) = bounded(QUEUE_CAPACITY);
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || commit_until_closed(steps, &Writes(connection), BATCH_LIMIT))?;
         Ok(Self { queue })
     }
 
@@ -44,15 +34,7 @@ impl Writer {
         step: impl FnOnce(&Connection) -> rusqlite::Result<Value> + Send + 'static,
     ) -> Step<'static, Value> {
         let (sender, answer) = oneshot::channel();
-        let write: Write = Box::new(move |connection| {
-            let outcome = connection.map(|connection| step(connection).map_err(|error| failed(&error)));
-            Box::new(move |committed| {
-                let not_done = || Err(Error::Failed("no transaction".to_owned()));
-                // Nobody waits where the task was dropped; the step holds all the same.
-                let _ = sender.send(committed.and(outcome.unwrap_or_else(not_done)));
-            })
-        });
-        let queued = self.queue.try_send(write).map_err(not_queued);
+        let queued = self.queue.push(Box::new(Waiting { step: Some(step), outcome: None, sender }));
         Box::pin(async move {
             queued?;
             answer.await.map_err(|_| Error::Failed("its writing thread ended".to_owned()))?
@@ -60,27 +42,71 @@ impl Writer {
     }
 }
 
-/// Carries out `batch` in one transaction and acknowledges each step of it.
-fn commit(connection: &Connection, batch: &mut Vec<Write>) {
-    // IMMEDIATE: waiting for another process happens here, before anything was read.
-    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-        let error = failed(&error);
-        tracing::error!(%error, "cannot begin a transaction");
-        batch.drain(..).for_each(|write| write(None)(Err(error.clone())));
-        return;
+/// A step in the queue of the writer.
+trait Write: Send {
+    fn carry_out(&mut self, connection: &Connection);
+    fn acknowledge(self: Box<Self>, committed: Result<(), Error>);
+}
+
+/// A step that a task waits for.
+struct Waiting<Work, Value> {
+    /// Until it is carried out.
+    step: Option<Work>,
+    /// From then on.
+    outcome: Option<Result<Value, Error>>,
+    sender: oneshot::Sender<Result<Value, Error>>,
+}
+
+impl<Work, Value: Send> Write for Waiting<Work, Value>
+where
+    Work: FnOnce(&Connection) -> rusqlite::Result<Value> + Send,
+{
+    fn carry_out(&mut self, connection: &Connection) {
+        self.outcome = self.step.take().map(|step| step(connection).map_err(|error| failed(&error)));
     }
-    // A full disk makes SQLite roll back by itself; what would follow must not be committed one by one.
-    let in_transaction = || (!connection.is_autocommit()).then_some(connection);
-    let acknowledgements: Vec<Acknowledge> = batch.drain(..).map(|write| write(in_transaction())).collect();
-    let committed = connection.execute_batch("COMMIT").map_err(|error| {
-        let error = failed(&error);
-        tracing::error!(%error, "cannot commit");
-        // Already rolled back where the fault was the disk's; a second time does no harm.
-        let _ = connection.execute_batch("ROLLBACK");
-        error
-    });
-    for acknowledge in acknowledgements {
-        acknowledge(committed.clone());
+
+    fn acknowledge(self: Box<Self>, committed: Result<(), Error>) {
+        let not_done = || Err(Error::Failed("no transaction".to_owned()));
+        // Nobody waits where the task was dropped; the step holds all the same.
+        let _ = self.sender.send(committed.and(self.outcome.unwrap_or_else(not_done)));
+    }
+}
+
+/// The transactions of the writer's connection.
+struct Writes(Connection);
+
+impl Transactions for Writes {
+    type Step = Box<dyn Write>;
+    type Fault = Error;
+
+    fn begin(&self) -> Result<(), Error> {
+        // IMMEDIATE: waiting for another process happens here, before anything was read.
+        self.0.execute_batch("BEGIN IMMEDIATE").map_err(|error| {
+            let error = failed(&error);
+            tracing::error!(%error, "cannot begin a transaction");
+            error
+        })
+    }
+
+    fn carry_out(&self, step: &mut Box<dyn Write>) {
+        // A full disk makes SQLite roll back by itself; what would follow must not be committed one by one.
+        if !self.0.is_autocommit() {
+            step.carry_out(&self.0);
+        }
+    }
+
+    fn commit(&self) -> Result<(), Error> {
+        self.0.execute_batch("COMMIT").map_err(|error| {
+            let error = failed(&error);
+            tracing::error!(%error, "cannot commit");
+            // Already rolled back where the fault was the disk's; a second time does no harm.
+            let _ = self.0.execute_batch("ROLLBACK");
+            error
+        })
+    }
+
+    fn acknowledge(step: Box<dyn Write>, committed: Result<(), Error>) {
+        step.acknowledge(committed);
     }
 }
 
@@ -89,15 +115,16 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The one thread that reads what was committed.
 pub(super) struct Reader {
-    queue: mpsc::Sender<Read>,
+    queue: Queue<Read>,
 }
 
 impl Reader {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
-        let (queue, mut steps) = mpsc::channel::<Read>(QUEUE_CAPACITY);
+        let (queue, mut steps) = bounded::<Read>(QUEUE_CAPACITY);
         std::thread::Builder::new().name("store-reader".to_owned()).spawn(move || {
-            while let Some(step) = steps.blocking_recv() {
-                step(&connection);
+            let mut batch = Vec::with_capacity(BATCH_LIMIT);
+            while steps.take(&mut batch, BATCH_LIMIT) {
+                batch.drain(..).for_each(|step| step(&connection));
             }
         })?;
         Ok(Self { queue })
@@ -108,10 +135,9 @@ impl Reader {
         step: impl FnOnce(&Connection) -> rusqlite::Result<Value> + Send + 'static,
     ) -> Step<'static, Value> {
         let (sender, answer) = oneshot::channel();
-        let queued = self.queue.try_send(Box::new(move |connection| {
+        let queued = self.queue.push(Box::new(move |connection| {
             let _ = sender.send(step(connection).map_err(|error| failed(&error)));
         }));
-        let queued = queued.map_err(not_queued);
         Box::pin(async move {
             queued?;
             answer.await.map_err(|_| Error::Failed("its reading thread ended".to_owned()))?
@@ -119,13 +145,15 @@ impl Reader {
     }
 }
 
-fn not_queued<Queued>(error: TrySendError<Queued>) -> Error {
-    match error {
-        TrySendError::Full(_) => Error::Busy,
-        TrySendError::Closed(_) => Error::Failed("its thread ended".to_owned()),
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Busy,
+            Refused::Closed => Self::Failed("its thread ended".to_owned()),
+        }
     }
 }
 
 fn failed(error: &rusqlite::Error) -> Error {
-    Error::Failed(error.to_string())
+    Error::Failed(fault::told(error))
 }

@@ -1,5 +1,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use toml_edit::{Array, value};
 
@@ -199,4 +200,34 @@ fn an_answer_that_is_held_back_arrives_also_at_the_end() {
         assert_over_limit(&failing.join().unwrap().expect("an answer"), "invalid_grant");
     });
     assert!(mint.ended().success());
+}
+
+#[test]
+fn forged_tokens_leave_room_in_the_queue_of_the_hardware() {
+    let deployment = Deployment::new();
+    deployment.allow_failed_attempts();
+    deployment.edit(|config| {
+        config["keeper"] = toml_edit::table();
+        config["keeper"]["queue"] = value(4);
+    });
+    let mint = deployment.serve();
+    let token = deployment.grant();
+    // Its family is a live one, so it reaches the hardware, and does not open.
+    let last = if token.ends_with('A') { 'Q' } else { 'A' };
+    let forged = format!("{}{last}", &token[..token.len() - 1]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    mint.refresh(&forged).assert_error(400, "invalid_grant");
+                }
+            });
+        }
+        let answers: Vec<Answer> = (0..100).map(|_| mint.client_credentials()).collect();
+        done.store(true, Ordering::Relaxed);
+        for answer in answers {
+            answer.text("access_token");
+        }
+    });
 }

@@ -170,6 +170,17 @@ fn a_crash_of_the_keeper_leaves_no_core_file() {
 }
 
 #[test]
+fn the_keepers_memory_is_locked_or_it_says_what_to_set() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let status = fs::read_to_string(format!("/proc/{}/status", mint.keeper_pid())).unwrap();
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+    let is_locked = locked.trim() != "0 kB";
+    assert_eq!(is_locked, !mint.log().contains("LimitMEMLOCK=infinity"), "VmLck: {locked}");
+    mint.client_credentials().text("access_token");
+}
+
+#[test]
 fn a_device_that_comes_back_with_another_key_is_refused() {
     let deployment = Deployment::new();
     let mint = deployment.serve();

@@ -1,7 +1,7 @@
 //! The keeper by itself, under a user of its own: the two meet at a Unix socket and check each other.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,14 +11,17 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 use toml_edit::value;
 
-use crate::support::process::signal;
+use crate::support::faulty::FaultyModule;
+use crate::support::process::{one_line_of_error, signal};
 use crate::support::{Deployment, PROGRAM, RunningMint};
 
 struct KeeperByItself(Child);
 
 impl Drop for KeeperByItself {
     fn drop(&mut self) {
-        signal(self.0.id(), Signal::SIGTERM);
+        if matches!(self.0.try_wait(), Ok(None)) {
+            signal(self.0.id(), Signal::SIGTERM);
+        }
         let _ = self.0.wait();
     }
 }
@@ -72,6 +75,7 @@ fn deployment(keeper: &User, mint: &User) -> Deployment {
     deployment.edit(|config| {
         config["keeper"]["socket"] = value("keeper/keeper.sock");
         config["keeper"]["user"] = value(keeper.name.as_str());
+        config["keeper"]["state"] = value("keeper");
         config["keeper"]["mint_user"] = value(mint.name.as_str());
         config["listen"]["admin"] = value("mint/admin.sock");
         config["store"]["url"] = value("sqlite:mint/mintkeep.db");
@@ -106,6 +110,56 @@ fn mint_and_keeper_run_under_two_users() {
     let _keeper = start_keeper(&deployment, &keeper_user);
     mint.wait_for("the keeper is back");
     mint.client_credentials().text("access_token");
+}
+
+#[test]
+fn a_keeper_whose_device_does_not_let_go_ends_all_the_same() {
+    let (keeper_user, mint_user) = users();
+    let deployment = deployment(&keeper_user, &mint_user);
+    let faulty = FaultyModule::before(&deployment);
+    hand_over(&deployment.path("faulty"), &keeper_user);
+    let mut keeper = start_keeper(&deployment, &keeper_user);
+    let mint = start_mint(&deployment, &mint_user);
+    faulty.script("C_SignInit 1 lose-sessions\nC_Finalize 1 hang");
+    mint.client_credentials();
+    // By SIGKILL, which its service manager takes for a failure, and starts it anew.
+    let status = keeper.0.wait().unwrap();
+    assert!(!status.success(), "{status}");
+    let _keeper = start_keeper(&deployment, &keeper_user);
+    mint.wait_for("the keeper is back");
+    mint.client_credentials().text("access_token");
+}
+
+#[test]
+fn a_keeper_that_hangs_in_its_login_ends_and_the_next_one_does_not_try_again() {
+    let (keeper_user, mint_user) = users();
+    let deployment = deployment(&keeper_user, &mint_user);
+    let faulty = FaultyModule::before(&deployment);
+    hand_over(&deployment.path("faulty"), &keeper_user);
+    deployment.edit(|config| config["keeper"]["start_timeout"] = value("2s"));
+    faulty.script("C_Login 1 hang");
+    let keeper = || run_as(command(&deployment, &["keeper"]), &keeper_user).output().unwrap();
+    assert_eq!(keeper().status.code(), None, "it ends by a signal");
+    assert_eq!(faulty.count("C_Login"), 1);
+    let error = one_line_of_error(&keeper(), 8);
+    assert!(error.contains("this PIN was tried on this token before"), "{error}");
+    assert_eq!(faulty.count("C_Login"), 1);
+}
+
+#[test]
+fn the_keepers_memory_is_closed_to_debuggers_of_its_user() {
+    if !Uid::effective().is_root() {
+        eprintln!("needs root, to be another user than the keeper's");
+        return;
+    }
+    let (keeper_user, mint_user) = users();
+    let deployment = deployment(&keeper_user, &mint_user);
+    let keeper = start_keeper(&deployment, &keeper_user);
+    let mint = start_mint(&deployment, &mint_user);
+    let owner = |pid: u32| fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
+    // What cannot be dumped is root's (proc(5)).
+    assert_eq!(owner(keeper.0.id()), 0);
+    assert_eq!(owner(mint.pid()), mint_user.uid.as_raw());
 }
 
 #[test]

@@ -67,6 +67,58 @@ fn everything_else_is_inactive_and_nothing_more_is_said() {
     }
 }
 
+/// A token whose signature was verified before is remembered; what the store says of it is not.
+#[test]
+fn a_token_that_was_asked_for_before_is_inactive_as_soon_as_it_or_its_family_is_revoked() {
+    let deployment = Deployment::new();
+    deployment.add_resource_server("https://api.example.com");
+    let mint = deployment.serve();
+    let is_active = |token: &str| introspect(&deployment, &mint, &[], token).json()["active"] == true;
+    let first = mint.refresh(&deployment.grant());
+    let second = mint.refresh(&first.text("refresh_token"));
+    let other = mint.refresh(&deployment.grant()).text("access_token");
+    let tokens = [first.text("access_token"), second.text("access_token"), other.clone()];
+    for token in tokens.iter().chain(&tokens) {
+        assert!(is_active(token));
+    }
+    let revoke = |token: &str| {
+        let form = form(&[("client_id", WORKLOAD), ("token", token)]);
+        assert_eq!(mint.post_form_to("/oauth/revoke", &[], &form).status, 200);
+    };
+    revoke(&tokens[0]);
+    assert_eq!([&tokens[0], &tokens[1], &other].map(|token| is_active(token)), [false, true, true]);
+    revoke(&second.text("refresh_token"));
+    assert_eq!([&tokens[0], &tokens[1], &other].map(|token| is_active(token)), [false, false, true]);
+    deployment.run_json(&["sessions", "revoke", "--all"]);
+    assert!(!is_active(&other));
+}
+
+/// Tokens for one resource server are remembered for all, and told to none of the others.
+#[test]
+fn a_token_that_is_remembered_is_told_to_its_own_resource_server_only() {
+    let deployment = Deployment::new();
+    deployment.add_resource_server("https://api.example.com");
+    let hash = deployment.config_text().split("secret_sha256 = \"").nth(1).unwrap()[..64].to_owned();
+    deployment.edit(|config| {
+        let servers = config["resource_server"].as_array_of_tables_mut().unwrap();
+        let mut other = servers.get(0).unwrap().clone();
+        other["id"] = toml_edit::value("other-api");
+        other["audience"] = toml_edit::value("https://other.example.com");
+        other["secret_sha256"] = toml_edit::value(hash);
+        servers.push(other);
+    });
+    let mint = deployment.serve();
+    let token = mint.refresh(&deployment.grant()).text("access_token");
+    let ask = |id: &str| {
+        let form = form(&[("client_id", id), ("client_secret", &deployment.secret), ("token", &token)]);
+        mint.post_form_to("/oauth/introspect", &[], &form).json()
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(API)["active"], true);
+        assert_eq!(ask("other-api"), json!({ "active": false }));
+    }
+}
+
 #[test]
 fn only_a_registered_resource_server_may_ask() {
     let deployment = Deployment::new();

@@ -46,7 +46,7 @@ pub fn family(number: u8) -> Family {
     }
 }
 
-fn present(presented: u32) -> Redemption {
+pub fn present(presented: u32) -> Redemption {
     Redemption {
         presented,
         rotation: Rotation::Rotate,

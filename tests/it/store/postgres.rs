@@ -3,11 +3,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use mintkeep::store::Store;
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
+use mintkeep::store::{Redeemed, Store};
+use nix::sys::signal::Signal;
 use toml_edit::value;
 
-use super::contract::contract;
+use super::contract::{contract, family, present};
 use crate::support::jose::verified;
 use crate::support::postgres::Tls;
 use crate::support::process::{one_line_of_error, succeed};
@@ -166,6 +167,19 @@ fn a_database_that_takes_no_writes_is_a_503_and_what_only_reads_goes_on() {
     mint.refresh(&held).text("refresh_token");
 }
 
+#[test]
+fn a_database_that_hangs_is_a_503_and_is_used_again_when_it_goes_on() {
+    let (deployment, postgres) = (Deployment::new(), Postgres::start());
+    deployment.use_postgres(&postgres);
+    let mint = deployment.serve();
+    let held = mint.refresh(&deployment.grant()).text("refresh_token");
+    postgres.signal(Signal::SIGSTOP);
+    mint.refresh(&held).assert_error(503, "temporarily_unavailable");
+    mint.client_credentials().text("access_token");
+    postgres.signal(Signal::SIGCONT);
+    mint.refresh(&held).text("refresh_token");
+}
+
 /// What the database's administrator chose for others must not cost a client its session.
 #[test]
 fn a_commit_is_durable_also_where_the_database_does_not_do_that_by_itself() {
@@ -217,4 +231,31 @@ fn clocks_that_are_apart_do_no_harm() {
         behind.refresh(&next.text("refresh_token")).text("refresh_token");
         ahead.refresh(&first).assert_error(400, "invalid_grant");
     }
+}
+
+#[test]
+fn redemptions_that_wait_share_a_round_trip() {
+    const REDEMPTIONS: u8 = 200;
+    let postgres = Postgres::start();
+    let open = empty_store(&postgres);
+    // Each statement is a transaction; a server counts those of a connection when that ends.
+    let transactions = || -> u64 {
+        let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = 'mintkeep'";
+        postgres.sql(count).parse().unwrap()
+    };
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    runtime().block_on(async {
+        let families = (0..REDEMPTIONS).map(family).collect();
+        open().restore(families, Vec::new()).await.unwrap();
+    });
+    let before = transactions();
+    runtime().block_on(async {
+        let store = open();
+        let steps: Vec<_> = (0..REDEMPTIONS).map(|number| store.redeem(family(number), present(0))).collect();
+        for step in steps {
+            assert_eq!(step.await.unwrap(), Some(Redeemed::Granted { generation: 1, renewed: true }));
+        }
+    });
+    let made = transactions() - before;
+    assert!(made < u64::from(REDEMPTIONS) / 4, "{made} transactions for {REDEMPTIONS} redemptions");
 }

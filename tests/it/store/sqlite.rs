@@ -1,6 +1,5 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::sync::Arc;
 
 use mintkeep::store::Error;
@@ -85,45 +84,4 @@ fn a_backup_of_no_store_leaves_nothing() {
     for name in ["backup.db", "backup.db.part", "mintkeep.db"] {
         assert!(!deployment.path(name).exists(), "{name}");
     }
-}
-
-/// A file system of one megabyte fills up; root is needed to mount it.
-#[test]
-fn a_full_disk_is_a_503_and_loses_no_refresh_token() {
-    if !nix::unistd::Uid::effective().is_root() {
-        eprintln!("needs root, to mount a small file system");
-        return;
-    }
-    let deployment = Deployment::new();
-    let mount = deployment.path("small");
-    fs::create_dir(&mount).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&mount).output().unwrap();
-    if !mounted.status.success() {
-        eprintln!("cannot mount here: {}", String::from_utf8_lossy(&mounted.stderr));
-        return;
-    }
-    deployment.edit(|config| config["store"]["url"] = toml_edit::value("sqlite:small/mintkeep.db"));
-    let mint = deployment.serve();
-    let token = deployment.grant();
-    let mut filler = fs::File::create(mount.join("filler")).unwrap();
-    while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
-    let mut refused = None;
-    let mut held = token;
-    // The log of the store has some room of its own before it has to grow.
-    for _ in 0..2000 {
-        let answer = mint.refresh(&held);
-        if answer.status != 200 {
-            refused = Some(answer);
-            break;
-        }
-        held = answer.text("refresh_token");
-    }
-    refused.expect("the disk is full at some time").assert_error(503, "temporarily_unavailable");
-    assert_eq!(mint.admin("/readyz").status, 503);
-    drop(filler);
-    fs::remove_file(mount.join("filler")).unwrap();
-    mint.refresh(&held).text("refresh_token");
-    assert_eq!(mint.admin("/readyz").status, 200);
-    drop(mint);
-    succeed(Command::new("umount").arg(&mount));
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -223,5 +223,10 @@ impl Deployment {
     /// Starts `mintkeep serve` and waits until it is ready.
     pub fn serve(&self) -> RunningMint {
         RunningMint::start(self.command(&["serve"]), self.path("admin.sock"), self.secret.clone())
+    }
+
+    /// As [`Self::serve`]; how it ended, and what it said, where it did before it was ready.
+    pub fn try_serve(&self) -> Result<RunningMint, (ExitStatus, String)> {
+        RunningMint::try_start(self.command(&["serve"]), self.path("admin.sock"), self.secret.clone())
     }
 }

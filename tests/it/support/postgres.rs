@@ -119,6 +119,14 @@ impl Postgres {
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
+    /// Sends `which` to the server and all its backends.
+    pub fn signal(&self, which: Signal) {
+        let postmaster = self.server.id();
+        for process in [vec![postmaster], children_of(postmaster)].concat() {
+            signal(process, which);
+        }
+    }
+
     /// Kills the server and all its backends as a power cut would.
     pub fn kill(&mut self) {
         let postmaster = self.server.id();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::net::TcpSocket;
@@ -31,7 +31,12 @@ pub struct RunningMint {
 }
 
 impl RunningMint {
-    pub fn start(mut command: Command, admin: PathBuf, secret: String) -> Self {
+    pub fn start(command: Command, admin: PathBuf, secret: String) -> Self {
+        Self::try_start(command, admin, secret).unwrap_or_else(|(status, log)| panic!("{status}: {log}"))
+    }
+
+    /// As [`Self::start`]; how it ended, and what it said, where it did before it was ready.
+    pub fn try_start(mut command: Command, admin: PathBuf, secret: String) -> Result<Self, (ExitStatus, String)> {
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("mintkeep starts");
         let stderr = BufReader::new(process.stderr.take().expect("it is piped"));
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -45,22 +50,33 @@ impl RunningMint {
         });
         let address = ([127, 0, 0, 1], 0).into();
         let mut mint = Self { process, address, admin, secret, log, lines };
-        let ready = mint.wait_for("mintkeep is ready");
+        let Some(ready) = mint.next("mintkeep is ready") else {
+            let status = mint.process.wait().expect("it can be waited for");
+            return Err((status, mint.log()));
+        };
         let listen = ready["fields"]["listen"].as_str().expect("the address is logged").to_owned();
         mint.address = listen.parse().expect("an address");
-        mint
+        Ok(mint)
     }
 
     /// Waits until the mint, or its keeper, logs an event with `message`.
     #[track_caller]
     pub fn wait_for(&self, message: &str) -> Value {
+        self.next(message).unwrap_or_else(|| panic!("{message:?} was not logged, but {}", self.log()))
+    }
+
+    /// As [`Self::wait_for`]; `None` where all ended without it.
+    #[track_caller]
+    fn next(&self, message: &str) -> Option<Value> {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-                panic!("{message:?} was not logged, but {:#?}", self.log.lock().expect("no panic while it is held"))
-            });
+            let line = match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => panic!("{message:?} was not logged in time, but {}", self.log()),
+            };
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["fields"]["message"] == message {
-                return event;
+                return Some(event);
             }
         }
     }
