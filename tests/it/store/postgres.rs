@@ -41,6 +41,24 @@ fn it_keeps_the_contract() {
     assert_eq!(postgres.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = 'mintkeep'"), "0");
 }
 
+/// Where transactions are serializable, as they always are in some databases of this protocol, conflicts are refused
+/// by the database, and have to be tried again.
+#[test]
+fn it_keeps_the_contract_also_where_conflicts_are_refused() {
+    let postgres = Postgres::start();
+    let open = empty_store(&postgres);
+    postgres.sql("ALTER DATABASE mintkeep SET default_transaction_isolation = 'serializable'");
+    let rolled_back = || -> u64 {
+        let count = "SELECT xact_rollback FROM pg_stat_database WHERE datname = 'mintkeep'";
+        postgres.sql(count).parse().unwrap()
+    };
+    let before = rolled_back();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(contract(&open));
+    drop(runtime);
+    assert!(rolled_back() > before, "nothing was refused, so nothing was tried again");
+}
+
 #[test]
 fn a_mint_needs_the_schema_of_its_release_and_says_how_to_get_it() {
     let (deployment, postgres) = (Deployment::new(), Postgres::start());
