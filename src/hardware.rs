@@ -146,6 +146,22 @@ pub enum Provenance {
     ImportedAllowed,
 }
 
+/// What a key is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Role {
+    Signing,
+    Sealing,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Signing => "signing",
+            Self::Sealing => "sealing",
+        }
+    }
+}
+
 /// Which keys `keys init` generated; the others were there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Generated {

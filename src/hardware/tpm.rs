@@ -18,11 +18,10 @@ use tss_esapi::structures::{
 
 use self::connection::{Connection, padded};
 use self::key_file::KeyFile;
-use self::keys::Role;
-use super::{Device, DeviceKeys, Error, Generated, PinnedPublicKey, Provenance, SealingKey, Session};
+use super::{Device, DeviceKeys, Error, Generated, PinnedPublicKey, Provenance, Role, SealingKey, Session};
 use crate::entropy::Entropy;
 use crate::jose::ecdh_es::{SharedSecret, seal};
-use crate::jose::jwe::{FAMILY_BYTES, NONCE_BYTES, PresentedJwe};
+use crate::jose::jwe::{FAMILY_BYTES, KeyManagement, NONCE_BYTES, PresentedJwe};
 use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
 use crate::secret_source::SecretSource;
@@ -172,7 +171,7 @@ impl OpenSession {
         let failed = |reason: &str| Error::Call { call: "TPM2_ECDH_ZGen".to_owned(), reason: reason.to_owned() };
         let text = seal(key, &[0; FAMILY_BYTES], TRIAL, entropy).map_err(|error| failed(&error.to_string()))?;
         let sealed = PresentedJwe::parse(&text).map_err(|error| failed(&error.to_string()))?;
-        let crate::jose::jwe::KeyManagement::EcdhEs { epk } = sealed.key_management else {
+        let KeyManagement::EcdhEs { epk } = sealed.key_management else {
             return Err(failed("no ephemeral key"));
         };
         let secret = self.agree(&sealed.kid, &epk)?;

@@ -4,10 +4,10 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
 
-use super::keys::{P256_PARAMS, Role, find_sealing, find_signing, labelled, read_public_key};
+use super::keys::{P256_PARAMS, find_sealing, find_signing, labelled, read_public_key};
 use super::{Pkcs11Settings, failed};
 use crate::entropy::Entropy;
-use crate::hardware::{Error, Generated};
+use crate::hardware::{Error, Generated, Role};
 
 /// Generates the keys that are missing; tells which roles were there already. A run that fails half-way is
 /// taken up by the next one.

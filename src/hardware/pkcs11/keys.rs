@@ -5,28 +5,14 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 
 use super::{Pkcs11Settings, failed};
-use crate::hardware::{Error, PinnedPublicKey, Provenance};
+use crate::hardware::{Error, PinnedPublicKey, Provenance, Role};
 use crate::jose::base64url;
 use crate::jose::jwk::P256PublicKey;
 
 /// DER of the object identifier of P-256, 1.2.840.10045.3.1.7: what `CKA_EC_PARAMS` holds.
 pub(super) const P256_PARAMS: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-/// What a key is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Role {
-    Signing,
-    Sealing,
-}
-
 impl Role {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Signing => "signing",
-            Self::Sealing => "sealing",
-        }
-    }
-
     fn class_and_type(self) -> [Attribute; 2] {
         match self {
             Self::Signing => [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::EC)],

@@ -122,8 +122,8 @@ impl Connection {
     }
 
     /// Without a resource manager, what a process that was killed had loaded is still there, and takes up the
-    /// three places for keys and the three for sessions that there are. Who is connected now has the TPM alone, so it is nobody's. With one
-    /// (`device:/dev/tpmrm0`), nobody else's objects are seen.
+    /// three places for keys and the three for sessions that there are. Who is connected now has the TPM alone,
+    /// so it is nobody's. With one (`device:/dev/tpmrm0`), nobody else's objects are seen.
     fn flush_leftovers(&mut self) -> Result<(), Error> {
         for first in [TPM2_TRANSIENT_FIRST, TPM2_LOADED_SESSION_FIRST] {
             let (loaded, _) = self.call_without_session("TPM2_GetCapability", |context| {

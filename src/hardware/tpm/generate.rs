@@ -9,10 +9,10 @@ use tss_esapi::traits::Marshall as _;
 
 use super::connection::Connection;
 use super::key_file::{KeyFile, refused, write_private};
-use super::keys::{self, Role};
+use super::keys;
 use super::{Protection, TpmSettings};
 use crate::entropy::Entropy;
-use crate::hardware::{Error, Generated};
+use crate::hardware::{Error, Generated, Role};
 use crate::jose::base64url;
 use crate::secret_source::SecretSource;
 

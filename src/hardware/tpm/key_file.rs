@@ -11,8 +11,7 @@ use der::pem::{LineEnding, PemLabel};
 use der::{DecodePem as _, EncodePem as _, Sequence};
 
 use super::TpmSettings;
-use super::keys::Role;
-use crate::hardware::Error;
+use crate::hardware::{Error, Role};
 
 /// `id-loadablekey` (TPM 2.0 Key Files §3.1).
 const LOADABLE_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.10.1.3");

@@ -14,24 +14,10 @@ use tss_esapi::traits::UnMarshall as _;
 use super::connection::{Connection, is_foreign, padded};
 use super::key_file::{KeyFile, refused};
 use super::{TpmSettings, key_file};
-use crate::hardware::{Error, Provenance};
+use crate::hardware::{Error, Provenance, Role};
 use crate::jose::jwk::P256PublicKey;
 
-/// What a key is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Role {
-    Signing,
-    Sealing,
-}
-
 impl Role {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Signing => "signing",
-            Self::Sealing => "sealing",
-        }
-    }
-
     /// The key that `keys init` makes: it stays in this TPM below this parent for good, was made in it, and a
     /// wrong authorization value does not count towards the TPM's lockout.
     pub(super) fn template(self) -> Result<Public, TssError> {
