@@ -26,6 +26,8 @@ const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
 const STEP_LIMIT: Duration = Duration::from_secs(5);
 /// How often a statement is put again that lost against another one: each time somebody else came further.
 const ATTEMPTS: u32 = 16;
+/// Between two of these attempts: all of them, and the pauses, take about two seconds.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Whatever the database's own default is: a commit that was acknowledged is on its disk.
 const DURABLE: &str =
@@ -94,7 +96,7 @@ impl Pool {
         work: impl for<'a> Fn(&'a Object) -> Work<'a, Value>,
     ) -> Result<Value, Error> {
         let mut was_lost = false;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let connection = self.connection().await?;
             let error = match tokio::time::timeout(limit, work(&connection)).await {
                 Ok(Ok(value)) => return Ok(value),
@@ -106,7 +108,10 @@ impl Pool {
                 }
             };
             match Fault::of(&error) {
-                Fault::Conflict => {}
+                Fault::Conflict => {
+                    drop(connection);
+                    tokio::time::sleep(pause_after(attempt)).await;
+                }
                 Fault::Lost if !was_lost => {
                     was_lost = true;
                     drop(Object::take(connection));
@@ -116,6 +121,11 @@ impl Pool {
         }
         Err(Error::Busy)
     }
+}
+
+/// Doubled from a millisecond on: who lost is out of the way of the others until they are done.
+fn pause_after(attempt: u32) -> Duration {
+    Duration::from_millis(1 << attempt).min(LONGEST_PAUSE)
 }
 
 /// What a failed statement says.
