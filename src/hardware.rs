@@ -28,8 +28,8 @@ pub trait Device: Send + Sync {
     /// What the device calls itself, for the operator: model, serial number, label.
     fn description(&self) -> &str;
 
-    /// The keys that the device offers, checked when it was opened.
-    fn keys(&self) -> &DeviceKeys;
+    /// The keys that the device offers now, all of them checked.
+    fn keys(&self) -> DeviceKeys;
 
     /// A new session, ready to use every one of [`Device::keys`].
     ///
@@ -51,12 +51,12 @@ pub trait Session: Send {
     /// [`Error::UnknownKey`], or what the device answered.
     fn sign(&mut self, kid: &str, digest: &[u8; 32]) -> Result<Signature, Error>;
 
-    /// AES-256-GCM encryption by the key `kid`: the ciphertext with its 16-byte tag.
+    /// AES-256-GCM encryption by the key `kid`. The nonce is `nonce`, or one that the device made where it
+    /// insists on that.
     ///
     /// # Errors
     /// [`Error::UnknownKey`], or what the device answered.
-    fn encrypt(&mut self, kid: &str, nonce: &[u8; NONCE_BYTES], aad: &[u8], plaintext: &[u8])
-    -> Result<Vec<u8>, Error>;
+    fn encrypt(&mut self, kid: &str, nonce: &[u8; NONCE_BYTES], aad: &[u8], plaintext: &[u8]) -> Result<Sealed, Error>;
 
     /// AES-256-GCM decryption by the key `kid`: the plaintext.
     ///
@@ -78,15 +78,47 @@ pub trait Session: Send {
     /// [`Error::NotAuthentic`] where `epk` is not on the curve; [`Error::UnknownKey`], or what the device
     /// answered.
     fn agree(&mut self, kid: &str, epk: &P256PublicKey) -> Result<SharedSecret, Error>;
+
+    /// Generates one more key of `role`, such that it can never leave, and checks and tries it like those that
+    /// were found when the device was opened. From then on it is one of [`Session::keys`], in every session.
+    ///
+    /// # Errors
+    /// What the device answered; no key is left behind then, as far as the device can still be asked.
+    fn generate(&mut self, role: Role) -> Result<(), Error>;
+
+    /// Finds the keys that others added to the device since it was opened.
+    ///
+    /// # Errors
+    /// As for opening the device; the keys that were known before stay usable.
+    fn look_again(&mut self) -> Result<(), Error>;
+
+    /// The keys of the device as they are known now.
+    fn keys(&self) -> DeviceKeys;
 }
 
-/// The keys of a device that mintkeep may use.
-#[derive(Clone, Debug)]
+/// A ciphertext, and the nonce that it needs to be opened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sealed {
+    /// The nonce.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The ciphertext, its 16-byte tag at the end.
+    pub ciphertext_and_tag: Vec<u8>,
+}
+
+/// The keys of a device that mintkeep may use. Which of them signs or seals now, the mint knows.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DeviceKeys {
-    /// The key that signs now.
-    pub signing: P256PublicKey,
-    /// The key that seals now.
-    pub sealing: SealingKey,
+    /// Keys that sign.
+    pub signing: Vec<P256PublicKey>,
+    /// Keys that seal.
+    pub sealing: Vec<SealingKey>,
+}
+
+impl DeviceKeys {
+    /// The `kid` of each.
+    pub fn kids(&self) -> impl Iterator<Item = String> {
+        self.signing.iter().map(P256PublicKey::kid).chain(self.sealing.iter().map(SealingKey::kid))
+    }
 }
 
 /// The key that seals refresh tokens, and how it does.
@@ -147,14 +179,18 @@ pub enum Provenance {
 }
 
 /// What a key is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Role {
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It signs access tokens.
     Signing,
+    /// It seals refresh tokens.
     Sealing,
 }
 
 impl Role {
-    fn name(self) -> &'static str {
+    /// `signing` or `sealing`.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Signing => "signing",
             Self::Sealing => "sealing",

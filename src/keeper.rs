@@ -11,7 +11,10 @@ pub mod wire;
 pub mod worker;
 pub mod server;
 mod link;
+mod known_keys;
 pub mod supervisor;
 mod handle;
+mod keepers;
 
 pub use handle::{Keeper, KeeperError};
+pub use keepers::{Keepers, Member};

@@ -45,13 +45,14 @@ impl Keyring {
     /// # Errors
     /// [`NotOnCurve`], which the keeper would have refused before.
     pub fn new(keys: &PublicKeys) -> Result<Self, NotOnCurve> {
-        let verifier = PinnedPublicKey::new(keys.signing)?;
+        let (signing, sealing) = (keys.keys.signing[0], keys.keys.sealing[0].clone());
+        let verifier = PinnedPublicKey::new(signing)?;
         Ok(Self {
-            signing_kid: keys.signing.kid(),
-            sealing: keys.sealing.clone(),
-            sealing_kid: keys.sealing.kid(),
+            signing_kid: signing.kid(),
+            sealing_kid: sealing.kid(),
+            sealing,
             verifier,
-            jwks: Document::of(&JwkSet::of_signing_keys([&keys.signing])),
+            jwks: Document::of(&JwkSet::of_signing_keys([&signing])),
         })
     }
 

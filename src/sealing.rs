@@ -10,7 +10,7 @@ use crate::entropy::Entropy;
 use crate::hardware::SealingKey;
 use crate::jose::jwe::{FAMILY_BYTES, KeyManagement, PresentedJwe, ProtectedHeader};
 use crate::jose::{Malformed, base64url, ecdh_es};
-use crate::keeper::{Keeper, KeeperError};
+use crate::keeper::{KeeperError, Keepers};
 use crate::keyring::Keyring;
 use crate::store::FamilyId;
 
@@ -20,7 +20,7 @@ pub const MAX_TOKEN_LENGTH: usize = 2048;
 /// Seals and opens refresh tokens through the keeper.
 #[derive(Clone)]
 pub struct Sealer {
-    keeper: Keeper,
+    keepers: Keepers,
     keyring: Arc<Keyring>,
     entropy: Arc<dyn Entropy>,
 }
@@ -102,9 +102,9 @@ impl PresentedRefreshToken {
 }
 
 impl Sealer {
-    /// Seals through `keeper`, by the key that `keyring` names.
-    pub fn new(keeper: Keeper, keyring: Arc<Keyring>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { keeper, keyring, entropy }
+    /// Seals through `keepers`, by the key that `keyring` names.
+    pub fn new(keepers: Keepers, keyring: Arc<Keyring>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { keepers, keyring, entropy }
     }
 
     /// The handle of a new family, and the secret that its tokens need to carry.
@@ -127,7 +127,7 @@ impl Sealer {
         match self.keyring.sealing() {
             SealingKey::Direct(kid) => {
                 let header = ProtectedHeader::new(kid, KeyManagement::Direct, &fid.0);
-                let sealed = self.keeper.seal(&content.client_id, kid, header.as_bytes(), &plaintext).await?;
+                let sealed = self.keepers.seal(kid, &content.client_id, header.as_bytes(), &plaintext).await?;
                 header.into_compact(&sealed.nonce, &sealed.ciphertext_and_tag).map_err(|_| KeeperError::Protocol)
             }
             SealingKey::EcdhEs(recipient) => {
@@ -151,7 +151,7 @@ impl Sealer {
         if presented.0.kid != self.keyring.sealing_kid() {
             return Err(KeeperError::NotAuthentic);
         }
-        let plaintext = self.keeper.open(client_id, &presented.0).await?;
+        let plaintext = self.keepers.open(client_id, &presented.0).await?;
         let content: Content = serde_json::from_slice(&plaintext).map_err(|_| KeeperError::NotAuthentic)?;
         let is_proven = content.secret.as_ref().is_some_and(|secret| secret.fid() == presented.fid());
         if is_proven == needs_secret { Ok(content) } else { Err(KeeperError::NotAuthentic) }

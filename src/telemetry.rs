@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
-use crate::keeper::Keeper;
+use crate::keeper::Keepers;
 use crate::keeper::counters::Counters;
 use crate::oauth::attempts::FailedAttempts;
 
@@ -43,15 +43,15 @@ pub fn log_to_stderr(format: LogFormat, level: &str) {
 }
 
 /// The metrics of a mint that asks `keeper` and counts `attempts`.
-pub fn metrics(keeper: Keeper, attempts: Arc<FailedAttempts>) -> Registry {
+pub fn metrics(keepers: Keepers, attempts: Arc<FailedAttempts>) -> Registry {
     let mut registry = Registry::with_prefix("mintkeep");
-    registry.register_collector(Box::new(KeeperMetrics(keeper)));
+    registry.register_collector(Box::new(KeeperMetrics(keepers)));
     registry.register_collector(Box::new(AttemptMetrics(attempts)));
     registry
 }
 
 /// Reads the keeper's counters when somebody asks.
-struct KeeperMetrics(Keeper);
+struct KeeperMetrics(Keepers);
 
 impl fmt::Debug for KeeperMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +61,7 @@ impl fmt::Debug for KeeperMetrics {
 
 impl Collector for KeeperMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Counters { sign, seal, open, refused, connected } = self.0.counters();
+        let Counters { sign, seal, open, refused, connected } = self.0.members()[0].keeper.counters();
         let numbers = [
             ("keeper_signatures_requested", "Signatures asked of the keeper", sign.value()),
             ("keeper_seals_requested", "Seals asked of the keeper", seal.value()),

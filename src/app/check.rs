@@ -10,10 +10,11 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreLocation};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::hardware::PinnedPublicKey;
+use crate::hardware::SealingKey;
 use crate::jose::base64url;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
-use crate::jose::jws::SigningInput;
+use crate::jose::jwk::P256PublicKey;
+use crate::jose::jws::{PresentedJws, SigningInput};
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
 
 /// One part and what was found of it.
@@ -64,10 +65,14 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
             return findings;
         }
     };
-    let keys = kept_keys.keeper.public_keys();
-    findings.push(Finding::ok("hardware", keys.device.clone()));
-    let kids = format!("signing {}, sealing {}; neither can leave the device", keys.signing.kid(), keys.sealing.kid());
-    findings.push(Finding::ok("keys", kids));
+    for member in kept_keys.keepers.members() {
+        let told = member.keeper.public_keys();
+        findings.push(Finding::ok("hardware", told.device.clone()));
+        let of_role = |kids: Vec<String>| kids.join(", ");
+        let signing = of_role(told.keys.signing.iter().map(P256PublicKey::kid).collect());
+        let sealing = of_role(told.keys.sealing.iter().map(SealingKey::kid).collect());
+        findings.push(Finding::ok("keys", format!("signing {signing}; sealing {sealing}; none can leave the device")));
+    }
     findings.push(match sign_and_verify(&config, &kept_keys).await {
         Ok(()) => Finding::ok("signature", "made by the hardware, and verifies under the published key"),
         Err(failure) => Finding::failed("signature", failure),
@@ -91,7 +96,7 @@ async fn probe_store(location: &StoreLocation) -> Result<String, Failure> {
 /// A token like the first client's, under the signing policy; it is thrown away.
 async fn sign_and_verify(config: &Config, kept_keys: &KeptKeys) -> Result<(), Failure> {
     let Some(client) = config.clients.first() else {
-        return kept_keys.keeper.probe().await.map_err(|error| Failure::new(Kind::Hardware, error.to_string()));
+        return kept_keys.keepers.probe().await.map_err(|error| Failure::new(Kind::Hardware, error.to_string()));
     };
     let entropy: &dyn Entropy = &SystemEntropy::new();
     let now = SystemClock.now();
@@ -106,12 +111,13 @@ async fn sign_and_verify(config: &Config, kept_keys: &KeptKeys) -> Result<(), Fa
         jti: &base64url::encode(entropy.bytes::<16>()),
         sid: None,
     };
-    let input = SigningInput::new(ACCESS_TOKEN_TYPE, kept_keys.keyring.signing_kid(), &claims);
-    let signature = kept_keys.keeper.sign(&client.id, ACCESS_TOKEN_PROFILE, &input).await;
+    let kid = kept_keys.keyring.signing_kid();
+    let input = SigningInput::new(ACCESS_TOKEN_TYPE, kid, &claims);
+    let signature = kept_keys.keepers.sign(kid, &client.id, ACCESS_TOKEN_PROFILE, &input).await;
     let signature = signature.map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?;
-    let pinned = PinnedPublicKey::new(kept_keys.keeper.public_keys().signing)
-        .map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?;
-    match pinned.verifies(input.as_bytes(), &signature) {
+    let text = input.into_compact(&signature);
+    let jws = PresentedJws::parse(&text).map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
+    match kept_keys.keyring.verifies(&jws) {
         true => Ok(()),
         false => Err(Failure::new(Kind::Hardware, "the signature does not verify under the published key")),
     }

@@ -81,10 +81,11 @@ pub async fn run(options: DevOptions) -> Result<(), Failure> {
     let mint = Mint::start(&config_path, &config).await?;
     let workload_token = workload_token(&files, &mint).await?;
     let mut record = Record::new(&config, secret, workload_token);
-    record.running = Running::now(mint.services.keeper.process_id());
+    record.running = Running::now(mint.services.keepers.members()[0].keeper.process_id());
     record.write(&files.record())?;
     print_usage(&config, &record, &files.record());
-    let following = tokio::spawn(follow_keeper(mint.services.keeper.clone(), record, files.record()));
+    let following =
+        tokio::spawn(follow_keeper(mint.services.keepers.members()[0].keeper.clone(), record, files.record()));
     mint.run().await;
     following.abort();
     Ok(())

@@ -54,19 +54,19 @@ pub fn list(config: &Config, trust: PinTrust) -> Result<KeyList, Failure> {
 
 fn describe(config: &Config, device: &dyn Device, generated: Generated) -> KeyList {
     let (keys, (signing_label, sealing_label)) = (device.keys(), config.hardware.labels());
-    let signing = KeyDescription {
+    let signing = keys.signing.iter().map(|key| KeyDescription {
         role: "signing",
-        kid: keys.signing.kid(),
+        kid: key.kid(),
         algorithm: "ES256",
         label: signing_label.to_owned(),
         generated: generated.signing,
-    };
-    let sealing = KeyDescription {
+    });
+    let sealing = keys.sealing.iter().map(|key| KeyDescription {
         role: "sealing",
-        kid: keys.sealing.kid(),
-        algorithm: keys.sealing.algorithm(),
+        kid: key.kid(),
+        algorithm: key.algorithm(),
         label: sealing_label.to_owned(),
         generated: generated.sealing,
-    };
-    KeyList { device: device.description().to_owned(), keys: vec![signing, sealing] }
+    });
+    KeyList { device: device.description().to_owned(), keys: signing.chain(sealing).collect() }
 }

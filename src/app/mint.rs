@@ -95,10 +95,10 @@ impl Mint {
         let Self { services, public, admin, public_api, attempts, limits, mut signals } = self;
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
-            keeper: services.keeper.clone(),
+            keepers: services.keepers.clone(),
             store: Arc::clone(&services.store),
             clock: Arc::clone(&services.clock),
-            metrics: telemetry::metrics(services.keeper.clone(), Arc::clone(&attempts)),
+            metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts)),
         };
         let (stop, stopped) = watch::channel(false);
         let public = tokio::spawn(serve(public, public::router(public_api), limits, stopped.clone()));
@@ -116,7 +116,7 @@ impl Mint {
 }
 
 fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts>) -> PublicApi {
-    let Services { keeper, keyring, store, clock, clients, .. } = services;
+    let Services { keepers, keyring, store, clock, clients, .. } = services;
     let issuer = config.issuer.as_str();
     let listen = &config.listen;
     let access_tokens = Arc::new(AccessTokenVerifier::new(issuer.to_owned(), Arc::clone(keyring)));
@@ -124,14 +124,14 @@ fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts
         token_endpoint: Arc::clone(&services.token_endpoint),
         revocation_endpoint: RevocationEndpoint::new(
             Arc::clone(clients),
-            Sealer::new(keeper.clone(), Arc::clone(keyring), Arc::new(SystemEntropy::new())),
+            Sealer::new(keepers.clone(), Arc::clone(keyring), Arc::new(SystemEntropy::new())),
             Arc::clone(&access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
         ),
         introspection_endpoint: IntrospectionEndpoint::new(
             config.resource_servers.clone(),
-            keeper.clone(),
+            keepers.clone(),
             access_tokens,
             Arc::clone(store),
             Arc::clone(clock),

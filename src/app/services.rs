@@ -10,8 +10,8 @@ use super::{Failure, Kind, environment, store};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, KeeperPlacement};
 use crate::entropy::SystemEntropy;
-use crate::keeper::Keeper;
 use crate::keeper::supervisor::{self, Launcher, Settings};
+use crate::keeper::{Keepers, Member};
 use crate::keyring::Keyring;
 use crate::oauth::client::ClientRegistry;
 use crate::oauth::issuer::Issuer;
@@ -20,8 +20,8 @@ use crate::store::Store;
 
 /// A running keeper and its keys.
 pub struct KeptKeys {
-    /// The handle to the keeper.
-    pub keeper: Keeper,
+    /// The way to the keepers.
+    pub keepers: Keepers,
     /// The keys in use.
     pub keyring: Arc<Keyring>,
     /// The clock that the keeper is waited for by.
@@ -32,8 +32,8 @@ pub struct KeptKeys {
 
 /// What answers requests.
 pub struct Services {
-    /// The handle to the keeper.
-    pub keeper: Keeper,
+    /// The way to the keepers.
+    pub keepers: Keepers,
     /// The keys in use.
     pub keyring: Arc<Keyring>,
     /// The store.
@@ -59,9 +59,10 @@ impl KeptKeys {
         let (keeper, supervisor) =
             supervisor::start(keeper_settings(config_path, config)?, Arc::clone(&clock), stopped).await?;
         let keyring = Arc::new(
-            Keyring::new(keeper.public_keys()).map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?,
+            Keyring::new(&keeper.public_keys()).map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?,
         );
-        Ok(Self { keeper, keyring, clock, supervisor, stop })
+        let keepers = Keepers::new(vec![Member { name: config.hardware.name().to_owned(), keeper }]);
+        Ok(Self { keepers, keyring, clock, supervisor, stop })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.
@@ -85,11 +86,11 @@ impl Services {
                 return Err(failure);
             }
         };
-        let (keeper, keyring) = (kept_keys.keeper.clone(), Arc::clone(&kept_keys.keyring));
+        let (keepers, keyring) = (kept_keys.keepers.clone(), Arc::clone(&kept_keys.keyring));
         let clock = Arc::clone(&kept_keys.clock);
         let issuer = Issuer::new(
             config.issuer.as_str().to_owned(),
-            keeper.clone(),
+            keepers.clone(),
             Arc::clone(&keyring),
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -97,7 +98,7 @@ impl Services {
         );
         let clients: Arc<ClientRegistry> = Arc::new(config.clients.iter().cloned().collect());
         let token_endpoint = Arc::new(TokenEndpoint::new(Arc::clone(&clients), issuer));
-        Ok(Self { keeper, keyring, store, clock, clients, token_endpoint, kept_keys })
+        Ok(Self { keepers, keyring, store, clock, clients, token_endpoint, kept_keys })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.

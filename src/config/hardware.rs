@@ -47,6 +47,15 @@ pub struct TpmHardware {
 }
 
 impl Hardware {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Pkcs11(token) => &token.device.name,
+            #[cfg(feature = "tpm")]
+            Self::Tpm(tpm) => &tpm.device.name,
+        }
+    }
+
     /// How many sessions, each on a thread of its own.
     pub fn sessions(&self) -> usize {
         match self {

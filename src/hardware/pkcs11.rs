@@ -23,7 +23,8 @@ use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session}
 use self::operations::{Canary, decrypt, encrypt, sign};
 use self::token::{Access, OpenToken};
 use super::{
-    Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, PinnedPublicKey, Provenance, SealingKey, Session,
+    Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, PinnedPublicKey, Provenance, Role, Sealed, SealingKey,
+    Session,
 };
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -106,8 +107,10 @@ impl Pkcs11Device {
         let signing = choose_signing(&token.session, &calls, signing, clock)?;
         let sealing = choose_sealing(&token.session, &calls, sealing, clock, entropy)?;
         let canary = Canary::seal(&token.session, &calls, sealing.handle, entropy)?;
-        let keys =
-            DeviceKeys { signing: *signing.name.public_key(), sealing: SealingKey::Direct(sealing.name.clone()) };
+        let keys = DeviceKeys {
+            signing: vec![*signing.name.public_key()],
+            sealing: vec![SealingKey::Direct(sealing.name.clone())],
+        };
         Ok(Self {
             context: token.context,
             calls: Arc::new(calls),
@@ -144,8 +147,8 @@ impl Device for Pkcs11Device {
         &self.description
     }
 
-    fn keys(&self) -> &DeviceKeys {
-        &self.keys
+    fn keys(&self) -> DeviceKeys {
+        self.keys.clone()
     }
 
     fn open_session(&self) -> Result<Box<dyn Session>, Error> {
@@ -162,6 +165,7 @@ impl Device for Pkcs11Device {
             signing: (self.signing.name.kid().to_owned(), signing),
             sealing: (self.sealing.name.clone(), sealing),
             canary: Arc::clone(&self.canary),
+            keys: self.keys.clone(),
         }))
     }
 
@@ -182,6 +186,7 @@ struct OpenSession {
     signing: (String, ObjectHandle),
     sealing: (String, ObjectHandle),
     canary: Arc<Canary>,
+    keys: DeviceKeys,
 }
 
 impl OpenSession {
@@ -199,14 +204,9 @@ impl Session for OpenSession {
         sign(&self.session, &self.calls, key_named(&self.signing, kid)?, digest)
     }
 
-    fn encrypt(
-        &mut self,
-        kid: &str,
-        nonce: &[u8; NONCE_BYTES],
-        aad: &[u8],
-        plaintext: &[u8],
-    ) -> Result<Vec<u8>, Error> {
-        encrypt(&self.session, &self.calls, self.sealing_key(kid)?, nonce, aad, plaintext)
+    fn encrypt(&mut self, kid: &str, nonce: &[u8; NONCE_BYTES], aad: &[u8], plaintext: &[u8]) -> Result<Sealed, Error> {
+        let ciphertext_and_tag = encrypt(&self.session, &self.calls, self.sealing_key(kid)?, nonce, aad, plaintext)?;
+        Ok(Sealed { nonce: *nonce, ciphertext_and_tag })
     }
 
     fn decrypt(
@@ -236,6 +236,18 @@ impl Session for OpenSession {
     fn agree(&mut self, kid: &str, _epk: &P256PublicKey) -> Result<SharedSecret, Error> {
         // The sealing key is an AES key here.
         Err(Error::UnknownKey(kid.to_owned()))
+    }
+
+    fn generate(&mut self, role: Role) -> Result<(), Error> {
+        Err(Error::Call { call: format!("generating a {} key", role.name()), reason: "not supported".to_owned() })
+    }
+
+    fn look_again(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn keys(&self) -> DeviceKeys {
+        self.keys.clone()
     }
 }
 

@@ -18,7 +18,7 @@ use tss_esapi::structures::{
 
 use self::connection::{Connection, padded};
 use self::key_file::KeyFile;
-use super::{Device, DeviceKeys, Error, Generated, PinnedPublicKey, Provenance, Role, SealingKey, Session};
+use super::{Device, DeviceKeys, Error, Generated, PinnedPublicKey, Provenance, Role, Sealed, SealingKey, Session};
 use crate::entropy::Entropy;
 use crate::jose::ecdh_es::{SharedSecret, seal};
 use crate::jose::jwe::{FAMILY_BYTES, KeyManagement, NONCE_BYTES, PresentedJwe};
@@ -106,11 +106,16 @@ impl TpmDevice {
         let (sealing, sealing_key) = keys::load(&mut connection, settings, Role::Sealing, files.1, &authorization)?;
         connection.flush_primary()?;
         let description = connection.description();
-        let mut session =
-            OpenSession { connection, signing: (signing_key.kid(), signing), sealing: (sealing_key.kid(), sealing) };
+        let mut session = OpenSession {
+            connection,
+            signing: (signing_key.kid(), signing),
+            sealing: (sealing_key.kid(), sealing),
+            keys: DeviceKeys::default(),
+        };
         session.try_signing(signing_key)?;
         session.try_sealing(&sealing_key, entropy)?;
-        let keys = DeviceKeys { signing: signing_key, sealing: SealingKey::EcdhEs(sealing_key) };
+        let keys = DeviceKeys { signing: vec![signing_key], sealing: vec![SealingKey::EcdhEs(sealing_key)] };
+        session.keys = keys.clone();
         Ok(Self { description, keys, session: Mutex::new(Some(session)) })
     }
 
@@ -129,8 +134,8 @@ impl Device for TpmDevice {
         &self.description
     }
 
-    fn keys(&self) -> &DeviceKeys {
-        &self.keys
+    fn keys(&self) -> DeviceKeys {
+        self.keys.clone()
     }
 
     fn open_session(&self) -> Result<Box<dyn Session>, Error> {
@@ -152,6 +157,7 @@ struct OpenSession {
     connection: Connection,
     signing: (String, KeyHandle),
     sealing: (String, KeyHandle),
+    keys: DeviceKeys,
 }
 
 fn key_named((kid, handle): &(String, KeyHandle), wanted: &str) -> Result<KeyHandle, Error> {
@@ -202,7 +208,7 @@ impl Session for OpenSession {
         Ok(signature)
     }
 
-    fn encrypt(&mut self, kid: &str, _: &[u8; NONCE_BYTES], _: &[u8], _: &[u8]) -> Result<Vec<u8>, Error> {
+    fn encrypt(&mut self, kid: &str, _: &[u8; NONCE_BYTES], _: &[u8], _: &[u8]) -> Result<Sealed, Error> {
         // A TPM has no AEAD: whoever seals needs only the public key.
         Err(Error::UnknownKey(kid.to_owned()))
     }
@@ -223,5 +229,17 @@ impl Session for OpenSession {
         let point = EccPoint::new(coordinate(x), coordinate(y));
         let agreed = self.connection.call(call, |context| context.ecdh_z_gen(key, point.clone()))?;
         Ok(SharedSecret::new(padded(agreed.x(), call)?))
+    }
+
+    fn generate(&mut self, role: Role) -> Result<(), Error> {
+        Err(Error::Call { call: format!("generating a {} key", role.name()), reason: "not supported".to_owned() })
+    }
+
+    fn look_again(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn keys(&self) -> DeviceKeys {
+        self.keys.clone()
     }
 }

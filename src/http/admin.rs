@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
 use super::render::{not_stored, oauth_error};
 use crate::clock::Clock;
-use crate::keeper::Keeper;
+use crate::keeper::Keepers;
 use crate::oauth::OAuthError;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
@@ -32,7 +32,7 @@ pub struct AdminApi {
     /// Issues grants.
     pub token_endpoint: Arc<TokenEndpoint>,
     /// Probed for readiness.
-    pub keeper: Keeper,
+    pub keepers: Keepers,
     /// Probed for readiness; holds the sessions.
     pub store: Arc<dyn Store>,
     /// The time that a revocation carries.
@@ -76,7 +76,7 @@ pub fn router(api: AdminApi) -> Router {
 
 /// Ready means: the hardware made a signature that verifies, and the store committed a write.
 async fn readiness(State(api): State<Arc<AdminApi>>) -> Response {
-    let (keeper, store) = tokio::join!(api.keeper.probe(), api.store.probe());
+    let (keeper, store) = tokio::join!(api.keepers.probe(), api.store.probe());
     let ready = keeper.is_ok() && store.is_ok();
     let told = |failure: Option<String>| failure.unwrap_or_else(|| "ok".to_owned());
     let body = Readiness {

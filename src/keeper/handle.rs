@@ -1,5 +1,6 @@
 //! The mint's handle to the keeper.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,13 @@ use secrecy::zeroize::Zeroizing;
 use tokio::sync::{Semaphore, watch};
 
 use super::counters::Counters;
+use super::known_keys::KnownKeys;
 use super::link::{Link, LinkFault};
 use super::supervisor::Presence;
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
-use crate::jose::jwe::{NONCE_BYTES, PresentedJwe};
+use crate::hardware::{Role, Sealed};
+use crate::jose::jwe::PresentedJwe;
 use crate::jose::jws::{Signature, SigningInput};
 
 /// Asks the keeper. Clones share one connection.
@@ -22,7 +25,7 @@ use crate::jose::jws::{Signature, SigningInput};
 #[derive(Clone)]
 pub struct Keeper {
     presence: watch::Receiver<Presence>,
-    public_keys: PublicKeys,
+    known_keys: Arc<KnownKeys>,
     counters: Arc<Counters>,
     openings: Arc<Semaphore>,
     request_limit: Duration,
@@ -63,6 +66,9 @@ pub enum KeeperError {
     /// What was to be opened was not sealed by this keeper's key, or was changed since.
     #[error("what was to be opened is not authentic")]
     NotAuthentic,
+    /// No device has this key.
+    #[error("no device has the key {0}")]
+    UnknownKey(String),
     /// The hardware failed.
     #[error("the hardware failed: {0}")]
     Hardware(String),
@@ -71,31 +77,54 @@ pub enum KeeperError {
     Protocol,
 }
 
-/// A ciphertext made by the hardware, with the nonce that it needs to be opened.
-pub struct Sealed {
-    /// The nonce.
-    pub nonce: [u8; NONCE_BYTES],
-    /// The ciphertext, its tag at the end.
-    pub ciphertext_and_tag: Vec<u8>,
-}
-
 impl Keeper {
     pub(super) fn new(
         presence: watch::Receiver<Presence>,
-        public_keys: PublicKeys,
+        known_keys: Arc<KnownKeys>,
         counters: Arc<Counters>,
         limits: KeeperLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let KeeperLimits { request_limit, max_in_flight } = limits;
         let openings = Arc::new(Semaphore::new((max_in_flight / ONE_OPENING_IN).max(1)));
-        Self { presence, public_keys, counters, openings, request_limit, clock }
+        Self { presence, known_keys, counters, openings, request_limit, clock }
     }
 
-    /// The keys, as the keeper told them when it was first connected to. One that comes back with
-    /// others is refused.
-    pub fn public_keys(&self) -> &PublicKeys {
-        &self.public_keys
+    /// The keys, as the keeper last told them.
+    pub fn public_keys(&self) -> Arc<PublicKeys> {
+        self.known_keys.told()
+    }
+
+    /// Says which keys a keeper that comes back must have; one that lacks any is refused. Before this is called
+    /// for the first time, all that it had at first.
+    pub fn need(&self, kids: BTreeSet<String>) {
+        self.known_keys.need(kids);
+    }
+
+    /// Has the keeper look for keys that others added to its device.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn look_again(&self) -> Result<Arc<PublicKeys>, KeeperError> {
+        self.learn(&Request::LookAgain).await
+    }
+
+    /// Has the device generate one more key; it is among the keys that are returned.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn generate(&self, role: Role) -> Result<Arc<PublicKeys>, KeeperError> {
+        self.learn(&Request::Generate { role }).await
+    }
+
+    async fn learn(&self, request: &Request<'_>) -> Result<Arc<PublicKeys>, KeeperError> {
+        match self.ask(request).await? {
+            Reply::PublicKeys(keys) => {
+                self.known_keys.update(keys);
+                Ok(self.public_keys())
+            }
+            _ => Err(KeeperError::Protocol),
+        }
     }
 
     /// What was asked of the keeper since the start.
@@ -119,18 +148,19 @@ impl Keeper {
         }
     }
 
-    /// Signs on behalf of `client` under the signing profile `profile`.
+    /// Signs by the key `kid`, on behalf of `client`, under the signing profile `profile`.
     ///
     /// # Errors
     /// [`KeeperError`]; [`KeeperError::Policy`] names the rule.
     pub async fn sign(
         &self,
+        kid: &str,
         client: &str,
         profile: &str,
         signing_input: &SigningInput,
     ) -> Result<Signature, KeeperError> {
         self.counters.sign.increment();
-        match self.ask(&Request::Sign { client, profile, signing_input: signing_input.as_bytes() }).await? {
+        match self.ask(&Request::Sign { client, kid, profile, signing_input: signing_input.as_bytes() }).await? {
             Reply::Signature(signature) => Ok(signature),
             _ => Err(KeeperError::Protocol),
         }
@@ -140,7 +170,7 @@ impl Keeper {
     ///
     /// # Errors
     /// [`KeeperError`].
-    pub async fn seal(&self, client: &str, kid: &str, aad: &[u8], plaintext: &[u8]) -> Result<Sealed, KeeperError> {
+    pub async fn seal(&self, kid: &str, client: &str, aad: &[u8], plaintext: &[u8]) -> Result<Sealed, KeeperError> {
         self.counters.seal.increment();
         match self.ask(&Request::Seal { client, kid, aad, plaintext }).await? {
             Reply::Sealed { nonce, ciphertext_and_tag } => Ok(Sealed { nonce, ciphertext_and_tag }),
@@ -236,7 +266,8 @@ impl Keeper {
             }
             Refusal::Busy => KeeperError::Busy,
             Refusal::TooLate => KeeperError::TimedOut,
-            Refusal::NotAuthentic | Refusal::UnknownKey => KeeperError::NotAuthentic,
+            Refusal::NotAuthentic => KeeperError::NotAuthentic,
+            Refusal::UnknownKey(kid) => KeeperError::UnknownKey(kid),
             Refusal::Hardware(reason) => KeeperError::Hardware(reason),
             Refusal::Malformed => KeeperError::Protocol,
         }

@@ -63,8 +63,8 @@ pub enum Rule {
     /// `typ` is not the profile's.
     #[error("typ: expected the profile's")]
     Type,
-    /// `kid` is not the key that signs now.
-    #[error("kid: expected the active signing key's")]
+    /// `kid` is not the key that was asked to sign.
+    #[error("kid: expected that of the key that is to sign")]
     KeyId,
     /// `iss` is not the profile's.
     #[error("iss: expected the profile's issuer")]
@@ -103,7 +103,7 @@ impl Policy {
         &self.profiles
     }
 
-    /// Whether `signing_input` may be signed by the active key `kid` under the profile `profile`, for
+    /// Whether `signing_input` may be signed by the key `kid` under the profile `profile`, for
     /// the client `client`, at `now`.
     ///
     /// # Errors

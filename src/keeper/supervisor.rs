@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::handle::{Keeper, KeeperError, KeeperLimits};
+use super::known_keys::KnownKeys;
 use super::link::{Driver, Link, LinkLimits};
 use super::wire::{PublicKeys, Reply, Request, StartFailure};
 use crate::clock::Clock;
@@ -33,8 +34,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// A keeper that would sign with another key, or by other rules, than the mint was started for.
-const CHANGED: &str =
-    "the keeper came back with other keys or another signing policy; restart mintkeep if that is intended";
+const CHANGED: &str = "the keeper came back without a key that is in use, or with another signing policy; restart mintkeep if that is intended";
 
 /// How the mint comes to a keeper.
 #[derive(Clone, Debug)]
@@ -101,11 +101,12 @@ pub async fn start(
         counters: Arc::clone(&counters),
         shutdown,
     };
-    let (pinned, first_run) = pin(first, &settings, &clock).await?;
+    let (keys, first_run) = tell_keys(first, &settings, &clock).await?;
+    let known_keys = Arc::new(KnownKeys::new(keys));
     counters.connected.increment();
     let limits = KeeperLimits { request_limit: settings.request_limit, max_in_flight: settings.max_in_flight };
-    let keeper = Keeper::new(presence, pinned.clone(), counters, limits, clock);
-    let task = tokio::spawn(supervisor.run(first_run, pinned));
+    let keeper = Keeper::new(presence, Arc::clone(&known_keys), counters, limits, clock);
+    let task = tokio::spawn(supervisor.run(first_run, known_keys));
     Ok((keeper, task))
 }
 
@@ -138,7 +139,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(mut self, first: Running, pinned: PublicKeys) {
+    async fn run(mut self, first: Running, known_keys: Arc<KnownKeys>) {
         let mut current = first;
         let mut pause = Duration::ZERO;
         loop {
@@ -162,7 +163,7 @@ impl Supervisor {
             }
             let has_settled = self.clock.instant() - started > SETTLED_AFTER;
             pause = if has_settled { Duration::ZERO } else { pause.min(LONGEST_PAUSE_AFTER_READY) };
-            current = match self.restart(&mut pause, &pinned).await {
+            current = match self.restart(&mut pause, &known_keys).await {
                 Some(running) => running,
                 None => return,
             };
@@ -170,7 +171,7 @@ impl Supervisor {
     }
 
     /// Tries until a keeper runs; `None` where there is none to be had any more.
-    async fn restart(&mut self, pause: &mut Duration, pinned: &PublicKeys) -> Option<Running> {
+    async fn restart(&mut self, pause: &mut Duration, known_keys: &KnownKeys) -> Option<Running> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(*pause) => {}
@@ -180,8 +181,8 @@ impl Supervisor {
             let attempt = async {
                 let connected = connect(&self.settings, PinTrust::WorkedBefore, &self.clock).await?;
                 let presence = connected.presence();
-                let (keys, running) = pin(connected, &self.settings, &self.clock).await?;
-                if !keys.are_same(pinned) {
+                let (keys, running) = tell_keys(connected, &self.settings, &self.clock).await?;
+                if !known_keys.accept(keys) {
                     running.link.close();
                     running.driver.abort();
                     return Err(StartFailure { message: CHANGED.to_owned(), is_final: true });
@@ -268,7 +269,7 @@ async fn was_killed_from_outside(child: Option<&mut Child>) -> bool {
 }
 
 /// Drives the link of `connected` from here on, and asks for its keys.
-async fn pin(
+async fn tell_keys(
     connected: Connected,
     settings: &Settings,
     clock: &Arc<dyn Clock>,

@@ -12,13 +12,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy::Profile;
-use crate::hardware::SealingKey;
+use crate::hardware::{DeviceKeys, Role};
 use crate::jose::jwe::{KeyManagement, NONCE_BYTES};
-use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
 
 /// The first bytes in both directions: the protocol's name and, last, its version.
-pub const PREAMBLE: [u8; 8] = *b"mkkeep\x00\x02";
+pub const PREAMBLE: [u8; 8] = *b"mkkeep\x00\x03";
 
 /// The largest frame in bytes, after its length. A signing input is a few hundred bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
@@ -37,6 +36,8 @@ pub enum Request<'a> {
     Sign {
         /// The client.
         client: &'a str,
+        /// The signing key.
+        kid: &'a str,
         /// The signing profile.
         profile: &'a str,
         /// `BASE64URL(header) || '.' || BASE64URL(claims)`.
@@ -73,8 +74,15 @@ pub enum Request<'a> {
         #[serde(with = "serde_bytes")]
         ciphertext_and_tag: &'a [u8],
     },
-    /// The keys that the keeper uses.
+    /// The keys that the keeper has.
     PublicKeys,
+    /// Look in the device for keys that others added, and tell all.
+    LookAgain,
+    /// Generate one more key, and tell all.
+    Generate {
+        /// What for.
+        role: Role,
+    },
     /// Make and verify one signature that nobody can use.
     Health,
     /// The answer to the request of this frame's id is not wanted any more. Has no answer of its own; that
@@ -97,7 +105,7 @@ pub enum Reply {
     },
     /// To [`Request::Open`].
     Opened(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// To [`Request::PublicKeys`].
+    /// To [`Request::PublicKeys`], [`Request::LookAgain`] and [`Request::Generate`].
     PublicKeys(PublicKeys),
     /// To [`Request::Health`].
     Healthy,
@@ -105,25 +113,15 @@ pub enum Reply {
     Refused(Refusal),
 }
 
-/// The keys that a keeper uses, as far as others may know them.
+/// The keys that a keeper has, as far as others may know them.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PublicKeys {
     /// What the device calls itself.
     pub device: String,
-    /// The public half of the key that signs.
-    pub signing: P256PublicKey,
-    /// The key that seals, and how.
-    pub sealing: SealingKey,
+    /// The keys.
+    pub keys: DeviceKeys,
     /// The signing policy. A keeper that comes back with another one is not the keeper that the mint knew.
     pub profiles: Vec<Profile>,
-}
-
-impl PublicKeys {
-    /// Whether `other` signs and seals by the same keys and rules. The device may be another one, where
-    /// keys were copied from one to the next inside the hardware.
-    pub fn are_same(&self, other: &Self) -> bool {
-        self.signing == other.signing && self.sealing == other.sealing && self.profiles == other.profiles
-    }
 }
 
 /// Why a request was not carried out.
@@ -136,7 +134,7 @@ pub enum Refusal {
     /// The time allowed had passed before a session was free, or the request was taken back.
     TooLate,
     /// There is no such key.
-    UnknownKey,
+    UnknownKey(String),
     /// What was to be opened is not authentic.
     NotAuthentic,
     /// The hardware failed; its error.
@@ -338,7 +336,7 @@ mod tests {
     fn a_message_too_large_leaves_the_buffer_as_it_was() {
         let mut buffer = conversation();
         let before = buffer.clone();
-        let request = Request::Sign { client: "c", profile: "p", signing_input: &[0; MAX_FRAME] };
+        let request = Request::Sign { client: "c", kid: "k", profile: "p", signing_input: &[0; MAX_FRAME] };
         assert!(matches!(append_frame(&mut buffer, 3, 0, &request), Err(WireError::Length(_))));
         assert_eq!(buffer, before);
     }

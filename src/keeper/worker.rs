@@ -3,25 +3,41 @@
 use std::mem::take;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::policy::Policy;
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::hardware::{Device, Error, PinnedPublicKey, Session};
+use crate::hardware::{Device, DeviceKeys, Error, PinnedPublicKey, Sealed, Session};
 use crate::jose::jwe::KeyManagement;
 
 const TRIAL: &[u8] = b"mintkeep health";
 
-/// What every session thread of a keeper shares: nothing in it changes.
+/// What every session thread of a keeper shares.
 pub struct Worker {
     policy: Policy,
-    public_keys: PublicKeys,
-    pinned: PinnedPublicKey,
+    known: ArcSwap<Known>,
     verify_signatures: bool,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+}
+
+/// The keys of the device, as they were last told, and the public halves that verify what they sign.
+struct Known {
+    public_keys: PublicKeys,
+    pinned: Vec<PinnedPublicKey>,
+}
+
+impl Known {
+    fn new(device: String, keys: DeviceKeys, policy: &Policy) -> Result<Self, Error> {
+        let pinned = keys.signing.iter().map(|key| PinnedPublicKey::new(*key)).collect::<Result<_, _>>();
+        let pinned = pinned
+            .map_err(|error| Error::Call { call: "pinning the public key".to_owned(), reason: error.to_string() })?;
+        let public_keys = PublicKeys { device, keys, profiles: policy.profiles().to_vec() };
+        Ok(Self { public_keys, pinned })
+    }
 }
 
 /// An answer, and what it tells of the device.
@@ -61,7 +77,7 @@ impl Operation {
             Request::Sign { .. } | Request::Health => Some(Self::Sign),
             Request::Seal { .. } => Some(Self::Seal),
             Request::Open { .. } => Some(Self::Open),
-            Request::PublicKeys | Request::Cancel => None,
+            Request::PublicKeys | Request::LookAgain | Request::Generate { .. } | Request::Cancel => None,
         }
     }
 }
@@ -85,26 +101,20 @@ impl Worker {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        let keys = device.keys();
-        let pinned = PinnedPublicKey::new(keys.signing)
-            .map_err(|error| Error::Call { call: "pinning the public key".to_owned(), reason: error.to_string() })?;
-        let public_keys = PublicKeys {
-            device: device.description().to_owned(),
-            signing: keys.signing,
-            sealing: keys.sealing.clone(),
-            profiles: policy.profiles().to_vec(),
-        };
-        Ok(Self { policy, public_keys, pinned, verify_signatures, clock, entropy })
+        let known = Known::new(device.description().to_owned(), device.keys(), &policy)?;
+        Ok(Self { policy, known: ArcSwap::from_pointee(known), verify_signatures, clock, entropy })
     }
 
     /// Carries out `request` on `session`.
     pub fn answer(&self, session: &mut dyn Session, request: &Request<'_>) -> Answer {
         let outcome = match request {
-            Request::Sign { client, profile, signing_input } => self.sign(session, client, profile, signing_input),
+            Request::Sign { client, kid, profile, signing_input } => {
+                self.sign(session, client, kid, profile, signing_input)
+            }
             Request::Seal { kid, aad, plaintext, .. } => {
                 let nonce = self.entropy.bytes();
                 let sealed = session.encrypt(kid, &nonce, aad, plaintext);
-                sealed.map(|ciphertext_and_tag| Reply::Sealed { nonce, ciphertext_and_tag })
+                sealed.map(|Sealed { nonce, ciphertext_and_tag }| Reply::Sealed { nonce, ciphertext_and_tag })
             }
             Request::Open { kid, key_management: KeyManagement::Direct, nonce, aad, ciphertext_and_tag, .. } => {
                 session.decrypt(kid, nonce, aad, ciphertext_and_tag).map(Reply::Opened)
@@ -121,8 +131,10 @@ impl Worker {
                 let opened = agreed.map(|secret| secret.content_key().decrypt(nonce, aad, ciphertext_and_tag));
                 opened.and_then(|text| text.ok_or(Error::NotAuthentic)).map(|mut text| Reply::Opened(take(&mut *text)))
             }
-            Request::PublicKeys => Ok(Reply::PublicKeys(self.public_keys.clone())),
-            Request::Health => self.make_signature(session, TRIAL, true).map(|_| Reply::Healthy),
+            Request::PublicKeys => Ok(self.tell_keys()),
+            Request::LookAgain => session.look_again().and_then(|()| self.learn_keys(session)),
+            Request::Generate { role } => session.generate(*role).and_then(|()| self.learn_keys(session)),
+            Request::Health => self.try_out(session).map(|()| Reply::Healthy),
             Request::Cancel => Ok(Reply::Refused(Refusal::Malformed)),
         };
         let operation = Operation::of(request);
@@ -131,7 +143,7 @@ impl Worker {
             (Ok(reply @ Reply::Refused(_)), _) | (Ok(reply), None) => Answer { reply, verdict: Verdict::None },
             (Ok(reply), Some(operation)) => Answer { reply, verdict: Verdict::Works(operation) },
             (Err(Error::NotAuthentic), _) => Answer::refused(Refusal::NotAuthentic),
-            (Err(Error::UnknownKey(_)), _) => Answer::refused(Refusal::UnknownKey),
+            (Err(Error::UnknownKey(kid)), _) => Answer::refused(Refusal::UnknownKey(kid)),
             (Err(error), operation) => {
                 tracing::error!(%error, "the hardware failed");
                 let reply = Reply::Refused(Refusal::Hardware(error.to_string()));
@@ -145,24 +157,46 @@ impl Worker {
         &self,
         session: &mut dyn Session,
         client: &str,
+        kid: &str,
         profile: &str,
         signing_input: &[u8],
     ) -> Result<Reply, Error> {
-        let now = self.clock.now();
-        if let Err(rule) = self.policy.check(profile, self.pinned.kid(), client, signing_input, now) {
+        let known = self.known.load();
+        let key = known.pinned.iter().find(|key| key.kid() == kid).ok_or_else(|| Error::UnknownKey(kid.to_owned()))?;
+        if let Err(rule) = self.policy.check(profile, kid, client, signing_input, self.clock.now()) {
             tracing::warn!(client, profile, %rule, "refused to sign");
             return Ok(Reply::Refused(Refusal::Policy(rule.to_string())));
         }
-        self.make_signature(session, signing_input, self.verify_signatures).map(Reply::Signature)
+        make_signature(session, key, signing_input, self.verify_signatures).map(Reply::Signature)
     }
 
-    fn make_signature(&self, session: &mut dyn Session, message: &[u8], verify: bool) -> Result<[u8; 64], Error> {
-        let hash = digest(&SHA256, message);
-        let hash = hash.as_ref().try_into().expect("SHA-256 gives 32 bytes");
-        let signature = session.sign(self.pinned.kid(), hash)?;
-        if verify && !self.pinned.verifies(message, &signature) {
-            return Err(Error::WrongSignature);
-        }
-        Ok(signature)
+    /// Has every signing key make a signature that nobody can use.
+    fn try_out(&self, session: &mut dyn Session) -> Result<(), Error> {
+        self.known.load().pinned.iter().try_for_each(|key| make_signature(session, key, TRIAL, true).map(drop))
     }
+
+    fn tell_keys(&self) -> Reply {
+        Reply::PublicKeys(self.known.load().public_keys.clone())
+    }
+
+    fn learn_keys(&self, session: &dyn Session) -> Result<Reply, Error> {
+        let device = self.known.load().public_keys.device.clone();
+        self.known.store(Arc::new(Known::new(device, session.keys(), &self.policy)?));
+        Ok(self.tell_keys())
+    }
+}
+
+fn make_signature(
+    session: &mut dyn Session,
+    key: &PinnedPublicKey,
+    message: &[u8],
+    verify: bool,
+) -> Result<[u8; 64], Error> {
+    let hash = digest(&SHA256, message);
+    let hash = hash.as_ref().try_into().expect("SHA-256 gives 32 bytes");
+    let signature = session.sign(key.kid(), hash)?;
+    if verify && !key.verifies(message, &signature) {
+        return Err(Error::WrongSignature);
+    }
+    Ok(signature)
 }

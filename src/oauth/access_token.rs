@@ -103,7 +103,7 @@ mod tests {
     use p256::ecdsa::signature::Signer as _;
 
     use super::*;
-    use crate::hardware::SealingKey;
+    use crate::hardware::{DeviceKeys, SealingKey};
     use crate::jose::claims::{AccessTokenClaims, Audience, INTROSPECTION_TYPE};
     use crate::jose::jwk::P256PublicKey;
     use crate::jose::jws::SigningInput;
@@ -126,8 +126,7 @@ mod tests {
             let signing = P256PublicKey::from_uncompressed(point.as_bytes()).unwrap();
             let keys = PublicKeys {
                 device: String::new(),
-                signing,
-                sealing: SealingKey::Direct("seal".to_owned()),
+                keys: DeviceKeys { signing: vec![signing], sealing: vec![SealingKey::Direct("seal".to_owned())] },
                 profiles: Vec::new(),
             };
             let verifier = AccessTokenVerifier::new(ISSUER.to_owned(), Arc::new(Keyring::new(&keys).unwrap()));

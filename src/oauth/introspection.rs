@@ -13,7 +13,7 @@ use super::resource_server::ResourceServer;
 use crate::clock::{Clock, Timestamp};
 use crate::jose::claims::{INTROSPECTION_TYPE, ReadAccessTokenClaims};
 use crate::jose::jws::SigningInput;
-use crate::keeper::Keeper;
+use crate::keeper::Keepers;
 use crate::keeper::policy::INTROSPECTION_PROFILE;
 use crate::store::Store;
 
@@ -24,7 +24,7 @@ use crate::store::Store;
 /// for one.
 pub struct IntrospectionEndpoint {
     resource_servers: Vec<ResourceServer>,
-    keeper: Keeper,
+    keepers: Keepers,
     access_tokens: Arc<AccessTokenVerifier>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -82,12 +82,12 @@ impl IntrospectionEndpoint {
     /// An endpoint for the tokens that `access_tokens` verifies.
     pub fn new(
         resource_servers: Vec<ResourceServer>,
-        keeper: Keeper,
+        keepers: Keepers,
         access_tokens: Arc<AccessTokenVerifier>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { resource_servers, keeper, access_tokens, store, clock }
+        Self { resource_servers, keepers, access_tokens, store, clock }
     }
 
     /// One introspection request.
@@ -131,8 +131,9 @@ impl IntrospectionEndpoint {
             iat: self.clock.now(),
             token_introspection: introspection,
         };
-        let input = SigningInput::new(INTROSPECTION_TYPE, self.access_tokens.keyring().signing_kid(), &claims);
-        let signature = self.keeper.sign(&server.id, INTROSPECTION_PROFILE, &input).await?;
+        let kid = self.access_tokens.keyring().signing_kid();
+        let input = SigningInput::new(INTROSPECTION_TYPE, kid, &claims);
+        let signature = self.keepers.sign(kid, &server.id, INTROSPECTION_PROFILE, &input).await?;
         Ok(input.into_compact(&signature))
     }
 }

@@ -19,7 +19,7 @@ use crate::jose::base64url;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 use crate::jose::jws::SigningInput;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
-use crate::keeper::{Keeper, KeeperError};
+use crate::keeper::{KeeperError, Keepers};
 use crate::keyring::Keyring;
 use crate::sealing::{Content, FamilySecret, Sealer};
 use crate::store::{Family, Redeemed, Redemption, Store};
@@ -27,7 +27,7 @@ use crate::store::{Family, Redeemed, Redemption, Store};
 /// Makes tokens.
 pub struct Issuer {
     identifier: String,
-    keeper: Keeper,
+    keepers: Keepers,
     keyring: Arc<Keyring>,
     sealer: Sealer,
     store: Arc<dyn Store>,
@@ -69,14 +69,14 @@ impl Issuer {
     /// An issuer under the issuer identifier `identifier` (RFC 8414 §2).
     pub fn new(
         identifier: String,
-        keeper: Keeper,
+        keepers: Keepers,
         keyring: Arc<Keyring>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let sealer = Sealer::new(keeper.clone(), Arc::clone(&keyring), Arc::clone(&entropy));
-        Self { identifier, keeper, keyring, sealer, store, clock, entropy }
+        let sealer = Sealer::new(keepers.clone(), Arc::clone(&keyring), Arc::clone(&entropy));
+        Self { identifier, keepers, keyring, sealer, store, clock, entropy }
     }
 
     /// The sealer of its refresh tokens.
@@ -122,7 +122,7 @@ impl Issuer {
         };
         let signing_input = SigningInput::new(ACCESS_TOKEN_TYPE, self.keyring.signing_kid(), &claims);
         let (signature, refresh_token) = tokio::try_join!(
-            self.keeper.sign(&client.id, ACCESS_TOKEN_PROFILE, &signing_input),
+            self.keepers.sign(self.keyring.signing_kid(), &client.id, ACCESS_TOKEN_PROFILE, &signing_input),
             self.renew(client, renewal.as_ref()),
         )?;
         if let Some(renewal) = renewal {

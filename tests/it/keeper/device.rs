@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mintkeep::clock::SystemClock;
 use mintkeep::entropy::SystemEntropy;
-use mintkeep::hardware::{Device, DeviceKeys, Error, SealingKey, Session};
+use mintkeep::hardware::{Device, DeviceKeys, Error, Role, Sealed, SealingKey, Session};
 use mintkeep::jose::ecdh_es::SharedSecret;
 use mintkeep::jose::jwe::{KeyManagement, NONCE_BYTES};
 use mintkeep::jose::jwk::P256PublicKey;
@@ -46,7 +46,7 @@ impl FakeDevice {
         let point = signing.verifying_key().to_sec1_point(false);
         let public = P256PublicKey::from_uncompressed(point.as_bytes()).unwrap();
         Self {
-            keys: DeviceKeys { signing: public, sealing: SealingKey::Direct("sealing".to_owned()) },
+            keys: DeviceKeys { signing: vec![public], sealing: vec![SealingKey::Direct("sealing".to_owned())] },
             signing: Arc::new(signing),
             behaviour: Arc::new((Mutex::new(Behaviour::Works), Condvar::new())),
             calls: Arc::default(),
@@ -75,8 +75,8 @@ impl Device for FakeDevice {
         "a device that misbehaves"
     }
 
-    fn keys(&self) -> &DeviceKeys {
-        &self.keys
+    fn keys(&self) -> DeviceKeys {
+        self.keys.clone()
     }
 
     fn open_session(&self) -> Result<Box<dyn Session>, Error> {
@@ -106,7 +106,7 @@ impl Session for FakeDevice {
         }
     }
 
-    fn encrypt(&mut self, _: &str, _: &[u8; NONCE_BYTES], _: &[u8], _: &[u8]) -> Result<Vec<u8>, Error> {
+    fn encrypt(&mut self, _: &str, _: &[u8; NONCE_BYTES], _: &[u8], _: &[u8]) -> Result<Sealed, Error> {
         Err(Error::UnknownKey("sealing".to_owned()))
     }
 
@@ -116,6 +116,18 @@ impl Session for FakeDevice {
 
     fn agree(&mut self, kid: &str, _: &P256PublicKey) -> Result<SharedSecret, Error> {
         Err(Error::UnknownKey(kid.to_owned()))
+    }
+
+    fn generate(&mut self, _: Role) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn look_again(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn keys(&self) -> DeviceKeys {
+        self.keys.clone()
     }
 }
 

@@ -42,7 +42,8 @@ impl DirectLine {
 
     fn sign(&mut self, profile: &str, typ: &str, kid: &str, claims: &Value) -> Reply {
         let input = SigningInput::new(typ, kid, claims);
-        self.ask(&Request::Sign { client: SERVICE, profile, signing_input: input.as_bytes() })
+        let key = self.keys().keys.signing[0].kid();
+        self.ask(&Request::Sign { client: SERVICE, kid: &key, profile, signing_input: input.as_bytes() })
     }
 
     #[track_caller]
@@ -65,7 +66,7 @@ impl Drop for DirectLine {
 fn what_the_policy_forbids_is_refused_by_its_rule() {
     let deployment = Deployment::new();
     let mut line = DirectLine::to_keeper_of(&deployment);
-    let kid = line.keys().signing.kid();
+    let kid = line.keys().keys.signing[0].kid();
     let now = SystemClock.now().unix_seconds();
     let good = json!({
         "iss": "https://mint.example.com", "sub": "me", "aud": "https://api", "client_id": SERVICE, "jti": "1",
@@ -112,8 +113,10 @@ fn what_the_policy_forbids_is_refused_by_its_rule() {
     line.assert_refused("other-profile", "at+jwt", &kid, &good, "profile");
     line.assert_refused("access-token", "JWT", &kid, &good, "typ");
     line.assert_refused("access-token", "at+jwt", "another-key", &good, "kid");
+    let unknown = Request::Sign { client: SERVICE, kid: "another-key", profile: "access-token", signing_input: b"" };
+    assert_eq!(line.ask(&unknown), Reply::Refused(Refusal::UnknownKey("another-key".to_owned())));
     let signing_input = b"e30.e30.e30";
-    let answer = line.ask(&Request::Sign { client: SERVICE, profile: "access-token", signing_input });
+    let answer = line.ask(&Request::Sign { client: SERVICE, kid: &kid, profile: "access-token", signing_input });
     assert!(matches!(answer, Reply::Refused(Refusal::Policy(rule)) if rule.starts_with("format")));
 }
 
