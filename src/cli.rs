@@ -97,8 +97,8 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let (from, to) = (location(&from)?, location(&to)?);
             let copied = block_on(store::copy(&from, &to))?;
             output::line(&format!(
-                "copied and compared: sessions {}, revoked access tokens {}",
-                copied.families, copied.revoked_tokens
+                "copied and compared: sessions {}, revoked access tokens {}, keys {}",
+                copied.families, copied.revoked_tokens, copied.keys
             ))?;
         }
         Command::Sessions(SessionsCommand::List { filter, config, format }) => {

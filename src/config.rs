@@ -4,6 +4,7 @@
 mod client;
 mod file;
 mod hardware;
+mod keys;
 mod problem;
 mod resource_server;
 mod values;
@@ -19,6 +20,7 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::listener::Limits;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
 use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
+use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
 use crate::oauth::resource_server::ResourceServer;
@@ -44,6 +46,8 @@ pub struct Config {
     pub keeper: KeeperConfig,
     /// The device.
     pub hardware: Hardware,
+    /// When keys are replaced.
+    pub keys: Schedule,
     /// How long others may keep the published keys.
     pub jwks_max_age: Duration,
     /// The store.

@@ -10,11 +10,11 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreLocation};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::hardware::SealingKey;
+use crate::hardware::{PinnedPublicKey, SealingKey};
 use crate::jose::base64url;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 use crate::jose::jwk::P256PublicKey;
-use crate::jose::jws::{PresentedJws, SigningInput};
+use crate::jose::jws::SigningInput;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
 
 /// One part and what was found of it.
@@ -93,32 +93,35 @@ async fn probe_store(location: &StoreLocation) -> Result<String, Failure> {
     Ok(format!("{location}, a write was committed"))
 }
 
-/// A token like the first client's, under the signing policy; it is thrown away.
+/// For each key a token like the first client's, under the signing policy; it is thrown away.
 async fn sign_and_verify(config: &Config, kept_keys: &KeptKeys) -> Result<(), Failure> {
+    let failed = |reason: String| Failure::new(Kind::Hardware, reason);
     let Some(client) = config.clients.first() else {
-        return kept_keys.keepers.probe().await.map_err(|error| Failure::new(Kind::Hardware, error.to_string()));
+        return kept_keys.keepers.probe().await.map_err(|error| failed(error.to_string()));
     };
     let entropy: &dyn Entropy = &SystemEntropy::new();
-    let now = SystemClock.now();
-    let claims = AccessTokenClaims {
-        iss: config.issuer.as_str(),
-        sub: "mintkeep check",
-        aud: &client.audience,
-        client_id: &client.id,
-        scope: "",
-        iat: now,
-        exp: now.plus(std::time::Duration::from_secs(1)),
-        jti: &base64url::encode(entropy.bytes::<16>()),
-        sid: None,
-    };
-    let kid = kept_keys.keyring.signing_kid();
-    let input = SigningInput::new(ACCESS_TOKEN_TYPE, kid, &claims);
-    let signature = kept_keys.keepers.sign(kid, &client.id, ACCESS_TOKEN_PROFILE, &input).await;
-    let signature = signature.map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?;
-    let text = input.into_compact(&signature);
-    let jws = PresentedJws::parse(&text).map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
-    match kept_keys.keyring.verifies(&jws) {
-        true => Ok(()),
-        false => Err(Failure::new(Kind::Hardware, "the signature does not verify under the published key")),
+    for member in kept_keys.keepers.members() {
+        for key in &member.keeper.public_keys().keys.signing {
+            let now = SystemClock.now();
+            let claims = AccessTokenClaims {
+                iss: config.issuer.as_str(),
+                sub: "mintkeep check",
+                aud: &client.audience,
+                client_id: &client.id,
+                scope: "",
+                iat: now,
+                exp: now.plus(std::time::Duration::from_secs(1)),
+                jti: &base64url::encode(entropy.bytes::<16>()),
+                sid: None,
+            };
+            let pinned = PinnedPublicKey::new(*key).map_err(|error| failed(error.to_string()))?;
+            let input = SigningInput::new(ACCESS_TOKEN_TYPE, pinned.kid(), &claims);
+            let signature = member.keeper.sign(pinned.kid(), &client.id, ACCESS_TOKEN_PROFILE, &input).await;
+            let signature = signature.map_err(|error| failed(error.to_string()))?;
+            if !pinned.verifies(input.as_bytes(), &signature) {
+                return Err(failed("the signature does not verify under the published key".to_owned()));
+            }
+        }
     }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::hardware;
 use crate::keeper::wire::StartFailure;
+use crate::keyring::KeyError;
 use crate::oauth::OAuthError;
 use crate::store::{self, transfer::TransferError};
 
@@ -90,6 +91,20 @@ impl From<StartFailure> for Failure {
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         Self::new(Kind::Store, error.to_string())
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let kind = match &error {
+            KeyError::Store(_) | KeyError::Damaged(_) => Kind::Store,
+            KeyError::Device { .. } => Kind::Hardware,
+            KeyError::Missing { .. } => Kind::HardwareForGood,
+            KeyError::Unknown(_) | KeyError::UnknownDevice(_) | KeyError::NotNow { .. } | KeyError::Raced(_) => {
+                Kind::Refused
+            }
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Failure, Kind, environment, store};
+use super::{Failure, environment, store};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, KeeperPlacement};
 use crate::entropy::SystemEntropy;
 use crate::keeper::supervisor::{self, Launcher, Settings};
 use crate::keeper::{Keepers, Member};
-use crate::keyring::Keyring;
+use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::client::ClientRegistry;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::token_endpoint::TokenEndpoint;
@@ -22,8 +22,6 @@ use crate::store::Store;
 pub struct KeptKeys {
     /// The way to the keepers.
     pub keepers: Keepers,
-    /// The keys in use.
-    pub keyring: Arc<Keyring>,
     /// The clock that the keeper is waited for by.
     pub clock: Arc<dyn Clock>,
     supervisor: tokio::task::JoinHandle<()>,
@@ -35,7 +33,9 @@ pub struct Services {
     /// The way to the keepers.
     pub keepers: Keepers,
     /// The keys in use.
-    pub keyring: Arc<Keyring>,
+    pub keyring: CurrentKeyring,
+    /// Who looks after them.
+    pub caretaker: Arc<Caretaker>,
     /// The store.
     pub store: Arc<dyn Store>,
     /// The clock that everything here goes by.
@@ -58,11 +58,8 @@ impl KeptKeys {
         let (stop, stopped) = watch::channel(false);
         let (keeper, supervisor) =
             supervisor::start(keeper_settings(config_path, config)?, Arc::clone(&clock), stopped).await?;
-        let keyring = Arc::new(
-            Keyring::new(&keeper.public_keys()).map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?,
-        );
         let keepers = Keepers::new(vec![Member { name: config.hardware.name().to_owned(), keeper }]);
-        Ok(Self { keepers, keyring, clock, supervisor, stop })
+        Ok(Self { keepers, clock, supervisor, stop })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.
@@ -79,32 +76,40 @@ impl Services {
     /// [`Failure`]: of the hardware or of the store.
     pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
         let kept_keys = KeptKeys::start(config_path, config).await?;
-        let store = match store::open(&config.store).await {
-            Ok(store) => store,
+        let caretaker = match care(config, &kept_keys).await {
+            Ok(caretaker) => caretaker,
             Err(failure) => {
                 kept_keys.stop().await;
                 return Err(failure);
             }
         };
-        let (keepers, keyring) = (kept_keys.keepers.clone(), Arc::clone(&kept_keys.keyring));
-        let clock = Arc::clone(&kept_keys.clock);
+        let (keepers, keyring) = (kept_keys.keepers.clone(), caretaker.keyring().clone());
+        let (store, clock) = (Arc::clone(caretaker.store()), Arc::clone(&kept_keys.clock));
         let issuer = Issuer::new(
             config.issuer.as_str().to_owned(),
             keepers.clone(),
-            Arc::clone(&keyring),
+            keyring.clone(),
             Arc::clone(&store),
             Arc::clone(&clock),
             Arc::new(SystemEntropy::new()),
         );
         let clients: Arc<ClientRegistry> = Arc::new(config.clients.iter().cloned().collect());
         let token_endpoint = Arc::new(TokenEndpoint::new(Arc::clone(&clients), issuer));
-        Ok(Self { keepers, keyring, store, clock, clients, token_endpoint, kept_keys })
+        Ok(Self { keepers, keyring, caretaker, store, clock, clients, token_endpoint, kept_keys })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.
     pub async fn stop(self) {
         self.kept_keys.stop().await;
     }
+}
+
+/// Opens the store, and finds the keys in it that the devices must have.
+async fn care(config: &Config, kept_keys: &KeptKeys) -> Result<Arc<Caretaker>, Failure> {
+    let store = store::open(&config.store).await?;
+    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys, Arc::clone(&kept_keys.clock));
+    caretaker.begin().await?;
+    Ok(Arc::new(caretaker))
 }
 
 fn keeper_settings(config_path: &Path, config: &Config) -> Result<Settings, Failure> {

@@ -12,12 +12,14 @@ use toml::Spanned;
 
 use super::client::{ClientTable, TokensTable};
 use super::hardware::{Hardware, HardwareTable};
+use super::keys::{KeysTable, Lifetimes};
 use super::problem::Problem;
 use super::resource_server::ResourceServerTable;
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
 use super::{Config, IssuerIdentifier, KeeperConfig, KeeperPlacement, Listen, LogConfig, StoreLocation};
 use crate::http::listener::Limits;
 use crate::oauth::attempts::AttemptLimits;
+use crate::oauth::client::Client;
 use crate::telemetry::LogFormat;
 
 #[derive(Debug, Deserialize)]
@@ -30,6 +32,8 @@ struct File {
     #[serde(default)]
     keeper: KeeperTable,
     hardware: Spanned<BTreeMap<String, HardwareTable>>,
+    #[serde(default)]
+    keys: KeysTable,
     #[serde(default)]
     tokens: TokensTable,
     store: StoreTable,
@@ -110,7 +114,13 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let jwks_max_age = file.tokens.jwks_max_age.0;
     each_once("client", file.client.iter().map(ClientTable::id))?;
     each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
-    let clients = file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<_, _>>()?;
+    let clients =
+        file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<Vec<Client>, _>>()?;
+    let lifetimes = Lifetimes {
+        access_token: clients.iter().map(|client| client.access_token_lifetime).max().unwrap_or_default(),
+        refresh_token: clients.iter().map(|client| client.refresh.lifetime).max().unwrap_or_default(),
+        jwks_max_age,
+    };
     let resource_servers =
         file.resource_server.into_iter().map(ResourceServerTable::into_resource_server).collect::<Result<_, _>>()?;
     // The folder of this file where nothing else is said.
@@ -121,6 +131,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         attempt_limits: attempt_limits(&file.limits),
         keeper: keeper(file.keeper, &folder)?,
         hardware: one_device(file.hardware, &folder, state)?,
+        keys: file.keys.into_schedule(lifetimes)?,
         jwks_max_age,
         store: store(file.store, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },

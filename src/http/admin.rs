@@ -20,6 +20,7 @@ use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
 use super::render::{not_stored, oauth_error};
 use crate::clock::Clock;
 use crate::keeper::Keepers;
+use crate::keyring::Caretaker;
 use crate::oauth::OAuthError;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
@@ -35,6 +36,8 @@ pub struct AdminApi {
     pub keepers: Keepers,
     /// Probed for readiness; holds the sessions.
     pub store: Arc<dyn Store>,
+    /// Looks after the keys.
+    pub caretaker: Arc<Caretaker>,
     /// The time that a revocation carries.
     pub clock: Arc<dyn Clock>,
     /// What `/metrics` shows.

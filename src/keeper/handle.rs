@@ -66,6 +66,9 @@ pub enum KeeperError {
     /// What was to be opened was not sealed by this keeper's key, or was changed since.
     #[error("what was to be opened is not authentic")]
     NotAuthentic,
+    /// No key may be used now: none is active, or nobody knows whether it still is.
+    #[error("no key is active")]
+    NoKey,
     /// No device has this key.
     #[error("no device has the key {0}")]
     UnknownKey(String),
@@ -75,6 +78,18 @@ pub enum KeeperError {
     /// Mint and keeper do not understand each other.
     #[error("unexpected answer from the keeper")]
     Protocol,
+}
+
+impl KeeperError {
+    /// Whether the device is at fault, so that another one may do better.
+    pub fn is_device_fault(&self) -> bool {
+        match self {
+            Self::TimedOut | Self::Lost | Self::Busy | Self::Refused(_) | Self::UnknownKey(_) | Self::Hardware(_) => {
+                true
+            }
+            Self::NoKey | Self::Policy(_) | Self::NotAuthentic | Self::Protocol => false,
+        }
+    }
 }
 
 impl Keeper {

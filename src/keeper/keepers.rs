@@ -64,6 +64,11 @@ impl Keepers {
         self.of(&presented.kid)?.open(client, presented).await
     }
 
+    /// Which of `kids` to use now, of those that were not `passed_over`.
+    pub fn choose<'a>(&self, kids: &'a [String], passed_over: &[&str]) -> Option<&'a str> {
+        kids.iter().map(String::as_str).find(|kid| !passed_over.contains(kid))
+    }
+
     /// Has each device make a signature and verifies it.
     ///
     /// # Errors

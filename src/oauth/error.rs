@@ -83,6 +83,7 @@ impl From<KeeperError> for OAuthError {
             | KeeperError::Lost
             | KeeperError::Busy
             | KeeperError::Refused(_)
+            | KeeperError::NoKey
             | KeeperError::UnknownKey(_)
             | KeeperError::Hardware(_) => {
                 tracing::warn!(%error, "answering 503");

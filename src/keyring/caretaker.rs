@@ -1,0 +1,486 @@
+//! Looks after the keys: reads what became of them, carries out what is due, and tells everybody what to use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::plan::{Action, Move, Schedule, View};
+use super::{CurrentKeyring, Keyring};
+use crate::clock::Clock;
+use crate::hardware::{DeviceKeys, Role};
+use crate::jose::jwk::NotOnCurve;
+use crate::keeper::{KeeperError, Keepers};
+use crate::store::{self, KeyRecord, KeyState, Store};
+
+/// How often the store is read: within this, and the time that reading takes, a node knows what another one did.
+const READ_EVERY: Duration = Duration::from_secs(2);
+/// At the soonest after the last reading where somebody met an unknown key: anybody can make such keys up.
+const READ_AT_THE_SOONEST: Duration = Duration::from_millis(200);
+/// Between two attempts to have a device generate a key, or look for one.
+const ASK_DEVICE_EVERY: Duration = Duration::from_secs(10);
+/// Between two notes of what the keys made.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
+/// A note says that the last token ends this much later than it does, so that the next one may be late.
+const NOTE_AHEAD: Duration = Duration::from_secs(3600);
+/// Plans that may follow from one another in one go.
+const MOST_ROUNDS: usize = 16;
+
+/// Looks after the keys of one mint, together with those of all other nodes that share its store.
+pub struct Caretaker {
+    keepers: Keepers,
+    store: Arc<dyn Store>,
+    schedule: Schedule,
+    clock: Arc<dyn Clock>,
+    keyring: CurrentKeyring,
+    /// Where an operator asked for the next key.
+    wanted: Mutex<BTreeSet<(String, Role)>>,
+    /// One thing at a time.
+    turn: tokio::sync::Mutex<Turn>,
+}
+
+/// What is remembered from one reading to the next.
+#[derive(Default)]
+struct Turn {
+    records: Vec<KeyRecord>,
+    read_at: Option<Instant>,
+    /// When a device was last asked for something by its name.
+    asked_at: BTreeMap<String, Instant>,
+    noted_at: Option<Instant>,
+}
+
+/// Why the keys cannot be used, or moved on.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A device did not do what it was asked.
+    #[error("the device {device} did not generate a key: {error}")]
+    Device {
+        /// Its name in the configuration.
+        device: String,
+        /// What it failed by.
+        error: KeeperError,
+    },
+    /// The store says that a key is in use, and no device has it.
+    #[error(
+        "the store says that the {role} key {kid} of the device {device} is {state}, and no device has it: is this the right device, and the right store? Where the key is lost for good, run `mintkeep keys revoke {kid}`"
+    )]
+    Missing {
+        /// Its `kid`.
+        kid: String,
+        /// What it is for.
+        role: &'static str,
+        /// The device that it should be in.
+        device: String,
+        /// What it is good for.
+        state: &'static str,
+    },
+    /// What the store says is no key.
+    #[error("the store is damaged: {0}")]
+    Damaged(#[from] NotOnCurve),
+    /// There is no such key.
+    #[error("no key {0} is known; `mintkeep keys states` lists them")]
+    Unknown(String),
+    /// There is no such device.
+    #[error("no device is called {0}; see [hardware] in the configuration")]
+    UnknownDevice(String),
+    /// The key is not in a state in which that can be done.
+    #[error("the key {kid} is {found}; {expected}")]
+    NotNow {
+        /// Its `kid`.
+        kid: String,
+        /// Its state.
+        found: &'static str,
+        /// What it would have to be, or what to do.
+        expected: String,
+    },
+    /// Somebody else moved the key on at the same moment.
+    #[error("the key {0} was changed by another node at this moment; look at `mintkeep keys states`, and try again")]
+    Raced(String),
+}
+
+/// What revoking a key came to.
+#[derive(Clone, Debug)]
+pub struct Revocation {
+    /// The key.
+    pub revoked: KeyRecord,
+    /// The key that took its place, where it was in use.
+    pub successor: Option<KeyRecord>,
+}
+
+impl Caretaker {
+    /// A caretaker that has not looked at anything yet.
+    pub fn new(keepers: Keepers, store: Arc<dyn Store>, schedule: Schedule, clock: Arc<dyn Clock>) -> Self {
+        let (keyring, wanted, turn) = (CurrentKeyring::default(), Mutex::default(), tokio::sync::Mutex::default());
+        Self { keepers, store, schedule, clock, keyring, wanted, turn }
+    }
+
+    /// Where the keyring is found.
+    pub fn keyring(&self) -> &CurrentKeyring {
+        &self.keyring
+    }
+
+    /// The store that it reads.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Reads the store, does what is due, and has everybody use the keyring that this comes to.
+    ///
+    /// # Errors
+    /// [`KeyError::Missing`] where a key that is in use is in no device; and of the store.
+    pub async fn begin(&self) -> Result<(), KeyError> {
+        let mut turn = self.turn.lock().await;
+        self.settle(&mut turn).await?;
+        let devices = self.devices();
+        let missing = self.view(&turn.records, &devices, &BTreeSet::new(), &self.names()).missing().next().cloned();
+        match missing {
+            Some(KeyRecord { kid, role, device, life, .. }) => {
+                Err(KeyError::Missing { kid, role: role.name(), device, state: life.state().name() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Looks after the keys for as long as this is polled.
+    pub async fn run(&self) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(READ_EVERY) => {}
+                () = self.keyring.doubted() => tokio::time::sleep(READ_AT_THE_SOONEST).await,
+            }
+            let mut turn = self.turn.lock().await;
+            if let Err(error) = self.settle(&mut turn).await {
+                tracing::warn!(%error, "cannot look after the keys now");
+                self.doubt(&turn);
+            }
+        }
+    }
+
+    /// All keys that are in use, were, or are to be.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn keys(&self) -> Result<Vec<KeyRecord>, KeyError> {
+        Ok(self.store.keys().await?)
+    }
+
+    /// Has the next key take the place of the active one, of `role` in `device` or of all: it is published now, and
+    /// used when everybody knows it. Tells the keys that are published.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn rotate(&self, device: Option<&str>, role: Option<Role>) -> Result<Vec<KeyRecord>, KeyError> {
+        let names = self.names();
+        if let Some(unknown) = device.filter(|device| names.iter().all(|name| name != device)) {
+            return Err(KeyError::UnknownDevice(unknown.to_owned()));
+        }
+        let devices = names.into_iter().filter(|name| device.is_none_or(|device| device == name));
+        let roles = || [Role::Signing, Role::Sealing].into_iter().filter(|one| role.is_none_or(|role| role == *one));
+        let wanted: BTreeSet<_> = devices.flat_map(|name| roles().map(move |role| (name.clone(), role))).collect();
+        let mut turn = self.turn.lock().await;
+        // Asked for by hand: a device that was just asked is asked again.
+        turn.asked_at.clear();
+        self.wanted().extend(wanted.iter().cloned());
+        let settled = self.settle(&mut turn).await;
+        self.wanted().retain(|one| !wanted.contains(one));
+        settled?;
+        let is_next = |record: &&KeyRecord| {
+            record.state() == KeyState::Published && wanted.contains(&(record.device.clone(), record.role))
+        };
+        Ok(turn.records.iter().filter(is_next).cloned().collect())
+    }
+
+    /// Takes a key out of use; what it made stays good for as long as that lives.
+    ///
+    /// # Errors
+    /// [`KeyError::NotNow`] where nothing would be in its place.
+    pub async fn retire(&self, kid: &str) -> Result<KeyRecord, KeyError> {
+        let mut turn = self.turn.lock().await;
+        let record = self.find(&mut turn, kid).await?;
+        let has_another = turn
+            .records
+            .iter()
+            .any(|other| other.role == record.role && other.kid != kid && other.state() == KeyState::Active);
+        let refuse = |expected: &str| {
+            let (kid, found) = (kid.to_owned(), record.state().name());
+            Err(KeyError::NotNow { kid, found, expected: expected.to_owned() })
+        };
+        let devices = self.devices();
+        let (names, nothing) = (self.names(), BTreeSet::new());
+        let view = self.view(&turn.records, &devices, &nothing, &names);
+        let step = match record.state() {
+            KeyState::Active if !has_another => {
+                return refuse(
+                    "no other key is active in its place; run `mintkeep keys rotate`, which retires it in time",
+                );
+            }
+            KeyState::Active => view.retire(&record),
+            // Nothing was ever made by it.
+            KeyState::Pending | KeyState::Published => view.remove(&record, false),
+            KeyState::Retired | KeyState::Removed => return refuse("it is out of use already"),
+        };
+        self.carry_out_move(step).await?;
+        self.settle(&mut turn).await?;
+        self.find(&mut turn, kid).await
+    }
+
+    /// Removes a key whose last token ended, or that was never used.
+    ///
+    /// # Errors
+    /// [`KeyError::NotNow`] where something that it made is good still.
+    pub async fn remove(&self, kid: &str) -> Result<KeyRecord, KeyError> {
+        let mut turn = self.turn.lock().await;
+        let record = self.find(&mut turn, kid).await?;
+        let refuse = |expected: String| {
+            let (kid, found) = (kid.to_owned(), record.state().name());
+            Err(KeyError::NotNow { kid, found, expected })
+        };
+        match record.state() {
+            KeyState::Pending | KeyState::Published => {}
+            KeyState::Retired if self.clock.now() >= record.needed_until => {}
+            KeyState::Retired => {
+                let until = record.needed_until;
+                return refuse(format!(
+                    "it is removed by itself when its last token has ended, at {until}; `mintkeep keys revoke` removes it now, and makes those tokens worthless"
+                ));
+            }
+            KeyState::Active => return refuse("run `mintkeep keys rotate` first".to_owned()),
+            KeyState::Removed => return Ok(record),
+        }
+        self.move_now(&mut turn, kid, |view, record| view.remove(record, false)).await
+    }
+
+    /// Takes a key out at once, in an emergency: everything that it made is worthless from now on. Where it was
+    /// active, another one takes its place without waiting until everybody knows it.
+    ///
+    /// # Errors
+    /// [`KeyError`]; where no successor can be had, the key is revoked all the same, and the error says so.
+    pub async fn revoke(&self, kid: &str) -> Result<Revocation, KeyError> {
+        let mut turn = self.turn.lock().await;
+        let record = self.find(&mut turn, kid).await?;
+        if record.state() == KeyState::Removed {
+            let expected = "nothing that it made is good any more".to_owned();
+            return Err(KeyError::NotNow { kid: kid.to_owned(), found: record.state().name(), expected });
+        }
+        let was_active = record.state() == KeyState::Active;
+        let revoked = self.move_now(&mut turn, kid, |view, record| view.remove(record, true)).await?;
+        if !was_active {
+            return Ok(Revocation { revoked, successor: None });
+        }
+        // A successor that waits its time is used now; otherwise a new one is made.
+        turn.asked_at.clear();
+        self.settle(&mut turn).await?;
+        let successor = turn.records.iter().filter(|other| other.role == record.role && other.device == record.device);
+        let successor = successor.filter(|other| other.state() <= KeyState::Active).max_by_key(|other| other.state());
+        let successor = successor.map(|other| other.kid.clone());
+        let successor = match successor {
+            Some(successor) if self.state_of(&turn, &successor) != Some(KeyState::Active) => {
+                Some(self.move_now(&mut turn, &successor, |view, record| view.activate(record)).await?)
+            }
+            Some(active) => Some(self.find(&mut turn, &active).await?),
+            None => None,
+        };
+        Ok(Revocation { revoked, successor })
+    }
+
+    fn state_of(&self, turn: &Turn, kid: &str) -> Option<KeyState> {
+        turn.records.iter().find(|record| record.kid == kid).map(KeyRecord::state)
+    }
+
+    async fn move_now(
+        &self,
+        turn: &mut Turn,
+        kid: &str,
+        step: impl Fn(&View<'_>, &KeyRecord) -> Move,
+    ) -> Result<KeyRecord, KeyError> {
+        let record = self.find(turn, kid).await?;
+        let devices = self.devices();
+        let (names, nothing) = (self.names(), BTreeSet::new());
+        self.carry_out_move(step(&self.view(&turn.records, &devices, &nothing, &names), &record)).await?;
+        self.read(turn).await?;
+        self.find(turn, kid).await
+    }
+
+    async fn find(&self, turn: &mut Turn, kid: &str) -> Result<KeyRecord, KeyError> {
+        turn.records = self.store.keys().await?;
+        let found = turn.records.iter().find(|record| record.kid == kid);
+        found.cloned().ok_or_else(|| KeyError::Unknown(kid.to_owned()))
+    }
+
+    /// Carries out plans until there is nothing left to do now.
+    async fn settle(&self, turn: &mut Turn) -> Result<(), KeyError> {
+        self.note_uses(turn).await?;
+        for _round in 0..MOST_ROUNDS {
+            self.read(turn).await?;
+            let (devices, names, wanted) = (self.devices(), self.names(), self.wanted().clone());
+            let plan = self.view(&turn.records, &devices, &wanted, &names).plan();
+            let mut has_changed = false;
+            for action in plan {
+                has_changed |= self.carry_out(action, turn).await?;
+            }
+            if !has_changed {
+                break;
+            }
+        }
+        self.need(&turn.records);
+        Ok(())
+    }
+
+    /// Reads the store, and has everybody use what it says.
+    async fn read(&self, turn: &mut Turn) -> Result<(), KeyError> {
+        turn.records = self.store.keys().await?;
+        turn.read_at = Some(self.clock.instant());
+        self.keyring.replace(Keyring::new(&turn.records, &self.keyring.load())?);
+        Ok(())
+    }
+
+    /// Carries out one step; says whether that changed anything.
+    async fn carry_out(&self, action: Action, turn: &mut Turn) -> Result<bool, KeyError> {
+        match action {
+            Action::Add(record) => {
+                tracing::info!(kid = record.kid, role = record.role.name(), device = record.device, "found a key");
+                self.store.add_keys(vec![record]).await?;
+                Ok(true)
+            }
+            Action::Move(step) => match self.carry_out_move(step).await {
+                Ok(()) => Ok(true),
+                // It is read anew in any case.
+                Err(KeyError::Raced(_)) => Ok(true),
+                Err(error) => Err(error),
+            },
+            Action::Generate { device, role } => {
+                if !self.may_ask(turn, &device) {
+                    return Ok(false);
+                }
+                let Some(member) = self.keepers.members().iter().find(|member| member.name == device) else {
+                    return Ok(false);
+                };
+                tracing::info!(device, role = role.name(), "generating the next key");
+                match member.keeper.generate(role).await {
+                    Ok(_) => Ok(true),
+                    Err(error) if self.wanted().contains(&(device.clone(), role)) => {
+                        Err(KeyError::Device { device, error })
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, device, role = role.name(), "the device did not generate the next key");
+                        Ok(false)
+                    }
+                }
+            }
+            Action::LookAgain { device } => {
+                if !self.may_ask(turn, &device) {
+                    return Ok(false);
+                }
+                let member = self.keepers.members().iter().find(|member| member.name == device);
+                match member {
+                    Some(member) => match member.keeper.look_again().await {
+                        Ok(_) => Ok(true),
+                        Err(error) => {
+                            tracing::warn!(%error, device, "cannot look for a key that another node uses");
+                            Ok(false)
+                        }
+                    },
+                    None => Ok(false),
+                }
+            }
+        }
+    }
+
+    async fn carry_out_move(&self, Move { kid, from, to, needed_until }: Move) -> Result<(), KeyError> {
+        if !self.store.move_key(kid.clone(), from, to, needed_until).await? {
+            return Err(KeyError::Raced(kid));
+        }
+        tracing::info!(kid, from = from.state().name(), to = to.state().name(), "moved a key on");
+        Ok(())
+    }
+
+    /// A device is not asked again and again for what it does not do.
+    fn may_ask(&self, turn: &mut Turn, device: &str) -> bool {
+        let now = self.clock.instant();
+        let may = turn.asked_at.get(device).is_none_or(|asked_at| now - *asked_at >= ASK_DEVICE_EVERY);
+        if may {
+            turn.asked_at.insert(device.to_owned(), now);
+        }
+        may
+    }
+
+    /// Notes what the keys were used for since the last note.
+    async fn note_uses(&self, turn: &mut Turn) -> Result<(), KeyError> {
+        let now = self.clock.instant();
+        if turn.noted_at.is_some_and(|noted_at| now - noted_at < NOTE_EVERY) {
+            return Ok(());
+        }
+        let keyring = self.keyring.load();
+        for counted in &keyring.uses {
+            let Some(record) = turn.records.iter().find(|record| record.kid == counted.kid) else { continue };
+            let count = counted.count.swap(0, Ordering::Relaxed);
+            if count == 0 {
+                continue;
+            }
+            let until = self.clock.now().plus(self.schedule.of(record.role).needed_for).plus(NOTE_AHEAD);
+            if let Err(error) = self.store.note_key_use(counted.kid.clone(), count, until).await {
+                counted.count.fetch_add(count, Ordering::Relaxed);
+                return Err(error.into());
+            }
+        }
+        turn.noted_at = Some(now);
+        Ok(())
+    }
+
+    /// Says to each keeper which keys the next one must have in its place.
+    fn need(&self, records: &[KeyRecord]) {
+        let is_needed = |kid: &String| {
+            let record = records.iter().find(|record| record.kid == *kid);
+            record.is_some_and(|record| match record.state() {
+                KeyState::Published | KeyState::Active => true,
+                KeyState::Retired => record.role == Role::Sealing,
+                KeyState::Pending | KeyState::Removed => false,
+            })
+        };
+        for member in self.keepers.members() {
+            member.keeper.need(member.keeper.public_keys().keys.kids().filter(is_needed).collect());
+        }
+    }
+
+    /// A node that cannot read the store does not go on signing for ever: the keys may have been retired, and removed,
+    /// by others. What they keep is good for as long as a key is published ahead.
+    fn doubt(&self, turn: &Turn) {
+        let limit = self.schedule.signing.publish_ahead.min(self.schedule.sealing.publish_ahead);
+        let is_stale = turn.read_at.is_none_or(|read_at| self.clock.instant() - read_at > limit);
+        let keyring = self.keyring.load();
+        if is_stale && !(keyring.signing.is_empty() && keyring.sealing.is_empty()) {
+            tracing::error!(
+                seconds = limit.as_secs(),
+                "the store could not be read for too long; nothing is signed any more until it can"
+            );
+            self.keyring.replace(keyring.stale());
+        }
+    }
+
+    fn view<'a>(
+        &'a self,
+        records: &'a [KeyRecord],
+        devices: &'a [(String, DeviceKeys)],
+        wanted: &'a BTreeSet<(String, Role)>,
+        names: &'a [String],
+    ) -> View<'a> {
+        let (tolerance, now) = (self.store.clock_tolerance(), self.clock.now());
+        View { records, names, devices, wanted, schedule: &self.schedule, tolerance, now }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.keepers.members().iter().map(|member| member.name.clone()).collect()
+    }
+
+    fn devices(&self) -> Vec<(String, DeviceKeys)> {
+        let told = self.keepers.members().iter().map(|member| (member.name.clone(), member.keeper.public_keys()));
+        told.map(|(name, told)| (name, told.keys.clone())).collect()
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, Role)>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
