@@ -10,7 +10,8 @@ use clap::Parser as _;
 use secrecy::ExposeSecret as _;
 
 use self::arguments::{
-    Cli, ClientCommand, Command, ConfigFile, GrantCommand, KeysCommand, SessionsCommand, StoreCommand,
+    Cli, ClientCommand, Command, ConfigFile, Format, GrantCommand, KeyArguments, KeysCommand, SessionsCommand,
+    StoreCommand,
 };
 use crate::app::dev::{self, DevOptions};
 use crate::app::keeper_process::{self, Meeting};
@@ -20,6 +21,7 @@ use crate::config::{Config, StoreLocation};
 use crate::entropy::SystemEntropy;
 use crate::hardware::PinTrust;
 use crate::http::admin::GrantRequest;
+use crate::http::admin::keys::KeyOrder;
 use crate::oauth::secret::{self, SecretHash};
 use crate::secret_source::SecretSource;
 use crate::telemetry::{self, LogFormat};
@@ -39,7 +41,7 @@ pub fn run() -> ExitCode {
 fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(config_file) => {
-            let config = load(&config_file)?;
+            let config = load_service(&config_file)?;
             block_on(async {
                 let mint = Mint::start(&config_file.path, &config).await?;
                 let listen = mint.public_address()?;
@@ -49,7 +51,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             })?;
         }
         Command::Keeper { config, standard_input: true, pin_worked } => {
-            let config = load(&config)?;
+            let config = load_service(&config)?;
             // The mint was told, and says it once.
             if let Err(failure) = keeper_process::run(
                 &config,
@@ -59,7 +61,9 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
                 return Ok(ExitCode::from(failure.kind.exit_code()));
             }
         }
-        Command::Keeper { config, standard_input: false, .. } => keeper_process::run(&load(&config)?, Meeting::Socket)?,
+        Command::Keeper { config, standard_input: false, .. } => {
+            keeper_process::run(&load_service(&config)?, Meeting::Socket)?
+        }
         Command::Dev { state, listen, hardware } => {
             telemetry::log_to_stderr(LogFormat::Text, "info");
             block_on(dev::run(DevOptions { state, listen, hardware: hardware.map(Into::into) }))?;
@@ -75,6 +79,22 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Keys(KeysCommand::List { pin_corrected, config, format }) => {
             output::keys(&keys::list(&load(&config)?, trust(pin_corrected, PinTrust::Vouched))?, format.json)?
+        }
+        Command::Keys(KeysCommand::States { config, format }) => {
+            let config = load(&config)?;
+            output::key_report(&block_on(keys::states(&config))?, format.json)?;
+        }
+        Command::Keys(KeysCommand::Rotate { device, role, config, format }) => {
+            order(KeyOrder::Rotate { device, role: role.map(Into::into) }, &config, format)?;
+        }
+        Command::Keys(KeysCommand::Retire(KeyArguments { kid, config, format })) => {
+            order(KeyOrder::Retire(kid), &config, format)?;
+        }
+        Command::Keys(KeysCommand::Remove(KeyArguments { kid, config, format })) => {
+            order(KeyOrder::Remove(kid), &config, format)?;
+        }
+        Command::Keys(KeysCommand::Revoke(KeyArguments { kid, config, format })) => {
+            order(KeyOrder::Revoke(kid), &config, format)?;
         }
         Command::Client(ClientCommand::Secret { format }) => {
             let secret = secret::generate(&SystemEntropy::new());
@@ -114,6 +134,11 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn order(order: KeyOrder, file: &ConfigFile, format: Format) -> Result<(), Failure> {
+    let config = load(file)?;
+    output::key_report(&block_on(keys::order(&file.path, &config, order))?, format.json)
+}
+
 /// A store that the command line names.
 fn store_location(url: &str, password_file: Option<&Path>) -> Result<StoreLocation, Failure> {
     let wrong = |message: String| Failure::new(Kind::Configuration, message);
@@ -130,9 +155,17 @@ fn trust(is_known: bool, known: PinTrust) -> PinTrust {
     if is_known { known } else { PinTrust::Unproven }
 }
 
-fn load(file: &ConfigFile) -> Result<Config, Failure> {
+/// For what runs until it is ended.
+fn load_service(file: &ConfigFile) -> Result<Config, Failure> {
     let config = Config::load(&file.path)?;
     telemetry::log_to_stderr(config.log.format, &config.log.level);
+    Ok(config)
+}
+
+/// For what answers a question: what it did is its output, and not its log.
+fn load(file: &ConfigFile) -> Result<Config, Failure> {
+    let config = Config::load(&file.path)?;
+    telemetry::log_to_stderr(config.log.format, "warn");
     Ok(config)
 }
 

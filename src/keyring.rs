@@ -4,6 +4,7 @@
 //! [`Caretaker`] makes the next one when something changes. The private keys are in the hardware; this knows their
 //! names and public halves.
 
+mod error;
 mod plan;
 mod caretaker;
 mod signer;
@@ -22,7 +23,8 @@ use crate::jose::jwk::{JwkSet, NotOnCurve};
 use crate::jose::jws::{ES256, PresentedJws};
 use crate::store::{KeyRecord, KeyState};
 
-pub use self::caretaker::{Caretaker, KeyError, Revocation};
+pub use self::caretaker::{Caretaker, Revocation};
+pub use self::error::KeyError;
 pub use self::plan::{RoleSchedule, Schedule};
 pub use self::signer::Signer;
 

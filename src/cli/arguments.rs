@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::dev::DevHardware;
+use crate::hardware::Role;
 use crate::http::admin::sessions::SessionFilter;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -193,6 +194,62 @@ pub(super) enum KeysCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Tell the life of each key: pending, published, active, retired, removed
+    States {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Publish the next keys; they take the place of the active ones when everybody knows them
+    Rotate {
+        /// The keys of this device only
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+        /// The key of this role only
+        #[arg(long, value_enum)]
+        role: Option<RoleArgument>,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Take a key out of use while another one is active; what it made stays good until it ends
+    Retire(KeyArguments),
+    /// Remove a key that nothing depends on any more
+    Remove(KeyArguments),
+    /// Take a key out at once, in an emergency: what it made is worthless from now on
+    Revoke(KeyArguments),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct KeyArguments {
+    /// The key's `kid`
+    // One in 64 begins with a hyphen.
+    #[arg(allow_hyphen_values = true)]
+    pub(super) kid: String,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub(super) enum RoleArgument {
+    /// Signs access tokens
+    Signing,
+    /// Seals refresh tokens
+    Sealing,
+}
+
+impl From<RoleArgument> for Role {
+    fn from(argument: RoleArgument) -> Self {
+        match argument {
+            RoleArgument::Signing => Self::Signing,
+            RoleArgument::Sealing => Self::Sealing,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use crate::app::check::Finding;
 use crate::app::keys::KeyList;
 use crate::app::{Failure, Kind};
+use crate::http::admin::keys::{Key, KeyReport};
 use crate::http::admin::sessions::{Revoked, Session};
 use crate::oauth::secret::SecretHash;
+use crate::store::KeyState;
 
 pub(super) fn findings(findings: &[Finding], as_json: bool) -> Result<(), Failure> {
     if as_json {
@@ -30,6 +32,31 @@ pub(super) fn keys(list: &KeyList, as_json: bool) -> Result<(), Failure> {
         format!("{:<8} {:<8} {}  ({}, {origin})", key.role, key.algorithm, key.kid, key.label)
     });
     print_lines(std::iter::once(list.device.clone()).chain(keys))
+}
+
+pub(super) fn key_report(report: &KeyReport, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!(report));
+    }
+    let keys = report.keys.iter().map(|key| {
+        let Key { kid, role, device, algorithm, state, uses, .. } = key;
+        let since = match state {
+            KeyState::Pending => Some(key.found_at),
+            KeyState::Published => key.published_at,
+            KeyState::Active => key.activated_at,
+            KeyState::Retired => key.retired_at,
+            KeyState::Removed => key.removed_at,
+        };
+        let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+        let note = match state {
+            KeyState::Retired => format!(", until {}", key.needed_until),
+            KeyState::Removed if key.revoked => ", revoked".to_owned(),
+            _ => String::new(),
+        };
+        let (role, state) = (role.name(), state.name());
+        format!("{role:<8} {algorithm:<8} {kid}  {device}  {state}{since}{note}, tokens made: {uses}")
+    });
+    print_lines(keys.chain(report.remarks.iter().cloned()))
 }
 
 pub(super) fn secret(secret: &SecretString, hash: &SecretHash, as_json: bool) -> Result<(), Failure> {

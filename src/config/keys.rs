@@ -9,9 +9,6 @@ use super::problem::Problem;
 use super::values::Seconds;
 use crate::keyring::{RoleSchedule, Schedule};
 
-/// Every node reads the store more often than this, and so knows a key before another one uses it.
-const SHORTEST_AHEAD: Duration = Duration::from_secs(5);
-
 /// With 2^32 random nonces two are the same by a chance of 2^-33 (NIST SP 800-38D §8.3); long before that.
 const DEFAULT_ROTATE_AFTER: u64 = 1 << 30;
 const LONGEST_ROTATE_AFTER: u64 = 1 << 31;
@@ -51,7 +48,7 @@ pub(super) struct Lifetimes {
 impl KeysTable {
     pub(super) fn into_schedule(self, lifetimes: Lifetimes) -> Result<Schedule, Problem> {
         let Self { signing, sealing } = self;
-        let least = lifetimes.jwks_max_age.max(SHORTEST_AHEAD);
+        let least = lifetimes.jwks_max_age;
         let default = least.max(DAY / 24);
         let publish_ahead =
             ahead(signing.publish_ahead, default, least, "tokens.jwks_max_age, for which others keep the keys")?;
@@ -62,8 +59,8 @@ impl KeysTable {
             publish_ahead,
             needed_for: lifetimes.access_token,
         };
-        let publish_ahead =
-            ahead(sealing.publish_ahead, DAY / 1440, SHORTEST_AHEAD, "what other nodes need to learn of it")?;
+        // Nobody but the nodes has to know it, and they learn of it within seconds.
+        let publish_ahead = sealing.publish_ahead.map_or(DAY / 1440, |ahead| ahead.into_inner().0);
         let sealing = RoleSchedule {
             rotate_every: every(sealing.rotate_every, publish_ahead)?.or(Some(365 * DAY)),
             rotate_after: match sealing.rotate_after {

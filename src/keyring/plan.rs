@@ -10,6 +10,9 @@ use crate::clock::Timestamp;
 use crate::hardware::{DeviceKeys, Role, SealingKey};
 use crate::store::{KeyRecord, KeyState, Life};
 
+/// Within this every node that can read the store knows what another one wrote.
+const LEARNED_WITHIN: Duration = Duration::from_secs(5);
+
 /// When keys are replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
@@ -193,7 +196,10 @@ impl View<'_> {
             }
             return;
         }
-        let is_due = newest.is_none_or(|active| self.is_due(active));
+        let is_due = match newest {
+            Some(active) => self.is_due(active),
+            None => !self.is_copy(name, role),
+        };
         if !is_due && !self.wanted.contains(&(name.to_owned(), role)) {
             return;
         }
@@ -205,6 +211,13 @@ impl View<'_> {
             None if self.is_up(name) => actions.push(Action::Generate { device: name.to_owned(), role }),
             None => {}
         }
+    }
+
+    /// Whether the device does with the keys of another one, which it is a copy of.
+    fn is_copy(&self, name: &str, role: Role) -> bool {
+        let usable = self.records.iter().filter(|record| record.role == role && record.state() <= KeyState::Active);
+        let mut of_others = usable.filter(|record| self.home(record) != Some(name));
+        of_others.any(|record| self.holders(&record.kid).any(|holder| holder == name))
     }
 
     fn is_due(&self, active: &KeyRecord) -> bool {
@@ -221,7 +234,7 @@ impl View<'_> {
     fn may_take_over(&self, next: &KeyRecord, active: Option<&KeyRecord>) -> bool {
         let schedule = self.schedule.of(next.role);
         let known_since = next.life.published_at.unwrap_or(self.now);
-        let is_known = self.now >= known_since.plus(schedule.publish_ahead).plus(self.tolerance);
+        let is_known = self.now >= known_since.plus(schedule.publish_ahead).plus(LEARNED_WITHIN).plus(self.tolerance);
         let is_there = match active {
             Some(active) => {
                 self.holders(&active.kid).all(|device| self.holders(&next.kid).any(|other| other == device))
@@ -268,3 +281,6 @@ impl View<'_> {
         self.devices.iter().any(|(device, _)| device == name)
     }
 }
+
+#[cfg(test)]
+mod tests;
