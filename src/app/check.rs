@@ -15,6 +15,7 @@ use crate::jose::base64url;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::{PresentedJws, SigningInput};
+use crate::keeper::Member;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
 
 /// One part and what was found of it.
@@ -65,13 +66,22 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
             return findings;
         }
     };
+    // Which device it is, where there are several.
+    let is_only = config.hardware.len() == 1;
+    let of = |member: &Member| if is_only { String::new() } else { format!("{}: ", member.name) };
     for member in kept_keys.keepers.members() {
-        let told = member.keeper.public_keys();
-        findings.push(Finding::ok("hardware", told.device.clone()));
+        let Some(told) = member.keeper.public_keys() else {
+            let message = format!("hardware.{}: it does not open; see the messages of the keeper", member.name);
+            findings.push(Finding::failed("hardware", Failure::new(Kind::Hardware, message)));
+            continue;
+        };
+        findings.push(Finding::ok("hardware", format!("{}{}", of(member), told.device)));
         let of_role = |kids: Vec<String>| kids.join(", ");
         let signing = of_role(told.keys.signing.iter().map(P256PublicKey::kid).collect());
         let sealing = of_role(told.keys.sealing.iter().map(SealingKey::kid).collect());
-        findings.push(Finding::ok("keys", format!("signing {signing}; sealing {sealing}; none can leave the device")));
+        let of = of(member);
+        let found = format!("{of}signing {signing}; sealing {sealing}; none can leave the device");
+        findings.push(Finding::ok("keys", found));
     }
     findings.push(match sign_and_verify(&config, &kept_keys).await {
         Ok(()) => Finding::ok("signature", "made by the hardware, and verifies under the published key"),
@@ -96,7 +106,8 @@ async fn probe_store(location: &StoreLocation) -> Result<String, Failure> {
 /// A token like the first client's, under the signing policy; it is thrown away.
 async fn sign_and_verify(config: &Config, kept_keys: &KeptKeys) -> Result<(), Failure> {
     let Some(client) = config.clients.first() else {
-        return kept_keys.keepers.probe().await.map_err(|error| Failure::new(Kind::Hardware, error.to_string()));
+        let failed = kept_keys.keepers.probe().await.into_iter().find_map(|(_, outcome)| outcome.err());
+        return failed.map_or(Ok(()), |error| Err(Failure::new(Kind::Hardware, error.to_string())));
     };
     let entropy: &dyn Entropy = &SystemEntropy::new();
     let now = SystemClock.now();
