@@ -50,19 +50,20 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
                 Ok(())
             })?;
         }
-        Command::Keeper { config, standard_input: true, pin_worked } => {
+        Command::Keeper { config, device, standard_input: true, pin_worked } => {
             let config = load_service(&config)?;
             // The mint was told, and says it once.
             if let Err(failure) = keeper_process::run(
                 &config,
+                device.name.as_deref(),
                 Meeting::StandardInput { trust: trust(pin_worked, PinTrust::WorkedBefore) },
             ) {
                 tracing::debug!(%failure, "the keeper ended");
                 return Ok(ExitCode::from(failure.kind.exit_code()));
             }
         }
-        Command::Keeper { config, standard_input: false, .. } => {
-            keeper_process::run(&load_service(&config)?, Meeting::Socket)?
+        Command::Keeper { config, device, standard_input: false, .. } => {
+            keeper_process::run(&load_service(&config)?, device.name.as_deref(), Meeting::Socket)?
         }
         Command::Dev { state, listen, hardware } => {
             telemetry::log_to_stderr(LogFormat::Text, "info");
@@ -74,11 +75,13 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             output::findings(&findings, format.json)?;
             return Ok(ExitCode::from(check::exit_code(&findings)));
         }
-        Command::Keys(KeysCommand::Init { config, format }) => {
-            output::keys(&keys::init(&load(&config)?)?, format.json)?
+        Command::Keys(KeysCommand::Init { config: file, device, format }) => {
+            let config = load(&file)?;
+            output::keys(&keys::init(&file.path, &config, device.name.as_deref())?, format.json)?
         }
-        Command::Keys(KeysCommand::List { pin_corrected, config, format }) => {
-            output::keys(&keys::list(&load(&config)?, trust(pin_corrected, PinTrust::Vouched))?, format.json)?
+        Command::Keys(KeysCommand::List { pin_corrected, config: file, device, format }) => {
+            let (config, trust) = (load(&file)?, trust(pin_corrected, PinTrust::Vouched));
+            output::keys(&keys::list(&file.path, &config, device.name.as_deref(), trust)?, format.json)?
         }
         Command::Keys(KeysCommand::States { config, format }) => {
             let config = load(&config)?;

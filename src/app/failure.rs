@@ -53,6 +53,13 @@ impl Kind {
 }
 
 impl Kind {
+    /// What failed in a command that ended with `code`.
+    pub(super) fn of_exit_code(code: Option<i32>) -> Self {
+        let kinds =
+            [Self::Configuration, Self::Hardware, Self::Store, Self::Listen, Self::Refused, Self::HardwareForGood];
+        kinds.into_iter().find(|kind| code == Some(kind.exit_code().into())).unwrap_or(Self::Other)
+    }
+
     fn of_hardware(is_final: bool) -> Self {
         if is_final { Self::HardwareForGood } else { Self::Hardware }
     }

@@ -1,29 +1,31 @@
-//! `mintkeep keys`. `init` and `list` load the module themselves, and talk to no network; the others are about the life
+//! `mintkeep keys`. `init` and `list` load the modules themselves, and talk to no network; the others are about the life
 //! of the keys, and ask the running mint, or do what it would.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::services::KeptKeys;
-use super::{Failure, admin_client, device, environment, store};
+use super::{Failure, Kind, admin_client, device, environment, store};
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, Hardware};
 use crate::entropy::SystemEntropy;
-use crate::hardware::{Device, Generated, PinTrust};
+use crate::hardware::{Device, Generated, PinTrust, Role};
 use crate::http::admin::keys::{KEY_ORDERS_PATH, KEYS_PATH, Key, KeyOrder, KeyReport, carry_out};
 use crate::keyring::{Caretaker, KeyError};
 
 /// A key of the device, as the operator sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct KeyDescription {
-    /// `signing` or `sealing`.
-    pub role: &'static str,
+    /// What it is for.
+    pub role: Role,
     /// Its `kid`.
     pub kid: String,
     /// The JOSE algorithm that it is used with.
-    pub algorithm: &'static str,
+    pub algorithm: String,
     /// Its label in the device.
     pub label: String,
     /// Whether this command generated it.
@@ -31,7 +33,7 @@ pub struct KeyDescription {
 }
 
 /// The keys of a device.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct KeyList {
     /// What the device calls itself.
     pub device: String,
@@ -39,24 +41,33 @@ pub struct KeyList {
     pub keys: Vec<KeyDescription>,
 }
 
-/// Generates the keys that the device lacks, and checks all of them.
+/// Generates the keys that the device called `name` lacks, or each device, and checks all of them.
 ///
 /// # Errors
 /// [`Failure`] of the hardware.
-pub fn init(config: &Config) -> Result<KeyList, Failure> {
-    environment::ensure(config.hardware.environment())?;
-    let (device, generated) = device::open_with_new_keys(&config.hardware, &SystemClock, &SystemEntropy::new())?;
-    Ok(describe(config, device.as_ref(), generated))
+pub fn init(config_path: &Path, config: &Config, name: Option<&str>) -> Result<Vec<KeyList>, Failure> {
+    if is_for_each(config, name) {
+        return each(config_path, config, &["keys", "init"]);
+    }
+    let hardware = device::only(config, name)?;
+    environment::ensure(hardware.environment())?;
+    let (device, generated) = device::open_with_new_keys(hardware, &SystemClock, &SystemEntropy::new())?;
+    Ok(vec![describe(hardware, device.as_ref(), generated)])
 }
 
-/// Checks the keys of the device and lists them.
+/// Checks the keys of the device called `name`, or of each device, and lists them.
 ///
 /// # Errors
 /// [`Failure`] of the hardware.
-pub fn list(config: &Config, trust: PinTrust) -> Result<KeyList, Failure> {
-    environment::ensure(config.hardware.environment())?;
-    let device = device::open(&config.hardware, trust, &mut |_| {}, &SystemClock, &SystemEntropy::new())?;
-    Ok(describe(config, device.as_ref(), Generated { signing: false, sealing: false }))
+pub fn list(config_path: &Path, config: &Config, name: Option<&str>, trust: PinTrust) -> Result<Vec<KeyList>, Failure> {
+    if is_for_each(config, name) {
+        let vouched: &[&str] = if trust == PinTrust::Vouched { &["--pin-corrected"] } else { &[] };
+        return each(config_path, config, &[&["keys", "list"], vouched].concat());
+    }
+    let hardware = device::only(config, name)?;
+    environment::ensure(hardware.environment())?;
+    let device = device::open(hardware, trust, &mut |_| {}, &SystemClock, &SystemEntropy::new())?;
+    Ok(vec![describe(hardware, device.as_ref(), Generated { signing: false, sealing: false })])
 }
 
 /// The life of each key: of the running mint where there is one; from the store otherwise.
@@ -98,19 +109,43 @@ async fn order_alone(config: &Config, kept_keys: &KeptKeys, order: KeyOrder) -> 
     Ok(carry_out(&caretaker, order).await?)
 }
 
-fn describe(config: &Config, device: &dyn Device, generated: Generated) -> KeyList {
-    let (keys, (signing_label, sealing_label)) = (device.keys(), config.hardware.labels());
+fn is_for_each(config: &Config, name: Option<&str>) -> bool {
+    name.is_none() && config.hardware.len() > 1
+}
+
+/// Runs the command `words` for one device after the other, each in a process of its own: modules read different
+/// environments, and what one of them does to its process is no other's problem.
+fn each(config_path: &Path, config: &Config, words: &[&str]) -> Result<Vec<KeyList>, Failure> {
+    let program = std::env::current_exe().map_err(Failure::while_doing("cannot find this program"))?;
+    let of_device = |hardware: &Hardware| {
+        let name = hardware.name();
+        let mut command = Command::new(&program);
+        command.args(words).args(["--json", "--device", name, "--config"]).arg(config_path);
+        // What it says of a failure, it says itself.
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = output.map_err(Failure::while_doing("cannot start this program"))?;
+        if !output.status.success() {
+            let message = format!("hardware.{name} failed, and the devices after it were left alone");
+            return Err(Failure::new(Kind::of_exit_code(output.status.code()), message));
+        }
+        serde_json::from_slice(&output.stdout).map_err(Failure::while_doing("cannot read what this program said"))
+    };
+    config.hardware.iter().map(of_device).collect()
+}
+
+fn describe(hardware: &Hardware, device: &dyn Device, generated: Generated) -> KeyList {
+    let (keys, (signing_label, sealing_label)) = (device.keys(), hardware.labels());
     let signing = keys.signing.iter().map(|key| KeyDescription {
-        role: "signing",
+        role: Role::Signing,
         kid: key.kid(),
-        algorithm: "ES256",
+        algorithm: "ES256".to_owned(),
         label: signing_label.to_owned(),
         generated: generated.signing,
     });
     let sealing = keys.sealing.iter().map(|key| KeyDescription {
-        role: "sealing",
+        role: Role::Sealing,
         kid: key.kid(),
-        algorithm: key.algorithm(),
+        algorithm: key.algorithm().to_owned(),
         label: sealing_label.to_owned(),
         generated: generated.sealing,
     });

@@ -36,6 +36,8 @@ pub(super) enum Command {
     Keeper {
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
         /// The mint is at the other end of standard input
         #[arg(long, hide = true)]
         standard_input: bool,
@@ -177,10 +179,12 @@ impl SessionArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Generate the keys that the device lacks, such that they can never leave it
+    /// Generate the keys that the devices lack, such that they can never leave them
     Init {
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
         #[command(flatten)]
         format: Format,
     },
@@ -191,6 +195,8 @@ pub(super) enum KeysCommand {
         pin_corrected: bool,
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
         #[command(flatten)]
         format: Format,
     },
@@ -291,6 +297,13 @@ pub(super) struct ConfigFile {
         default_value = "/etc/mintkeep/mintkeep.toml"
     )]
     pub(super) path: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DeviceName {
+    /// The device, NAME of [hardware.NAME], where there are several
+    #[arg(long = "device", value_name = "NAME")]
+    pub(super) name: Option<String>,
 }
 
 #[derive(Args, Clone, Copy, Debug)]

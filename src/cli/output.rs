@@ -23,15 +23,21 @@ pub(super) fn findings(findings: &[Finding], as_json: bool) -> Result<(), Failur
     print_lines(lines)
 }
 
-pub(super) fn keys(list: &KeyList, as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        return print_json(&json!(list));
+/// Of one device as it is; of several in a list.
+pub(super) fn keys(lists: &[KeyList], as_json: bool) -> Result<(), Failure> {
+    match lists {
+        [list] if as_json => return print_json(&json!(list)),
+        lists if as_json => return print_json(&json!({ "devices": lists })),
+        _ => {}
     }
-    let keys = list.keys.iter().map(|key| {
-        let origin = if key.generated { "generated now" } else { "there already" };
-        format!("{:<8} {:<8} {}  ({}, {origin})", key.role, key.algorithm, key.kid, key.label)
+    let lines = lists.iter().flat_map(|list| {
+        let keys = list.keys.iter().map(|key| {
+            let origin = if key.generated { "generated now" } else { "there already" };
+            format!("{:<8} {:<8} {}  ({}, {origin})", key.role.name(), key.algorithm, key.kid, key.label)
+        });
+        std::iter::once(list.device.clone()).chain(keys)
     });
-    print_lines(std::iter::once(list.device.clone()).chain(keys))
+    print_lines(lines)
 }
 
 pub(super) fn key_report(report: &KeyReport, as_json: bool) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 pub mod keys;
 pub mod sessions;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -63,8 +64,11 @@ pub struct GrantRequest {
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
+    /// The first fault of a device where none can sign.
     keeper: String,
     store: String,
+    /// By the name of the device.
+    devices: BTreeMap<String, String>,
 }
 
 /// The router of the admin listener.
@@ -81,15 +85,21 @@ pub fn router(api: AdminApi) -> Router {
         .with_state(Arc::new(api))
 }
 
-/// Ready means: the hardware made a signature that verifies, and the store committed a write.
+/// Ready means: a device made a signature that verifies, and the store committed a write.
 async fn readiness(State(api): State<Arc<AdminApi>>) -> Response {
-    let (keeper, store) = tokio::join!(api.keepers.probe(), api.store.probe());
-    let ready = keeper.is_ok() && store.is_ok();
+    let (devices, store) = tokio::join!(api.keepers.probe(), api.store.probe());
+    let first_fault = devices.iter().find_map(|(_, outcome)| outcome.as_ref().err());
+    let keeper = if devices.iter().any(|(_, outcome)| outcome.is_ok()) { None } else { first_fault };
+    let ready = keeper.is_none() && store.is_ok();
     let told = |failure: Option<String>| failure.unwrap_or_else(|| "ok".to_owned());
     let body = Readiness {
         ready,
-        keeper: told(keeper.err().map(|error| error.to_string())),
+        keeper: told(keeper.map(ToString::to_string)),
         store: told(store.err().map(|error| error.to_string())),
+        devices: devices
+            .iter()
+            .map(|(name, outcome)| ((*name).to_owned(), told(outcome.as_ref().err().map(ToString::to_string))))
+            .collect(),
     };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     not_stored(status, &body)

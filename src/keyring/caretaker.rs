@@ -93,9 +93,12 @@ impl Caretaker {
 
     /// Looks after the keys for as long as this is polled.
     pub async fn run(&self) {
+        let mut keepers = self.keepers.clone();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(READ_EVERY) => {}
+                // A device that came up may have keys that are needed.
+                () = keepers.changed() => {}
                 () = self.keyring.doubted() => tokio::time::sleep(READ_AT_THE_SOONEST).await,
             }
             let mut turn = self.turn.lock().await;
@@ -237,7 +240,9 @@ impl Caretaker {
             })
         };
         for member in self.keepers.members() {
-            member.keeper.need(member.keeper.public_keys().keys.kids().filter(is_needed).collect());
+            if let Some(told) = member.keeper.public_keys() {
+                member.keeper.need(told.keys.kids().filter(is_needed).collect());
+            }
         }
     }
 
@@ -272,8 +277,8 @@ impl Caretaker {
     }
 
     fn devices(&self) -> Vec<(String, DeviceKeys)> {
-        let told = self.keepers.members().iter().map(|member| (member.name.clone(), member.keeper.public_keys()));
-        told.map(|(name, told)| (name, told.keys.clone())).collect()
+        let members = self.keepers.members().iter();
+        members.filter_map(|member| Some((member.name.clone(), member.keeper.public_keys()?.keys.clone()))).collect()
     }
 
     fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, Role)>> {

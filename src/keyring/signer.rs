@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::CurrentKeyring;
 use crate::jose::jws::SigningInput;
-use crate::keeper::{KeeperError, Keepers};
+use crate::keeper::{KeeperError, Keepers, SignedBy};
 
 /// Has the hardware sign. Clones share everything.
 #[derive(Clone)]
@@ -32,22 +32,13 @@ impl Signer {
         claims: &impl Serialize,
     ) -> Result<String, KeeperError> {
         let keyring = self.keyring.load();
-        let mut passed_over: Vec<&str> = Vec::new();
-        let mut failure = KeeperError::NoKey;
-        while let Some(kid) = self.keepers.choose(keyring.signing(), &passed_over) {
-            let signing_input = SigningInput::new(typ, kid, claims);
-            match self.keepers.sign(kid, client, profile, &signing_input).await {
-                Ok(signature) => {
-                    keyring.count_use(kid);
-                    return Ok(signing_input.into_compact(&signature));
-                }
-                Err(error) if error.is_device_fault() => {
-                    passed_over.push(kid);
-                    failure = error;
-                }
-                Err(error) => return Err(error),
-            }
+        if keyring.signing().is_empty() {
+            return Err(KeeperError::NoKey);
         }
-        Err(failure)
+        let signing_input = |kid: &str| SigningInput::new(typ, kid, claims);
+        let signed = self.keepers.sign_by_any(keyring.signing(), client, profile, signing_input).await?;
+        let SignedBy { kid, signing_input, signature } = signed;
+        keyring.count_use(kid);
+        Ok(signing_input.into_compact(&signature))
     }
 }

@@ -81,6 +81,8 @@ impl From<KeeperError> for OAuthError {
             KeeperError::NotAuthentic => INVALID_REFRESH_TOKEN,
             KeeperError::TimedOut
             | KeeperError::Lost
+            | KeeperError::Silent
+            | KeeperError::Absent
             | KeeperError::Busy
             | KeeperError::Refused(_)
             | KeeperError::NoKey

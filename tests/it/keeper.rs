@@ -4,4 +4,5 @@ mod line;
 mod memory;
 mod placement;
 mod policy;
+mod several;
 mod supervisor;
