@@ -76,6 +76,10 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Keys(KeysCommand::List { pin_corrected, config, format }) => {
             output::keys(&keys::list(&load(&config)?, trust(pin_corrected, PinTrust::Vouched))?, format.json)?
         }
+        Command::Keys(KeysCommand::Destroy { kid, config }) => {
+            keys::destroy(&load(&config)?, &kid)?;
+            output::line(&format!("destroyed {kid}"))?;
+        }
         Command::Client(ClientCommand::Secret { format }) => {
             let secret = secret::generate(&SystemEntropy::new());
             output::secret(&secret, &SecretHash::of(secret.expose_secret()), format.json)?;
