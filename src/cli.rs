@@ -99,6 +99,14 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Keys(KeysCommand::Revoke(KeyArguments { kid, config, format })) => {
             order(KeyOrder::Revoke(kid), &config, format)?;
         }
+        Command::Keys(KeysCommand::Destroy { kid, unneeded, config, device }) => {
+            let config = load(&config)?;
+            if !unneeded {
+                block_on(keys::refuse_needed(&config, &kid))?;
+            }
+            keys::destroy(&config, device.name.as_deref(), &kid)?;
+            output::line(&format!("destroyed {kid}"))?;
+        }
         Command::Client(ClientCommand::Secret { format }) => {
             let secret = secret::generate(&SystemEntropy::new());
             output::secret(&secret, &SecretHash::of(secret.expose_secret()), format.json)?;

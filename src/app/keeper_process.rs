@@ -266,7 +266,7 @@ fn open(
 ) -> Result<Arc<Server>, hardware::Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let device = device::open(hardware, trust, progress, clock.as_ref(), entropy.as_ref())?;
+    let device = device::open(hardware, trust, progress, &clock, &entropy)?;
     let policy = Policy::new(config.signing_profiles());
     let worker = Worker::new(device.as_ref(), policy, config.keeper.verify_signatures, Arc::clone(&clock), entropy)?;
     let settings = ServerSettings {

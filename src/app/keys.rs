@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::services::KeptKeys;
 use super::{Failure, Kind, admin_client, device, environment, store};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Hardware};
-use crate::entropy::SystemEntropy;
+use crate::entropy::{Entropy, SystemEntropy};
 use crate::hardware::{Device, Generated, PinTrust, Role};
 use crate::http::admin::keys::{KEY_ORDERS_PATH, KEYS_PATH, Key, KeyOrder, KeyReport, carry_out};
 use crate::keyring::{Caretaker, KeyError};
+use crate::store::KeyState;
 
 /// A key of the device, as the operator sees it.
 #[derive(Debug, Deserialize, Serialize)]
@@ -51,7 +52,8 @@ pub fn init(config_path: &Path, config: &Config, name: Option<&str>) -> Result<V
     }
     let hardware = device::only(config, name)?;
     environment::ensure(hardware.environment())?;
-    let (device, generated) = device::open_with_new_keys(hardware, &SystemClock, &SystemEntropy::new())?;
+    let (clock, entropy) = system();
+    let (device, generated) = device::open_with_new_keys(hardware, &clock, &entropy)?;
     Ok(vec![describe(hardware, device.as_ref(), generated)])
 }
 
@@ -66,7 +68,8 @@ pub fn list(config_path: &Path, config: &Config, name: Option<&str>, trust: PinT
     }
     let hardware = device::only(config, name)?;
     environment::ensure(hardware.environment())?;
-    let device = device::open(hardware, trust, &mut |_| {}, &SystemClock, &SystemEntropy::new())?;
+    let (clock, entropy) = system();
+    let device = device::open(hardware, trust, &mut |_| {}, &clock, &entropy)?;
     Ok(vec![describe(hardware, device.as_ref(), Generated { signing: false, sealing: false })])
 }
 
@@ -107,6 +110,40 @@ async fn order_alone(config: &Config, kept_keys: &KeptKeys, order: KeyOrder) -> 
         Err(error) => return Err(error.into()),
     }
     Ok(carry_out(&caretaker, order).await?)
+}
+
+/// Destroys the key `kid` in the device called `name`, for good: one that nothing depends on any more, as far as the
+/// store says.
+///
+/// # Errors
+/// [`Failure`] of the hardware, above all where there is no such key; [`Kind::Refused`] where it may be needed.
+pub fn destroy(config: &Config, name: Option<&str>, kid: &str) -> Result<(), Failure> {
+    let hardware = device::only(config, name)?;
+    environment::ensure(hardware.environment())?;
+    let (_, entropy) = system();
+    Ok(device::destroy(hardware, kid, &entropy)?)
+}
+
+/// Refuses where the store says that what the key `kid` made may be good.
+///
+/// # Errors
+/// [`Failure`], also where the store cannot be asked.
+pub async fn refuse_needed(config: &Config, kid: &str) -> Result<(), Failure> {
+    let keys = states(config).await?.keys;
+    match keys.iter().find(|key| key.kid == kid).map(|key| key.state) {
+        None | Some(KeyState::Removed) => Ok(()),
+        Some(state) => {
+            let message = format!(
+                "the key {kid} is {}; what is destroyed never comes back, so run `mintkeep keys remove {kid}` or `mintkeep keys revoke {kid}` first",
+                state.name()
+            );
+            Err(Failure::new(Kind::Refused, message))
+        }
+    }
+}
+
+fn system() -> (Arc<dyn Clock>, Arc<dyn Entropy>) {
+    (Arc::new(SystemClock), Arc::new(SystemEntropy::new()))
 }
 
 fn is_for_each(config: &Config, name: Option<&str>) -> bool {

@@ -226,6 +226,19 @@ pub(super) enum KeysCommand {
     Remove(KeyArguments),
     /// Take a key out at once, in an emergency: what it made is worthless from now on
     Revoke(KeyArguments),
+    /// Destroy a key in the device for good, after it was removed or revoked
+    Destroy {
+        /// The key's `kid`
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+        /// Do not ask the store whether the key is needed: where this user cannot
+        #[arg(long)]
+        unneeded: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
+    },
 }
 
 #[derive(Args, Debug)]
