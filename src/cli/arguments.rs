@@ -195,7 +195,8 @@ pub(super) enum KeysCommand {
     },
     /// Destroy a key in the device for good: what it sealed can never be opened again
     Destroy {
-        /// The key, as `keys list` names it
+        /// The key, as `keys list` names it, which may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         config: ConfigFile,

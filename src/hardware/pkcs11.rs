@@ -4,6 +4,8 @@
 mod token;
 mod calls;
 mod operations;
+mod gcm;
+mod agreement;
 mod keys;
 mod choice;
 mod generate;
@@ -18,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use cryptoki::error::{Error as Pkcs11Error, RvError};
 use cryptoki::session::Session as Pkcs11Session;
 
-use self::calls::{Calls, Failed};
+use self::calls::Failed;
 use self::inventory::Inventory;
 use self::session::OpenSession;
 use self::token::{Access, OpenToken};
@@ -97,9 +99,7 @@ impl Pkcs11Device {
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
         let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress, entropy.as_ref())?;
-        let calls = Calls::of_module(&settings.module).map_err(|reason| module_error(settings, reason))?;
-        let place = (token.context, token.slot);
-        let inventory = Inventory::new(place, calls, settings.clone(), Arc::clone(clock), Arc::clone(entropy));
+        let inventory = Inventory::of(&token, settings, clock, entropy)?;
         inventory.look(&token.session)?;
         Ok(Self { inventory: Arc::new(inventory), description: token.description, anchor: Mutex::new(token.session) })
     }
@@ -113,8 +113,8 @@ impl Pkcs11Device {
         clock: &Arc<dyn Clock>,
         entropy: &Arc<dyn Entropy>,
     ) -> Result<(Self, Generated), Error> {
-        let generated = writing(settings, entropy.as_ref(), |session| {
-            generate::generate_missing(session, settings, entropy.as_ref())
+        let generated = writing(settings, entropy.as_ref(), |token| {
+            Inventory::of(token, settings, clock, entropy)?.generate_missing(&token.session)
         })?;
         Ok((Self::open(settings, PinTrust::Vouched, &mut |_| {}, clock, entropy)?, generated))
     }
@@ -124,7 +124,7 @@ impl Pkcs11Device {
     /// # Errors
     /// [`Error::UnknownKey`] where there is none; or what the token answered.
     pub fn destroy_key(settings: &Pkcs11Settings, kid: &str, entropy: &dyn Entropy) -> Result<(), Error> {
-        writing(settings, entropy, |session| destroy::destroy(session, settings, kid))
+        writing(settings, entropy, |token| destroy::destroy(&token.session, settings, kid))
     }
 }
 
@@ -132,10 +132,10 @@ impl Pkcs11Device {
 fn writing<Value>(
     settings: &Pkcs11Settings,
     entropy: &dyn Entropy,
-    act: impl FnOnce(&Pkcs11Session) -> Result<Value, Error>,
+    act: impl FnOnce(&OpenToken) -> Result<Value, Error>,
 ) -> Result<Value, Error> {
     let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {}, entropy)?;
-    let value = act(&token.session)?;
+    let value = act(&token)?;
     token.session.close().map_err(failed)?;
     token.context.finalize().map_err(failed)?;
     Ok(value)

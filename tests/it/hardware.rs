@@ -2,6 +2,7 @@ mod calls;
 mod faulty;
 mod keys;
 mod pins;
+mod sealing;
 mod several;
 #[cfg(feature = "tpm")]
 mod several_in_tpm;
