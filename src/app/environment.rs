@@ -23,11 +23,18 @@ pub(super) fn ensure(variables: &BTreeMap<String, String>) -> Result<(), Failure
     Err(Failure::while_doing("cannot start anew with the module's environment")(error))
 }
 
-/// Refuses to run a mint whose own environment holds the PIN: what the process that talks to the network
-/// was started with, it keeps in its memory.
+/// Refuses to run a mint whose own environment holds the PIN, because what the process that talks to the network
+/// was started with, it keeps in its memory; or whose keeper would ask for one.
 pub(super) fn refuse_pin_in_mint(config: &Config) -> Result<(), Failure> {
-    let SecretSource::Environment(name) = config.hardware.secret() else {
-        return Ok(());
+    let name = match config.hardware.secret() {
+        SecretSource::Environment(name) => name,
+        SecretSource::Prompt if config.keeper.placement == KeeperPlacement::Child => {
+            return Err(Failure::new(
+                Kind::Configuration,
+                "pin = \"prompt\": a keeper that the mint starts cannot ask, and is started again without you; run the keeper by itself ([keeper] socket), or use pin = { file = … }",
+            ));
+        }
+        _ => return Ok(()),
     };
     let hint = match config.keeper.placement {
         KeeperPlacement::Child => "run the keeper by itself ([keeper] socket), or use pin = { file = … }",

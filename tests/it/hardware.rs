@@ -2,6 +2,7 @@ mod calls;
 mod faulty;
 mod keys;
 mod pins;
+mod prompt;
 mod sealing;
 mod several;
 #[cfg(feature = "tpm")]
