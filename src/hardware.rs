@@ -4,6 +4,7 @@
 //! session belongs to one operating-system thread ([`sessions`]).
 
 mod error;
+mod trial;
 pub mod pkcs11;
 mod pin_memory;
 pub mod pinned;

@@ -2,6 +2,8 @@ mod calls;
 mod faulty;
 mod keys;
 mod pins;
+mod prompt;
+mod sealing;
 mod several;
 #[cfg(feature = "tpm")]
 mod several_in_tpm;
