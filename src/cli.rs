@@ -12,13 +12,14 @@ use secrecy::ExposeSecret as _;
 use self::arguments::{
     Cli, ClientCommand, Command, ConfigFile, GrantCommand, KeysCommand, SessionsCommand, StoreCommand,
 };
+use crate::app::attestation::{self, Wanted};
 use crate::app::dev::{self, DevOptions};
 use crate::app::keeper_process::{self, Meeting};
 use crate::app::mint::Mint;
 use crate::app::{Failure, Kind, check, grant, keys, sessions, store};
 use crate::config::{Config, StoreLocation};
 use crate::entropy::SystemEntropy;
-use crate::hardware::PinTrust;
+use crate::hardware::{PinTrust, Provenance};
 use crate::http::admin::GrantRequest;
 use crate::oauth::secret::{self, SecretHash};
 use crate::secret_source::SecretSource;
@@ -75,6 +76,20 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Keys(KeysCommand::List { pin_corrected, config, format }) => {
             output::keys(&keys::list(&load(&config)?, trust(pin_corrected, PinTrust::Vouched))?, format.json)?
+        }
+        Command::Keys(KeysCommand::Attest { kid, nonce, output, config }) => {
+            let (config, is_one) = (load(&config)?, kid.is_some());
+            let wanted = Wanted::new(kid, nonce.as_deref())?;
+            let documents = match block_on(attestation::through_mint(&config, &wanted))? {
+                Some(documents) => documents,
+                None => attestation::on_device(&config, &wanted)?,
+            };
+            output::attestations(&documents, is_one, output.as_deref())?;
+        }
+        Command::Keys(KeysCommand::VerifyAttestation { file, nonce, attestation_key, allow_imported, format }) => {
+            let provenance = if allow_imported { Provenance::ImportedAllowed } else { Provenance::GeneratedInDevice };
+            let expected = attestation::expected(nonce.as_deref(), attestation_key.as_deref(), provenance)?;
+            output::verified(&attestation::verify(&file, &expected)?, format.json)?;
         }
         Command::Client(ClientCommand::Secret { format }) => {
             let secret = secret::generate(&SystemEntropy::new());

@@ -7,6 +7,7 @@ mod operations;
 mod keys;
 mod choice;
 mod generate;
+mod attest;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,11 +23,12 @@ use self::calls::{Calls, DECRYPT, Failed};
 use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session};
 use self::operations::{Canary, decrypt, encrypt, sign};
 use self::token::{Access, OpenToken};
+use super::attestation::{Attestation, Nonce};
 use super::{
     Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, PinnedPublicKey, Provenance, Role, Sealed, SealingKey,
     Session,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::jose::ecdh_es::SharedSecret;
 use crate::jose::jwe::NONCE_BYTES;
@@ -160,6 +162,7 @@ impl Device for Pkcs11Device {
         let signing = copied(self.signing.handle, self.signing.use_session_copy)?;
         let sealing = copied(self.sealing.handle, self.sealing.use_session_copy)?;
         Ok(Box::new(OpenSession {
+            context: self.context.clone(),
             session,
             calls: Arc::clone(&self.calls),
             signing: (self.signing.name.kid().to_owned(), signing),
@@ -181,6 +184,7 @@ impl Device for Pkcs11Device {
 
 /// One session and the handles of the keys in it.
 struct OpenSession {
+    context: Pkcs11,
     session: Pkcs11Session,
     calls: Arc<Calls>,
     signing: (String, ObjectHandle),
@@ -240,6 +244,10 @@ impl Session for OpenSession {
 
     fn generate(&mut self, role: Role) -> Result<(), Error> {
         Err(Error::Call { call: format!("generating a {} key", role.name()), reason: "not supported".to_owned() })
+    }
+
+    fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {
+        attest::attest(&self.context, &self.session, &self.calls, &self.keys, kid, (nonce, now))
     }
 
     fn look_again(&mut self) -> Result<(), Error> {

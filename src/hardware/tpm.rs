@@ -1,6 +1,7 @@
 //! A TPM 2.0 as a [`Device`]. Its keys are kept outside of it, wrapped by it, in files that only it can use;
 //! they are loaded when it is opened. tss-esapi is named here and below, and nowhere else.
 
+mod attest;
 mod connection;
 mod generate;
 mod key_file;
@@ -18,7 +19,9 @@ use tss_esapi::structures::{
 
 use self::connection::{Connection, padded};
 use self::key_file::KeyFile;
+use super::attestation::{Attestation, Nonce};
 use super::{Device, DeviceKeys, Error, Generated, PinnedPublicKey, Provenance, Role, Sealed, SealingKey, Session};
+use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::jose::ecdh_es::{SharedSecret, seal};
 use crate::jose::jwe::{FAMILY_BYTES, KeyManagement, NONCE_BYTES, PresentedJwe};
@@ -233,6 +236,14 @@ impl Session for OpenSession {
 
     fn generate(&mut self, role: Role) -> Result<(), Error> {
         Err(Error::Call { call: format!("generating a {} key", role.name()), reason: "not supported".to_owned() })
+    }
+
+    fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {
+        let (role, key) = match key_named(&self.signing, kid) {
+            Ok(key) => (Role::Signing, key),
+            Err(_) => (Role::Sealing, key_named(&self.sealing, kid)?),
+        };
+        attest::attest(&mut self.connection, role, key, nonce, now)
     }
 
     fn look_again(&mut self) -> Result<(), Error> {

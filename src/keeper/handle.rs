@@ -13,6 +13,7 @@ use super::link::{Link, LinkFault};
 use super::supervisor::Presence;
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
+use crate::hardware::attestation::Nonce;
 use crate::hardware::{Role, Sealed};
 use crate::jose::jwe::PresentedJwe;
 use crate::jose::jws::{Signature, SigningInput};
@@ -197,6 +198,17 @@ impl Keeper {
         };
         match self.ask_by(deadline, &request).await? {
             Reply::Opened(plaintext) => Ok(Zeroizing::new(plaintext)),
+            _ => Err(KeeperError::Protocol),
+        }
+    }
+
+    /// Evidence of where the key `kid` lives, made for `nonce`: a document in JSON.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn attest(&self, kid: &str, nonce: &Nonce) -> Result<Vec<u8>, KeeperError> {
+        match self.ask(&Request::Attest { kid, nonce: nonce.as_bytes() }).await? {
+            Reply::Attestation(document) => Ok(document),
             _ => Err(KeeperError::Protocol),
         }
     }

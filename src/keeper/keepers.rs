@@ -6,6 +6,7 @@ use secrecy::zeroize::Zeroizing;
 
 use super::{Keeper, KeeperError};
 use crate::hardware::Sealed;
+use crate::hardware::attestation::Nonce;
 use crate::jose::jwe::PresentedJwe;
 use crate::jose::jws::{Signature, SigningInput};
 
@@ -62,6 +63,14 @@ impl Keepers {
     /// [`KeeperError`]; [`KeeperError::NotAuthentic`] for anything that its key did not seal.
     pub async fn open(&self, client: &str, presented: &PresentedJwe) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
         self.of(&presented.kid)?.open(client, presented).await
+    }
+
+    /// Evidence of where the key `kid` lives, made for `nonce`: a document in JSON.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn attest(&self, kid: &str, nonce: &Nonce) -> Result<Vec<u8>, KeeperError> {
+        self.of(kid)?.attest(kid, nonce).await
     }
 
     /// Has each device make a signature and verifies it.

@@ -1,3 +1,4 @@
+mod attestation;
 mod calls;
 mod faulty;
 mod keys;
