@@ -91,6 +91,10 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let expected = attestation::expected(nonce.as_deref(), attestation_key.as_deref(), provenance)?;
             output::verified(&attestation::verify(&file, &expected)?, format.json)?;
         }
+        Command::Keys(KeysCommand::Destroy { kid, config }) => {
+            keys::destroy(&load(&config)?, &kid)?;
+            output::line(&format!("destroyed {kid}"))?;
+        }
         Command::Client(ClientCommand::Secret { format }) => {
             let secret = secret::generate(&SystemEntropy::new());
             output::secret(&secret, &SecretHash::of(secret.expose_secret()), format.json)?;

@@ -24,6 +24,9 @@ use crate::jose::jws::Signature;
 pub use error::Error;
 pub use pinned::PinnedPublicKey;
 
+/// The most keys of a role that are generated in a device: a mint that was taken over must not be able to fill it.
+pub const MOST_KEYS: usize = 32;
+
 /// A device that was found, logged in to, and whose keys were checked.
 ///
 /// `open_session` may be called from any thread; the sessions it gives work at the same time.

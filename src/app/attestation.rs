@@ -4,8 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Failure, Kind, admin_client, device, environment, public_key_file};
-use crate::clock::{Clock as _, SystemClock};
+use super::{Failure, Kind, admin_client, device, environment, keys, public_key_file};
 use crate::config::Config;
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::hardware::attestation::{Attestation, Expected, Flaw, Nonce, Verified};
@@ -58,7 +57,7 @@ pub async fn through_mint(config: &Config, wanted: &Wanted) -> Result<Option<Vec
 /// [`Failure`].
 pub fn on_device(config: &Config, wanted: &Wanted) -> Result<Vec<Attestation>, Failure> {
     environment::ensure(config.hardware.environment())?;
-    let (clock, entropy) = (SystemClock, SystemEntropy::new());
+    let (clock, entropy) = keys::system();
     let device = device::open(&config.hardware, PinTrust::Unproven, &mut |_| {}, &clock, &entropy)?;
     let mut session = device.open_session()?;
     let kids: Vec<String> = match &wanted.kid {

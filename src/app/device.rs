@@ -1,5 +1,7 @@
 //! Opening the device that the configuration names: where a kind of device becomes a [`Device`].
 
+use std::sync::Arc;
+
 use crate::clock::Clock;
 use crate::config::Hardware;
 use crate::entropy::Entropy;
@@ -13,8 +15,8 @@ pub(super) fn open(
     hardware: &Hardware,
     trust: PinTrust,
     progress: &mut dyn FnMut(LoginStep),
-    clock: &dyn Clock,
-    entropy: &dyn Entropy,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
 ) -> Result<Box<dyn Device>, Error> {
     match hardware {
         Hardware::Pkcs11(token) => {
@@ -29,8 +31,8 @@ pub(super) fn open(
 /// Generates the keys that the device lacks, and opens it.
 pub(super) fn open_with_new_keys(
     hardware: &Hardware,
-    clock: &dyn Clock,
-    entropy: &dyn Entropy,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
 ) -> Result<(Box<dyn Device>, Generated), Error> {
     match hardware {
         Hardware::Pkcs11(token) => {
@@ -42,5 +44,14 @@ pub(super) fn open_with_new_keys(
             let (device, generated) = TpmDevice::open_with_new_keys(&tpm.device, entropy)?;
             Ok((Box::new(device), generated))
         }
+    }
+}
+
+/// Destroys the key `kid` of the device, for good.
+pub(super) fn destroy(hardware: &Hardware, kid: &str, entropy: &Arc<dyn Entropy>) -> Result<(), Error> {
+    match hardware {
+        Hardware::Pkcs11(token) => Pkcs11Device::destroy_key(&token.device, kid, entropy.as_ref()),
+        #[cfg(feature = "tpm")]
+        Hardware::Tpm(tpm) => TpmDevice::destroy_key(&tpm.device, kid),
     }
 }

@@ -254,7 +254,7 @@ fn end_at_once() {
 fn open(config: &Config, trust: PinTrust, progress: &mut dyn FnMut(LoginStep)) -> Result<Arc<Server>, hardware::Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let device = device::open(&config.hardware, trust, progress, clock.as_ref(), entropy.as_ref())?;
+    let device = device::open(&config.hardware, trust, progress, &clock, &entropy)?;
     let policy = Policy::new(config.signing_profiles());
     let worker = Worker::new(device.as_ref(), policy, config.keeper.verify_signatures, Arc::clone(&clock), entropy)?;
     let settings = ServerSettings {

@@ -1,11 +1,13 @@
-//! `mintkeep keys init` and `keys list`. Both load the module themselves: neither talks to a network.
+//! `mintkeep keys init`, `keys list` and `keys destroy`. All load the module themselves: none talks to a network.
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{Failure, device, environment};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::entropy::SystemEntropy;
+use crate::entropy::{Entropy, SystemEntropy};
 use crate::hardware::{Device, Generated, PinTrust};
 
 /// A key of the device, as the operator sees it.
@@ -38,7 +40,8 @@ pub struct KeyList {
 /// [`Failure`] of the hardware.
 pub fn init(config: &Config) -> Result<KeyList, Failure> {
     environment::ensure(config.hardware.environment())?;
-    let (device, generated) = device::open_with_new_keys(&config.hardware, &SystemClock, &SystemEntropy::new())?;
+    let (clock, entropy) = system();
+    let (device, generated) = device::open_with_new_keys(&config.hardware, &clock, &entropy)?;
     Ok(describe(config, device.as_ref(), generated))
 }
 
@@ -48,8 +51,23 @@ pub fn init(config: &Config) -> Result<KeyList, Failure> {
 /// [`Failure`] of the hardware.
 pub fn list(config: &Config, trust: PinTrust) -> Result<KeyList, Failure> {
     environment::ensure(config.hardware.environment())?;
-    let device = device::open(&config.hardware, trust, &mut |_| {}, &SystemClock, &SystemEntropy::new())?;
+    let (clock, entropy) = system();
+    let device = device::open(&config.hardware, trust, &mut |_| {}, &clock, &entropy)?;
     Ok(describe(config, device.as_ref(), Generated { signing: false, sealing: false }))
+}
+
+/// Destroys the key `kid` in the device, for good.
+///
+/// # Errors
+/// [`Failure`] of the hardware, above all where there is no such key.
+pub fn destroy(config: &Config, kid: &str) -> Result<(), Failure> {
+    environment::ensure(config.hardware.environment())?;
+    let (_, entropy) = system();
+    Ok(device::destroy(&config.hardware, kid, &entropy)?)
+}
+
+pub(super) fn system() -> (Arc<dyn Clock>, Arc<dyn Entropy>) {
+    (Arc::new(SystemClock), Arc::new(SystemEntropy::new()))
 }
 
 fn describe(config: &Config, device: &dyn Device, generated: Generated) -> KeyList {

@@ -224,6 +224,13 @@ pub(super) enum KeysCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Destroy a key in the device for good: what it sealed can never be opened again
+    Destroy {
+        /// The key, as `keys list` names it
+        kid: String,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -111,6 +111,16 @@ pub enum Error {
         /// The `CKA_LABEL` looked for.
         label: String,
     },
+    /// There are as many keys of this role as there may be.
+    #[error(
+        "the device has {most} {role} keys, which is the most that mintkeep generates; destroy those that are retired"
+    )]
+    KeysFull {
+        /// `signing` or `sealing`.
+        role: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
     /// There are several keys where exactly one is wanted.
     #[error("the token has {count} {what} where exactly one is expected; remove the others")]
     KeyAmbiguous {
@@ -213,6 +223,7 @@ impl Error {
             | Self::PinUnusable { .. }
             | Self::PinUnavailable { .. }
             | Self::KeyMissing { .. }
+            | Self::KeysFull { .. }
             | Self::KeyAmbiguous { .. }
             | Self::KeyUnacceptable { .. }
             | Self::OwnerRefused

@@ -7,33 +7,25 @@ mod operations;
 mod keys;
 mod choice;
 mod generate;
+mod destroy;
+mod inventory;
+mod session;
 mod attest;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as Pkcs11Error, RvError};
-use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session as Pkcs11Session;
-use cryptoki::slot::Slot;
 
-use self::calls::{Calls, DECRYPT, Failed};
-use self::choice::{ChosenKey, choose_sealing, choose_signing, copy_into_session};
-use self::operations::{Canary, decrypt, encrypt, sign};
+use self::calls::{Calls, Failed};
+use self::inventory::Inventory;
+use self::session::OpenSession;
 use self::token::{Access, OpenToken};
-use super::attestation::{Attestation, Nonce};
-use super::{
-    Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, PinnedPublicKey, Provenance, Role, Sealed, SealingKey,
-    Session,
-};
-use crate::clock::{Clock, Timestamp};
+use super::{Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, Provenance, Role, Session};
+use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::jose::ecdh_es::SharedSecret;
-use crate::jose::jwe::NONCE_BYTES;
-use crate::jose::jwk::P256PublicKey;
-use crate::jose::jws::Signature;
 use crate::secret_source::SecretSource;
 
 /// What tells one token from the others in the module's slots.
@@ -67,25 +59,28 @@ pub struct Pkcs11Settings {
     pub pin: SecretSource,
     /// The folder that remembers a PIN that did not work.
     pub state: PathBuf,
-    /// `CKA_LABEL` of the signing key.
+    /// `CKA_LABEL` of the signing keys.
     pub signing_label: String,
-    /// `CKA_LABEL` of the sealing key.
+    /// `CKA_LABEL` of the sealing keys.
     pub sealing_label: String,
     /// Which past of a key is accepted.
     pub provenance: Provenance,
 }
 
+impl Pkcs11Settings {
+    fn label(&self, role: Role) -> &str {
+        match role {
+            Role::Signing => &self.signing_label,
+            Role::Sealing => &self.sealing_label,
+        }
+    }
+}
+
 /// An open token. Its anchor session keeps the login: closing the last session of an application
 /// logs it out (PKCS#11 3.1 §5.6.8).
 pub struct Pkcs11Device {
-    context: Pkcs11,
-    calls: Arc<Calls>,
-    slot: Slot,
+    inventory: Arc<Inventory>,
     description: String,
-    signing: ChosenKey<PinnedPublicKey>,
-    sealing: ChosenKey<String>,
-    keys: DeviceKeys,
-    canary: Arc<Canary>,
     anchor: Mutex<Pkcs11Session>,
 }
 
@@ -99,31 +94,15 @@ impl Pkcs11Device {
         settings: &Pkcs11Settings,
         trust: PinTrust,
         progress: &mut dyn FnMut(LoginStep),
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
+        clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress, entropy)?;
+        let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress, entropy.as_ref())?;
         let calls = Calls::of_module(&settings.module).map_err(|reason| module_error(settings, reason))?;
-        let signing = keys::find_signing(&token.session, settings)?;
-        let sealing = keys::find_sealing(&token.session, settings)?;
-        let signing = choose_signing(&token.session, &calls, signing, clock)?;
-        let sealing = choose_sealing(&token.session, &calls, sealing, clock, entropy)?;
-        let canary = Canary::seal(&token.session, &calls, sealing.handle, entropy)?;
-        let keys = DeviceKeys {
-            signing: vec![*signing.name.public_key()],
-            sealing: vec![SealingKey::Direct(sealing.name.clone())],
-        };
-        Ok(Self {
-            context: token.context,
-            calls: Arc::new(calls),
-            slot: token.slot,
-            description: token.description,
-            signing,
-            sealing,
-            keys,
-            canary: Arc::new(canary),
-            anchor: Mutex::new(token.session),
-        })
+        let place = (token.context, token.slot);
+        let inventory = Inventory::new(place, calls, settings.clone(), Arc::clone(clock), Arc::clone(entropy));
+        inventory.look(&token.session)?;
+        Ok(Self { inventory: Arc::new(inventory), description: token.description, anchor: Mutex::new(token.session) })
     }
 
     /// Generates the keys of `settings` that the token lacks, and then opens it as [`Self::open`].
@@ -132,16 +111,35 @@ impl Pkcs11Device {
     /// As [`Self::open`]; a key that is there and unacceptable is refused and not replaced.
     pub fn open_with_new_keys(
         settings: &Pkcs11Settings,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
+        clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
     ) -> Result<(Self, Generated), Error> {
-        let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {}, entropy)?;
-        let generated = generate::generate_missing(&token.session, settings, entropy)?;
-        // One context per process: it is finalized here and initialized anew by `open`.
-        token.session.close().map_err(failed)?;
-        token.context.finalize().map_err(failed)?;
+        let generated = writing(settings, entropy.as_ref(), |session| {
+            generate::generate_missing(session, settings, entropy.as_ref())
+        })?;
         Ok((Self::open(settings, PinTrust::Vouched, &mut |_| {}, clock, entropy)?, generated))
     }
+
+    /// Destroys the key `kid`. Keepers that use it go on until they look again, or the token stops them.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] where there is none; or what the token answered.
+    pub fn destroy_key(settings: &Pkcs11Settings, kid: &str, entropy: &dyn Entropy) -> Result<(), Error> {
+        writing(settings, entropy, |session| destroy::destroy(session, settings, kid))
+    }
+}
+
+/// Logs in to the token to change what is in it. One context per process: it is finalized in the end.
+fn writing<Value>(
+    settings: &Pkcs11Settings,
+    entropy: &dyn Entropy,
+    act: impl FnOnce(&Pkcs11Session) -> Result<Value, Error>,
+) -> Result<Value, Error> {
+    let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {}, entropy)?;
+    let value = act(&token.session)?;
+    token.session.close().map_err(failed)?;
+    token.context.finalize().map_err(failed)?;
+    Ok(value)
 }
 
 impl Device for Pkcs11Device {
@@ -150,112 +148,20 @@ impl Device for Pkcs11Device {
     }
 
     fn keys(&self) -> DeviceKeys {
-        self.keys.clone()
+        self.inventory.keys().told()
     }
 
     fn open_session(&self) -> Result<Box<dyn Session>, Error> {
-        let session = self.context.open_ro_session(self.slot).map_err(failed)?;
-        let copied = |handle, use_session_copy| match use_session_copy {
-            true => copy_into_session(&session, handle).map(|copy| copy.unwrap_or(handle)),
-            false => Ok(handle),
-        };
-        let signing = copied(self.signing.handle, self.signing.use_session_copy)?;
-        let sealing = copied(self.sealing.handle, self.sealing.use_session_copy)?;
-        Ok(Box::new(OpenSession {
-            context: self.context.clone(),
-            session,
-            calls: Arc::clone(&self.calls),
-            signing: (self.signing.name.kid().to_owned(), signing),
-            sealing: (self.sealing.name.clone(), sealing),
-            canary: Arc::clone(&self.canary),
-            keys: self.keys.clone(),
-        }))
+        Ok(Box::new(OpenSession::open(&self.inventory)?))
     }
 
     fn close(self: Box<Self>) {
-        let Self { context, anchor, .. } = *self;
+        let Self { inventory, anchor, .. } = *self;
         // The last session of an application: closing it logs out.
         drop(anchor);
-        if let Err(error) = context.finalize() {
+        if let Err(error) = inventory.context.clone().finalize() {
             tracing::warn!(error = %failed(error), "the module did not end in order");
         }
-    }
-}
-
-/// One session and the handles of the keys in it.
-struct OpenSession {
-    context: Pkcs11,
-    session: Pkcs11Session,
-    calls: Arc<Calls>,
-    signing: (String, ObjectHandle),
-    sealing: (String, ObjectHandle),
-    canary: Arc<Canary>,
-    keys: DeviceKeys,
-}
-
-impl OpenSession {
-    fn sealing_key(&self, kid: &str) -> Result<ObjectHandle, Error> {
-        key_named(&self.sealing, kid)
-    }
-}
-
-fn key_named((kid, handle): &(String, ObjectHandle), wanted: &str) -> Result<ObjectHandle, Error> {
-    (kid == wanted).then_some(*handle).ok_or_else(|| Error::UnknownKey(wanted.to_owned()))
-}
-
-impl Session for OpenSession {
-    fn sign(&mut self, kid: &str, digest: &[u8; 32]) -> Result<Signature, Error> {
-        sign(&self.session, &self.calls, key_named(&self.signing, kid)?, digest)
-    }
-
-    fn encrypt(&mut self, kid: &str, nonce: &[u8; NONCE_BYTES], aad: &[u8], plaintext: &[u8]) -> Result<Sealed, Error> {
-        let ciphertext_and_tag = encrypt(&self.session, &self.calls, self.sealing_key(kid)?, nonce, aad, plaintext)?;
-        Ok(Sealed { nonce: *nonce, ciphertext_and_tag })
-    }
-
-    fn decrypt(
-        &mut self,
-        kid: &str,
-        nonce: &[u8; NONCE_BYTES],
-        aad: &[u8],
-        ciphertext_and_tag: &[u8],
-    ) -> Result<Vec<u8>, Error> {
-        let key = self.sealing_key(kid)?;
-        let open = || decrypt(&self.session, &self.calls, key, nonce, aad, ciphertext_and_tag);
-        open().or_else(|failure| {
-            // No code is believed by itself. The canary tells a bad ciphertext from a bad device, so that an
-            // attacker cannot feign a fault; the second try tells it from a device that has recovered, so
-            // that a fault does not pass for an invalid token.
-            if !self.canary.opens(&self.session, &self.calls, key) {
-                return Err(failed_call(failure));
-            }
-            open().map_err(|again| match again.0 {
-                DECRYPT => Error::NotAuthentic,
-                // The ciphertext was not looked at.
-                _ => failed_call(again),
-            })
-        })
-    }
-
-    fn agree(&mut self, kid: &str, _epk: &P256PublicKey) -> Result<SharedSecret, Error> {
-        // The sealing key is an AES key here.
-        Err(Error::UnknownKey(kid.to_owned()))
-    }
-
-    fn generate(&mut self, role: Role) -> Result<(), Error> {
-        Err(Error::Call { call: format!("generating a {} key", role.name()), reason: "not supported".to_owned() })
-    }
-
-    fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {
-        attest::attest(&self.context, &self.session, &self.calls, &self.keys, kid, (nonce, now))
-    }
-
-    fn look_again(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn keys(&self) -> DeviceKeys {
-        self.keys.clone()
     }
 }
 

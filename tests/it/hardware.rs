@@ -3,5 +3,8 @@ mod calls;
 mod faulty;
 mod keys;
 mod pins;
+mod several;
+#[cfg(feature = "tpm")]
+mod several_in_tpm;
 #[cfg(feature = "tpm")]
 mod tpm;

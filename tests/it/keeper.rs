@@ -1,6 +1,6 @@
 mod device;
 mod faults;
-mod line;
+pub mod line;
 mod memory;
 mod placement;
 mod policy;

@@ -6,8 +6,8 @@ use cryptoki::session::Session as Pkcs11Session;
 
 use super::calls::Calls;
 use super::failed;
-use super::keys::{self, SealingKey, SigningKey};
-use super::operations::{CANARY, encrypt, sign};
+use super::keys::{self, Candidate};
+use super::operations::{CANARY, Canary, encrypt, sign};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::hardware::{Error, PinnedPublicKey};
@@ -15,79 +15,134 @@ use crate::hardware::{Error, PinnedPublicKey};
 /// Signatures of each kind that decide whether a session copy of a key is the faster one.
 const TRIALS: usize = 12;
 
-/// A key and which of its objects to use: the one in the token, or a copy in each session.
-pub(super) struct ChosenKey<Name> {
-    pub(super) handle: ObjectHandle,
-    pub(super) name: Name,
-    pub(super) use_session_copy: bool,
+/// A key that may be used, and which of its objects is.
+pub(super) struct Key<Kind> {
+    pub(super) kid: String,
+    pub(super) kind: Kind,
+    /// What it is in the token.
+    pub(super) object: Candidate,
+    use_session_copy: bool,
 }
 
-/// Has the signing key sign, verifies it, and finds out whether a session copy signs faster.
-pub(super) fn choose_signing(
-    session: &Pkcs11Session,
-    calls: &Calls,
-    key: SigningKey,
-    clock: &dyn Clock,
-) -> Result<ChosenKey<PinnedPublicKey>, Error> {
-    let message = b"mintkeep trial signature";
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message);
-    let digest: [u8; 32] = digest.as_ref().try_into().expect("SHA-256 gives 32 bytes");
-    let trial = |handle| {
-        let signature = sign(session, calls, handle, &digest)?;
-        key.public.verifies(message, &signature).then_some(()).ok_or(Error::WrongSignature)
-    };
-    trial(key.handle)?;
-    let use_session_copy =
-        copy_is_faster(session, key.handle, clock, |handle| sign(session, calls, handle, &digest).map(drop), trial)?;
-    Ok(ChosenKey { handle: key.handle, name: key.public, use_session_copy })
-}
+/// A key that signs.
+pub(super) type SigningKey = Key<PinnedPublicKey>;
 
-pub(super) fn choose_sealing(
-    session: &Pkcs11Session,
-    calls: &Calls,
-    key: SealingKey,
-    clock: &dyn Clock,
-    entropy: &dyn Entropy,
-) -> Result<ChosenKey<String>, Error> {
-    let operation = |handle| encrypt(session, calls, handle, &entropy.bytes(), CANARY, CANARY).map(drop);
-    operation(key.handle)?;
-    let use_session_copy = copy_is_faster(session, key.handle, clock, operation, operation)?;
-    Ok(ChosenKey { handle: key.handle, name: key.kid, use_session_copy })
-}
+/// A key that seals, and what tells whether it still opens.
+pub(super) type SealingKey = Key<Canary>;
 
-/// Whether the device allows a session copy of `key`, the copy works, and is the faster of the two:
-/// on SoftHSM2 a token object is locked and checked against its file at every use.
-fn copy_is_faster(
-    session: &Pkcs11Session,
-    key: ObjectHandle,
-    clock: &dyn Clock,
-    operation: impl Fn(ObjectHandle) -> Result<(), Error>,
-    trial: impl Fn(ObjectHandle) -> Result<(), Error>,
-) -> Result<bool, Error> {
-    let Some(copy) = copy_into_session(session, key)? else {
-        return Ok(false);
-    };
-    let measure = |handle| {
-        let start = clock.instant();
-        operation(handle).map(|()| clock.instant() - start)
-    };
-    let compare = || {
-        trial(copy)?;
-        // In turn, so that a slow moment of the machine falls on both; the fastest of each counts.
-        let mut pairs = Vec::with_capacity(TRIALS);
-        for _ in 0..TRIALS {
-            pairs.push((measure(key)?, measure(copy)?));
+impl<Kind> Key<Kind> {
+    /// Whether it is this very object.
+    pub(super) fn is(&self, object: &Candidate) -> bool {
+        (self.object.handle, &self.object.id) == (object.handle, &object.id)
+    }
+
+    /// The object that `session` uses: the one in the token, or a new copy.
+    pub(super) fn object_for(&self, session: &Pkcs11Session) -> Result<ObjectHandle, Error> {
+        let copy = if self.use_session_copy { copy_into_session(session, self.object.handle)? } else { None };
+        Ok(copy.unwrap_or(self.object.handle))
+    }
+
+    /// What trying keys of its role on this token came to, for the others.
+    pub(super) fn preference(&self) -> Preference {
+        match self.use_session_copy {
+            true => Preference::Copy,
+            false => Preference::Original,
         }
-        Ok::<_, Error>(pairs.iter().map(|pair| pair.1).min() < pairs.iter().map(|pair| pair.0).min())
-    };
-    let faster = compare().unwrap_or(false);
-    session.destroy_object(copy).map_err(failed)?;
-    Ok(faster)
+    }
+}
+
+/// Which object of a key is the faster one on this token.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Preference {
+    /// It has to be found out.
+    Unknown,
+    Original,
+    Copy,
+}
+
+/// How keys are tried.
+pub(super) struct Trial<'a> {
+    pub(super) session: &'a Pkcs11Session,
+    pub(super) calls: &'a Calls,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) entropy: &'a dyn Entropy,
+}
+
+impl Trial<'_> {
+    /// Has the signing key sign, verifies it, and finds out whether a session copy signs faster.
+    pub(super) fn signing_key(
+        &self,
+        object: Candidate,
+        public: PinnedPublicKey,
+        preference: Preference,
+    ) -> Result<SigningKey, Error> {
+        let message = b"mintkeep trial signature";
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message);
+        let digest: [u8; 32] = digest.as_ref().try_into().expect("SHA-256 gives 32 bytes");
+        let trial = |handle| {
+            let signature = sign(self.session, self.calls, handle, &digest)?;
+            public.verifies(message, &signature).then_some(()).ok_or(Error::WrongSignature)
+        };
+        trial(object.handle)?;
+        let operation = |handle| sign(self.session, self.calls, handle, &digest).map(drop);
+        let use_session_copy = self.copy_is_faster(object.handle, preference, operation, trial)?;
+        Ok(Key { kid: public.kid().to_owned(), kind: public, object, use_session_copy })
+    }
+
+    /// Has the sealing key seal, and finds out whether a session copy seals faster.
+    pub(super) fn sealing_key(
+        &self,
+        object: Candidate,
+        kid: String,
+        preference: Preference,
+    ) -> Result<SealingKey, Error> {
+        let operation =
+            |handle| encrypt(self.session, self.calls, handle, &self.entropy.bytes(), CANARY, CANARY).map(drop);
+        let canary = Canary::seal(self.session, self.calls, object.handle, self.entropy)?;
+        let use_session_copy = self.copy_is_faster(object.handle, preference, operation, operation)?;
+        Ok(Key { kid, kind: canary, object, use_session_copy })
+    }
+
+    /// Whether the device allows a session copy of `key`, the copy works, and is the faster of the two:
+    /// on SoftHSM2 a token object is locked and checked against its file at every use.
+    fn copy_is_faster(
+        &self,
+        key: ObjectHandle,
+        preference: Preference,
+        operation: impl Fn(ObjectHandle) -> Result<(), Error>,
+        trial: impl Fn(ObjectHandle) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        if preference == Preference::Original {
+            return Ok(false);
+        }
+        let Some(copy) = copy_into_session(self.session, key)? else {
+            return Ok(false);
+        };
+        let measure = |handle| {
+            let start = self.clock.instant();
+            operation(handle).map(|()| self.clock.instant() - start)
+        };
+        let compare = || {
+            trial(copy)?;
+            if preference == Preference::Copy {
+                return Ok(true);
+            }
+            // In turn, so that a slow moment of the machine falls on both; the fastest of each counts.
+            let mut pairs = Vec::with_capacity(TRIALS);
+            for _ in 0..TRIALS {
+                pairs.push((measure(key)?, measure(copy)?));
+            }
+            Ok::<_, Error>(pairs.iter().map(|pair| pair.1).min() < pairs.iter().map(|pair| pair.0).min())
+        };
+        let faster = compare().unwrap_or(false);
+        self.session.destroy_object(copy).map_err(failed)?;
+        Ok(faster)
+    }
 }
 
 /// A copy of `key` that lives as long as `session` and cannot leave either; `None` where the
 /// device refuses to make one, or makes one that could.
-pub(super) fn copy_into_session(session: &Pkcs11Session, key: ObjectHandle) -> Result<Option<ObjectHandle>, Error> {
+fn copy_into_session(session: &Pkcs11Session, key: ObjectHandle) -> Result<Option<ObjectHandle>, Error> {
     let Ok(copy) = session.copy_object(key, &[Attribute::Token(false)]) else {
         return Ok(None);
     };

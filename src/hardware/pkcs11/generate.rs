@@ -1,13 +1,28 @@
 //! Generating the keys in the token, with attributes that keep them there for good.
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::keys::{P256_PARAMS, find_sealing, find_signing, labelled, read_public_key};
+use super::keys::{P256_PARAMS, candidates, check_sealing, check_signing, labelled, read_public_key};
 use super::{Pkcs11Settings, failed};
 use crate::entropy::Entropy;
 use crate::hardware::{Error, Generated, Role};
+
+/// A key that was just generated.
+pub(super) struct Made {
+    pub(super) handle: ObjectHandle,
+    public: Option<ObjectHandle>,
+}
+
+impl Made {
+    /// Takes it back, as far as the token still does what it is asked.
+    pub(super) fn destroy(&self, session: &Session) {
+        for object in [Some(self.handle), self.public].into_iter().flatten() {
+            let _ = session.destroy_object(object);
+        }
+    }
+}
 
 /// Generates the keys that are missing; tells which roles were there already. A run that fails half-way is
 /// taken up by the next one.
@@ -16,26 +31,42 @@ pub(super) fn generate_missing(
     settings: &Pkcs11Settings,
     entropy: &dyn Entropy,
 ) -> Result<Generated, Error> {
-    let has_signing = !labelled(session, Role::Signing, &settings.signing_label)?.is_empty();
-    let has_sealing = !labelled(session, Role::Sealing, &settings.sealing_label)?.is_empty();
+    let is_there = |role| Ok::<_, Error>(!labelled(session, role, settings.label(role))?.is_empty());
+    let (has_signing, has_sealing) = (is_there(Role::Signing)?, is_there(Role::Sealing)?);
     // What is there has to be good before anything is added beside it.
     if has_signing {
-        find_signing(session, settings)?;
+        for key in candidates(session, Role::Signing, settings)? {
+            check_signing(session, &key, settings.provenance)?;
+        }
     }
     if has_sealing {
-        find_sealing(session, settings)?;
+        for key in candidates(session, Role::Sealing, settings)? {
+            check_sealing(session, &key, settings.provenance)?;
+        }
     }
-    if !has_signing {
-        generate_signing(session, &settings.signing_label)?;
-    }
-    if !has_sealing {
-        generate_sealing(session, &settings.sealing_label, entropy)?;
+    for (role, is_there) in [(Role::Signing, has_signing), (Role::Sealing, has_sealing)] {
+        if !is_there {
+            generate(session, role, settings, entropy)?;
+        }
     }
     Ok(Generated { signing: !has_signing, sealing: !has_sealing })
 }
 
+/// A new key of `role`, which nobody has checked yet.
+pub(super) fn generate(
+    session: &Session,
+    role: Role,
+    settings: &Pkcs11Settings,
+    entropy: &dyn Entropy,
+) -> Result<Made, Error> {
+    match role {
+        Role::Signing => generate_signing(session, settings.label(role)),
+        Role::Sealing => generate_sealing(session, settings.label(role), entropy),
+    }
+}
+
 /// A P-256 key pair whose `CKA_ID` is the thumbprint of its public half.
-fn generate_signing(session: &Session, label: &str) -> Result<(), Error> {
+fn generate_signing(session: &Session, label: &str) -> Result<Made, Error> {
     let public_template = [
         Attribute::Token(true),
         Attribute::Private(false),
@@ -51,6 +82,7 @@ fn generate_signing(session: &Session, label: &str) -> Result<(), Error> {
     ]);
     let (public, private) =
         session.generate_key_pair(&Mechanism::EccKeyPairGen, &public_template, &private_template).map_err(failed)?;
+    let made = Made { handle: private, public: Some(public) };
     // The thumbprint is known only now; CKA_ID may be set after generation (PKCS#11 3.1 §4.9).
     let named = read_public_key(session, public).and_then(|key| {
         let id = [Attribute::Id(key.thumbprint().to_vec())];
@@ -59,14 +91,13 @@ fn generate_signing(session: &Session, label: &str) -> Result<(), Error> {
     });
     if named.is_err() {
         // A key without its id would only be in the way of the next attempt.
-        let _ = session.destroy_object(private);
-        let _ = session.destroy_object(public);
+        made.destroy(session);
     }
-    named
+    named.map(|()| made)
 }
 
 /// An AES-256 key with a random 128-bit `CKA_ID`.
-fn generate_sealing(session: &Session, label: &str, entropy: &dyn Entropy) -> Result<(), Error> {
+fn generate_sealing(session: &Session, label: &str, entropy: &dyn Entropy) -> Result<Made, Error> {
     let mut template = unexportable(label);
     template.extend([
         Attribute::Class(ObjectClass::SECRET_KEY),
@@ -79,8 +110,8 @@ fn generate_sealing(session: &Session, label: &str, entropy: &dyn Entropy) -> Re
         Attribute::Sign(false),
         Attribute::Verify(false),
     ]);
-    session.generate_key(&Mechanism::AesKeyGen, &template).map_err(failed)?;
-    Ok(())
+    let handle = session.generate_key(&Mechanism::AesKeyGen, &template).map_err(failed)?;
+    Ok(Made { handle, public: None })
 }
 
 fn unexportable(label: &str) -> Vec<Attribute> {

@@ -29,16 +29,11 @@ impl Role {
     }
 }
 
-/// A key that passed every check: its handle in the token, and the public half or id.
-pub(super) struct SigningKey {
+/// A key object labelled for a role, the only one of its class under its `CKA_ID`.
+#[derive(Clone)]
+pub(super) struct Candidate {
     pub(super) handle: ObjectHandle,
-    pub(super) public: PinnedPublicKey,
-}
-
-/// The AES key that seals refresh tokens.
-pub(super) struct SealingKey {
-    pub(super) handle: ObjectHandle,
-    pub(super) kid: String,
+    pub(super) id: Vec<u8>,
 }
 
 /// All keys labelled for `role`, in the token's order.
@@ -48,41 +43,57 @@ pub(super) fn labelled(session: &Session, role: Role, label: &str) -> Result<Vec
     session.find_objects(&template).map_err(failed)
 }
 
-/// The one signing key, checked.
-pub(super) fn find_signing(session: &Session, settings: &Pkcs11Settings) -> Result<SigningKey, Error> {
-    let (handle, id) = find_one(session, Role::Signing, &settings.signing_label)?;
-    let public_template = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Id(id.clone())];
-    let public_handles = session.find_objects(&public_template).map_err(failed)?;
-    let what = format!("public keys with CKA_ID {}", hexadecimal(&id));
-    let public_handle = exactly_one(&public_handles, what)?;
-    let public = PinnedPublicKey::new(read_public_key(session, public_handle)?)
-        .map_err(|_| unacceptable(Role::Signing, &id, "CKA_EC_POINT", "a point off the curve", "a point on P-256"))?;
-    check(session, handle, Role::Signing, public.kid(), settings.provenance)?;
-    Ok(SigningKey { handle, public })
-}
-
-/// The one sealing key, checked.
-pub(super) fn find_sealing(session: &Session, settings: &Pkcs11Settings) -> Result<SealingKey, Error> {
-    let (handle, id) = find_one(session, Role::Sealing, &settings.sealing_label)?;
-    let kid = base64url::encode(id);
-    check(session, handle, Role::Sealing, &kid, settings.provenance)?;
-    Ok(SealingKey { handle, kid })
-}
-
-/// The key labelled for `role`, which must be the only one with that label and the only one of
-/// its class with that `CKA_ID`: a signature must never depend on the order of a search.
-fn find_one(session: &Session, role: Role, label: &str) -> Result<(ObjectHandle, Vec<u8>), Error> {
+/// The keys of `role`, of which there must be one.
+pub(super) fn candidates(session: &Session, role: Role, settings: &Pkcs11Settings) -> Result<Vec<Candidate>, Error> {
+    let label = settings.label(role);
     let handles = labelled(session, role, label)?;
     if handles.is_empty() {
         return Err(Error::KeyMissing { role: role.name(), label: label.to_owned() });
     }
-    // The id is told before the label, because two keys under one id are the graver fault.
-    let id = read_id(session, handles[0])?;
+    handles.into_iter().map(|handle| candidate(session, role, handle)).collect()
+}
+
+/// The key `handle`, which must be the only one of its class in the token with its `CKA_ID`: a signature must
+/// never depend on the order of a search.
+pub(super) fn candidate(session: &Session, role: Role, handle: ObjectHandle) -> Result<Candidate, Error> {
+    let id = read_id(session, handle)?;
     let [class, _] = role.class_and_type();
-    let same_id = session.find_objects(&[class, Attribute::Id(id.clone())]).map_err(failed)?;
+    let same_id = [class, Attribute::Token(true), Attribute::Id(id.clone())];
+    let same_id = session.find_objects(&same_id).map_err(failed)?;
     exactly_one(&same_id, format!("{} keys with CKA_ID {}", role.name(), hexadecimal(&id)))?;
-    let handle = exactly_one(&handles, format!("{} keys labelled {label}", role.name()))?;
-    Ok((handle, id))
+    Ok(Candidate { handle, id })
+}
+
+/// The public half of a signing key that passes every check.
+pub(super) fn check_signing(
+    session: &Session,
+    key: &Candidate,
+    provenance: Provenance,
+) -> Result<PinnedPublicKey, Error> {
+    let public = PinnedPublicKey::new(public_half(session, &key.id)?).map_err(|_| {
+        unacceptable(Role::Signing, &key.id, "CKA_EC_POINT", "a point off the curve", "a point on P-256")
+    })?;
+    check(session, key.handle, Role::Signing, public.kid(), provenance)?;
+    Ok(public)
+}
+
+/// The `kid` of a sealing key that passes every check.
+pub(super) fn check_sealing(session: &Session, key: &Candidate, provenance: Provenance) -> Result<String, Error> {
+    let kid = base64url::encode(&key.id);
+    check(session, key.handle, Role::Sealing, &kid, provenance)?;
+    Ok(kid)
+}
+
+/// What the token says is the public half of the private key `id`.
+pub(super) fn public_half(session: &Session, id: &[u8]) -> Result<P256PublicKey, Error> {
+    let handles = public_objects(session, id)?;
+    let what = format!("public keys with CKA_ID {}", hexadecimal(id));
+    read_public_key(session, exactly_one(&handles, what)?)
+}
+
+/// The public keys with this `CKA_ID`.
+pub(super) fn public_objects(session: &Session, id: &[u8]) -> Result<Vec<ObjectHandle>, Error> {
+    session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Id(id.to_vec())]).map_err(failed)
 }
 
 fn exactly_one(handles: &[ObjectHandle], what: String) -> Result<ObjectHandle, Error> {

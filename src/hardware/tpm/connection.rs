@@ -8,12 +8,13 @@ use tss_esapi::attributes::SessionAttributesBuilder;
 use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind};
 use tss_esapi::constants::tss::{TPM2_LOADED_SESSION_FIRST, TPM2_RH_NULL, TPM2_ST_HASHCHECK, TPM2_TRANSIENT_FIRST};
 use tss_esapi::constants::{CapabilityType, PropertyTag, SessionType};
-use tss_esapi::handles::{KeyHandle, TpmHandle};
+use tss_esapi::handles::{KeyHandle, ObjectHandle, SessionHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
 use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::{CapabilityData, EccParameter, HashcheckTicket, SymmetricDefinition};
+use tss_esapi::structures::{Auth, CapabilityData, EccParameter, HashcheckTicket, SymmetricDefinition};
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
+use tss_esapi::utils::TpmsContext;
 use tss_esapi::{Context, Error as TssError, TctiNameConf};
 
 use super::keys::storage_key_template;
@@ -52,17 +53,25 @@ impl Connection {
             origin: settings.authorization.to_string(),
         };
         connection.flush_leftovers()?;
-        let primary = connection.create_primary()?;
-        connection.primary = Some(primary);
+        connection.make_primary()?;
+        let primary = connection.primary();
         if protection == Protection::Encrypted {
             connection.session = connection.salted_session(primary)?;
         }
         Ok(connection)
     }
 
-    /// The storage key.
+    /// The storage key, made before and not flushed since.
     pub(super) fn primary(&self) -> KeyHandle {
-        self.primary.expect("it is flushed when all keys are loaded")
+        self.primary.expect("whoever asks for it has had it made")
+    }
+
+    /// Makes the storage key, where it is not there.
+    pub(super) fn make_primary(&mut self) -> Result<(), Error> {
+        if self.primary.is_none() {
+            self.primary = Some(self.create_primary()?);
+        }
+        Ok(())
     }
 
     /// Frees the storage key's place: there are three, and loaded keys do not need it.
@@ -76,6 +85,49 @@ impl Connection {
     /// Frees the place of a key.
     pub(super) fn flush(&mut self, key: KeyHandle) -> Result<(), Error> {
         self.call_without_session("TPM2_FlushContext", |context| context.flush_context(key.into()))
+    }
+
+    /// From now on the authorization value of `key` is `authorization`, for our side of the connection.
+    pub(super) fn authorize(&mut self, key: KeyHandle, authorization: &Auth) -> Result<(), Error> {
+        let handle = ObjectHandle::from(key);
+        self.call_without_session("Esys_TR_SetAuth", |context| context.tr_set_auth(handle, authorization.clone()))
+    }
+
+    /// A key as it is now, to be loaded again without the storage key, until the TPM is reset.
+    pub(super) fn save(&mut self, key: KeyHandle) -> Result<TpmsContext, Error> {
+        self.call_without_session("TPM2_ContextSave", |context| context.context_save(key.into()))
+    }
+
+    /// Loads what was saved; `None` where the TPM has no place left.
+    pub(super) fn load_saved(&mut self, saved: &TpmsContext) -> Result<Option<KeyHandle>, Error> {
+        let call = "TPM2_ContextLoad";
+        let mut refusal = None;
+        let loaded = self.call_without_session(call, |context| {
+            let loaded = context.context_load(saved.clone());
+            refusal = loaded.as_ref().err().copied();
+            loaded
+        });
+        match refusal {
+            Some(error) if is_full(error) => Ok(None),
+            // It was reset, which ends what was saved.
+            Some(error) if is_foreign(error) => Err(Error::Lost { call: call.to_owned(), reason: told(error) }),
+            _ => loaded.map(|handle| Some(handle.into())),
+        }
+    }
+
+    /// Has `act` use a session that encrypts, also where the others do not.
+    pub(super) fn encrypted<Value>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<Value, Error>,
+    ) -> Result<Value, Error> {
+        if self.session != AuthSession::Password {
+            return act(self);
+        }
+        self.session = self.salted_session(self.primary())?;
+        let value = act(self);
+        let session = SessionHandle::from(std::mem::replace(&mut self.session, AuthSession::Password));
+        self.call_without_session("TPM2_FlushContext", |context| context.flush_context(session.into()))?;
+        value
     }
 
     /// A command that proves the authorization value, or the storage key's empty one.
@@ -238,6 +290,11 @@ fn told(error: TssError) -> String {
 /// Whether the TPM says that a file was not wrapped by its storage key.
 pub(super) fn is_foreign(error: TssError) -> bool {
     matches!(kind_of_refusal(error), Some(Tss2ResponseCodeKind::Integrity))
+}
+
+/// Whether the TPM says that all of its places for keys are taken (`TPM_RC_OBJECT_MEMORY`).
+pub(super) fn is_full(error: TssError) -> bool {
+    is(error, 0x902)
 }
 
 /// Asks again where the TPM says that it is busy, and did nothing (TPM 2.0 Part 2 §6.6.3).

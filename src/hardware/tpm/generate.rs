@@ -8,8 +8,9 @@ use tss_esapi::structures::Auth;
 use tss_esapi::traits::Marshall as _;
 
 use super::connection::Connection;
-use super::key_file::{KeyFile, refused, write_private};
+use super::key_file::{KeyFile, files, refused, write_private};
 use super::keys;
+use super::places::no_place;
 use super::{Protection, TpmSettings};
 use crate::entropy::Entropy;
 use crate::hardware::{Error, Generated, Role};
@@ -18,8 +19,8 @@ use crate::secret_source::SecretSource;
 
 /// Generates the keys whose files are missing. A run that fails half-way is taken up by the next one.
 pub(super) fn generate_missing(settings: &TpmSettings, entropy: &dyn Entropy) -> Result<Generated, Error> {
-    let is_there = |role| settings.key_path(role).exists();
-    let (has_signing, has_sealing) = (is_there(Role::Signing), is_there(Role::Sealing));
+    let there = [(Role::Signing, files(settings, Role::Signing)?), (Role::Sealing, files(settings, Role::Sealing)?)];
+    let [has_signing, has_sealing] = [!there[0].1.is_empty(), !there[1].1.is_empty()];
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -33,18 +34,20 @@ pub(super) fn generate_missing(settings: &TpmSettings, entropy: &dyn Entropy) ->
     // Always encrypted: this once the authorization value goes to the TPM as it is.
     let mut connection = Connection::open(settings, Protection::Encrypted)?;
     // What is there has to be good before anything is added beside it.
-    for role in [Role::Signing, Role::Sealing].into_iter().filter(|role| is_there(*role)) {
-        let file = KeyFile::read(settings, role)?;
-        let (key, _) = keys::load(&mut connection, settings, role, file, &authorization)?;
-        connection.flush(key)?;
+    for (role, path) in there.iter().flat_map(|(role, paths)| paths.iter().map(move |path| (*role, path))) {
+        let file = KeyFile::read(path)?;
+        let key = keys::load(&mut connection, role, (path, &file), settings.provenance, &authorization)?;
+        connection.flush(key.ok_or_else(no_place)?.handle)?;
     }
-    for role in [Role::Signing, Role::Sealing].into_iter().filter(|role| !is_there(*role)) {
-        generate(&mut connection, role, &authorization)?.write(&settings.key_path(role))?;
+    for (role, _) in there.iter().filter(|(_, paths)| paths.is_empty()) {
+        create(&mut connection, *role, &authorization)?.write(&settings.first_path(*role))?;
     }
     Ok(Generated { signing: !has_signing, sealing: !has_sealing })
 }
 
-fn generate(connection: &mut Connection, role: Role, authorization: &Auth) -> Result<KeyFile, Error> {
+/// A new key of `role`, which nobody has checked yet. The authorization value goes to the TPM as it is, so the
+/// session has to be one that encrypts.
+pub(super) fn create(connection: &mut Connection, role: Role, authorization: &Auth) -> Result<KeyFile, Error> {
     let primary = connection.primary();
     connection.call("TPM2_Create", |context| {
         let made = context.create(primary, role.template()?, Some(authorization.clone()), None, None, None)?;

@@ -1,10 +1,10 @@
 //! The files that keys are kept in: `TSS2 PRIVATE KEY`, as tpm2-openssl and others read it. The private half
 //! in it is encrypted by the TPM; the file is of no use without that TPM and the authorization value.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use der::asn1::{ObjectIdentifier, OctetString};
 use der::pem::{LineEnding, PemLabel};
@@ -12,6 +12,7 @@ use der::{DecodePem as _, EncodePem as _, Sequence};
 
 use super::TpmSettings;
 use crate::hardware::{Error, Role};
+use crate::jose::base64url;
 
 /// `id-loadablekey` (TPM 2.0 Key Files §3.1).
 const LOADABLE_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.10.1.3");
@@ -19,8 +20,34 @@ const LOADABLE_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.10
 /// `TPM_RH_OWNER`: the parent is the standard storage key below the owner hierarchy, made anew for each use.
 const OWNER: u32 = 0x4000_0001;
 
+/// The files of the keys of `role`: `LABEL.pem` and `LABEL.KID.pem`. None where there are none.
+pub(super) fn files(settings: &TpmSettings, role: Role) -> Result<Vec<PathBuf>, Error> {
+    let folder = &settings.keys;
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(refused(folder, error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| refused(folder, error))?.file_name();
+        if name.to_str().is_some_and(|name| is_key_of(name, settings.label(role))) {
+            files.push(folder.join(name));
+        }
+    }
+    // Not in the order of the folder, which is none.
+    files.sort();
+    Ok(files)
+}
+
+fn is_key_of(name: &str, label: &str) -> bool {
+    let Some(between) = name.strip_prefix(label).and_then(|rest| rest.strip_suffix(".pem")) else { return false };
+    // A label may have dots of its own; no other label ends like a thumbprint.
+    between.is_empty() || between.strip_prefix('.').is_some_and(|kid| base64url::decode_array::<32>(kid).is_ok())
+}
+
 /// A key as the TPM gave it out: `TPM2B_PUBLIC` and `TPM2B_PRIVATE`, lengths included.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct KeyFile {
     pub(super) public: Vec<u8>,
     pub(super) private: Vec<u8>,
@@ -42,16 +69,9 @@ impl PemLabel for TpmKey {
 }
 
 impl KeyFile {
-    /// The key of `role`.
-    pub(super) fn read(settings: &TpmSettings, role: Role) -> Result<Self, Error> {
-        let path = settings.key_path(role);
-        let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                refused(&path, format!("the {} key is not there; run `mintkeep keys init` to generate it", role.name()))
-            }
-            _ => refused(&path, error),
-        })?;
-        Self::parse(&text).map_err(|reason| refused(&path, reason))
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(|error| refused(path, error))?;
+        Self::parse(&text).map_err(|reason| refused(path, reason))
     }
 
     /// Writes it to `path`, where nothing must be yet, readable by its owner only.
@@ -94,7 +114,18 @@ pub(super) fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> 
     // Unlike a rename this fails where somebody else was quicker.
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
-    linked
+    linked?;
+    sync_folder(path)
+}
+
+/// Removes a key for good.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    fs::remove_file(path).and_then(|()| sync_folder(path)).map_err(|error| refused(path, error))
+}
+
+/// Without this a name, or that it is gone, may not outlive a power cut.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// What is wrong with the file at `path`.
@@ -120,6 +151,22 @@ mod tests {
     fn another_kind_of_key_is_refused() {
         let text = KeyFile { public: vec![1], private: vec![2] }.to_pem().unwrap();
         assert!(KeyFile::parse(&text.replace("TSS2 PRIVATE KEY", "PRIVATE KEY")).is_err());
+    }
+
+    #[test]
+    fn the_files_of_a_label_are_its_own() {
+        let kid = base64url::encode([7; 32]);
+        for (name, is_one) in [
+            ("a.b.pem".to_owned(), true),
+            (format!("a.b.{kid}.pem"), true),
+            (format!("a.{kid}.pem"), false),
+            ("a.pem".to_owned(), false),
+            ("a.b.c.pem".to_owned(), false),
+            ("a.b.pem.new".to_owned(), false),
+            (format!("a.b{kid}.pem"), false),
+        ] {
+            assert_eq!(is_key_of(&name, "a.b"), is_one, "{name}");
+        }
     }
 
     proptest! {

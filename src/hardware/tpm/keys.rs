@@ -1,8 +1,10 @@
 //! The keys: what they are made as, how they are loaded, and which are refused.
 
+use std::path::Path;
+
 use tss_esapi::Error as TssError;
 use tss_esapi::attributes::{ObjectAttributes, ObjectAttributesBuilder};
-use tss_esapi::handles::{KeyHandle, ObjectHandle};
+use tss_esapi::handles::KeyHandle;
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::structures::{
@@ -11,9 +13,8 @@ use tss_esapi::structures::{
 };
 use tss_esapi::traits::UnMarshall as _;
 
-use super::connection::{Connection, is_foreign, padded};
-use super::key_file::{KeyFile, refused};
-use super::{TpmSettings, key_file};
+use super::connection::{Connection, is_foreign, is_full, padded};
+use super::key_file::{self, KeyFile, refused};
 use crate::hardware::{Error, Provenance, Role};
 use crate::jose::jwk::P256PublicKey;
 
@@ -85,38 +86,63 @@ fn ecc(attributes: ObjectAttributes, parameters: PublicEccParameters) -> Result<
         .build()
 }
 
-/// Loads a key, reads back what the TPM says of it, and refuses what [`check`] refuses.
+/// A key that was loaded, and what the TPM says of it.
+pub(super) struct LoadedKey {
+    pub(super) handle: KeyHandle,
+    pub(super) public: P256PublicKey,
+}
+
+/// Loads a key, reads back what the TPM says of it, and refuses what [`check`] refuses. `None` where the TPM has
+/// no place left.
 pub(super) fn load(
     connection: &mut Connection,
-    settings: &TpmSettings,
     role: Role,
-    file: KeyFile,
+    (path, file): (&Path, &KeyFile),
+    provenance: Provenance,
     authorization: &Auth,
-) -> Result<(KeyHandle, P256PublicKey), Error> {
-    let path = settings.key_path(role);
-    let malformed = |error: TssError| refused(&path, format!("what is in it is not a key of a TPM: {error}"));
+) -> Result<Option<LoadedKey>, Error> {
+    let malformed = |error: TssError| refused(path, format!("what is in it is not a key of a TPM: {error}"));
     let public = Public::unmarshall(without_length(&file.public)).map_err(malformed)?;
     let private = Private::try_from(without_length(&file.private)).map_err(malformed)?;
     let primary = connection.primary();
-    let mut foreign = false;
+    let (mut foreign, mut full) = (false, false);
     let loaded = connection.call("TPM2_Load", |context| {
         let loaded = context.load(primary, private.clone(), public.clone());
         foreign = loaded.as_ref().is_err_and(|error| is_foreign(*error));
+        full = loaded.as_ref().is_err_and(|error| is_full(*error));
         loaded
     });
+    if full {
+        return Ok(None);
+    }
     if foreign {
         return Err(key_file::refused(
-            &path,
+            path,
             "it was made by another TPM, or this one was cleared since; keys of a TPM cannot be moved, so move the file away and run `mintkeep keys init` for a new one",
         ));
     }
-    let key = loaded?;
-    let handle = ObjectHandle::from(key);
+    let handle = loaded?;
     // The file says what it likes; the TPM is what is believed.
-    let (public, ..) = connection.call_without_session("TPM2_ReadPublic", |context| context.read_public(key))?;
-    let public_key = check(&public, role, &path.display().to_string(), settings.provenance)?;
-    connection.call_without_session("Esys_TR_SetAuth", |context| context.tr_set_auth(handle, authorization.clone()))?;
-    Ok((key, public_key))
+    let checked = connection
+        .call_without_session("TPM2_ReadPublic", |context| context.read_public(handle))
+        .and_then(|(public, ..)| check(&public, role, &path.display().to_string(), provenance))
+        .and_then(|public| connection.authorize(handle, authorization).map(|()| public));
+    match checked {
+        Ok(public) => Ok(Some(LoadedKey { handle, public })),
+        Err(error) => {
+            // Its place is needed by the others.
+            let _ = connection.flush(handle);
+            Err(error)
+        }
+    }
+}
+
+/// The `kid` that a file says it is of; the TPM was not asked.
+pub(super) fn claimed_kid(file: &KeyFile) -> Option<String> {
+    match Public::unmarshall(without_length(&file.public)) {
+        Ok(Public::Ecc { unique, .. }) => point(&unique).ok().map(|key| key.kid()),
+        _ => None,
+    }
 }
 
 /// `TPM2B_…` without its length, which the TPM's library adds itself.
@@ -178,6 +204,10 @@ fn check(public: &Public, role: Role, path: &str, provenance: Provenance) -> Res
             ),
         }
     }
+    point(unique)
+}
+
+fn point(unique: &EccPoint) -> Result<P256PublicKey, Error> {
     let mut point = [4; 65];
     point[1..33].copy_from_slice(padded(unique.x(), "TPM2_ReadPublic")?.as_slice());
     point[33..].copy_from_slice(padded(unique.y(), "TPM2_ReadPublic")?.as_slice());

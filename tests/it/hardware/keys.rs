@@ -108,14 +108,6 @@ fn two_keys_with_one_id_are_refused() {
 }
 
 #[test]
-fn two_keys_with_one_label_are_refused() {
-    let deployment = Deployment::new();
-    generate_pair(&deployment, "EC:prime256v1", "mintkeep-signing", "0d", &[]);
-    let message = refusal(&deployment);
-    assert!(message.contains("2 signing keys labelled mintkeep-signing"), "{message}");
-}
-
-#[test]
 fn a_key_on_another_curve_is_refused() {
     let deployment = Deployment::without_keys();
     generate_pair(&deployment, "EC:secp384r1", "mintkeep-signing", "0e", &[]);

@@ -1,9 +1,15 @@
 //! A test in the place of the mint, at the other end of a keeper's connection.
 
 use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
 
-use mintkeep::keeper::wire::{GREETING_ID, Greeting, Inbox, PREAMBLE, Reply, Request, append_frame, decode};
+use mintkeep::keeper::wire::{
+    GREETING_ID, Greeting, Inbox, PREAMBLE, PublicKeys, Reply, Request, append_frame, decode,
+};
+
+use crate::support::Deployment;
 
 pub struct Line {
     stream: UnixStream,
@@ -65,5 +71,45 @@ impl Line {
 
     pub fn close(&self) {
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// A real keeper, and a test in the place of its mint.
+pub struct DirectLine {
+    keeper: Child,
+    pub line: Line,
+}
+
+impl DirectLine {
+    pub fn to_keeper_of(deployment: &Deployment) -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut command = deployment.command(&["keeper", "--standard-input"]);
+        let keeper = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
+        // The command keeps its end of the pair open, and the line would never close.
+        drop(command);
+        Self { keeper, line: Line::greeted(ours) }
+    }
+
+    pub fn ask(&mut self, request: &Request<'_>) -> Reply {
+        self.line.ask(request)
+    }
+
+    /// What the keeper tells in answer to one of the requests that it answers so.
+    pub fn keys_after(&mut self, request: &Request<'_>) -> PublicKeys {
+        match self.ask(request) {
+            Reply::PublicKeys(keys) => keys,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn keys(&mut self) -> PublicKeys {
+        self.keys_after(&Request::PublicKeys)
+    }
+}
+
+impl Drop for DirectLine {
+    fn drop(&mut self) {
+        self.line.close();
+        let _ = self.keeper.wait();
     }
 }

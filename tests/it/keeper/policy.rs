@@ -1,45 +1,15 @@
 //! Somebody who owns the mint process speaks to the keeper directly, and still gets nothing signed that
 //! the policy does not allow.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
-
 use mintkeep::clock::{Clock as _, SystemClock};
 use mintkeep::jose::jws::SigningInput;
-use mintkeep::keeper::wire::{PublicKeys, Refusal, Reply, Request, decode};
+use mintkeep::keeper::wire::{Refusal, Reply, Request, decode};
 use serde_json::{Value, json};
 
-use super::line::Line;
+use super::line::DirectLine;
 use crate::support::{Deployment, SERVICE};
 
-/// A real keeper, and a test in the place of its mint.
-struct DirectLine {
-    keeper: Child,
-    line: Line,
-}
-
 impl DirectLine {
-    fn to_keeper_of(deployment: &Deployment) -> Self {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut command = deployment.command(&["keeper", "--standard-input"]);
-        let keeper = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
-        // The command keeps its end of the pair open, and the line would never close.
-        drop(command);
-        Self { keeper, line: Line::greeted(ours) }
-    }
-
-    fn ask(&mut self, request: &Request<'_>) -> Reply {
-        self.line.ask(request)
-    }
-
-    fn keys(&mut self) -> PublicKeys {
-        match self.ask(&Request::PublicKeys) {
-            Reply::PublicKeys(keys) => keys,
-            other => panic!("{other:?}"),
-        }
-    }
-
     fn sign(&mut self, profile: &str, typ: &str, kid: &str, claims: &Value) -> Reply {
         let input = SigningInput::new(typ, kid, claims);
         let key = self.keys().keys.signing[0].kid();
@@ -52,13 +22,6 @@ impl DirectLine {
             Reply::Refused(Refusal::Policy(broken)) => assert!(broken.starts_with(rule), "{broken} for {claims}"),
             other => panic!("{rule}: {other:?}"),
         }
-    }
-}
-
-impl Drop for DirectLine {
-    fn drop(&mut self) {
-        self.line.close();
-        let _ = self.keeper.wait();
     }
 }
 

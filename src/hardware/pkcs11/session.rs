@@ -1,0 +1,158 @@
+//! One session of a token, and the objects of the keys in it.
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session as Pkcs11Session;
+
+use super::attest;
+use super::calls::DECRYPT;
+use super::choice::Key;
+use super::inventory::{Inventory, Keys};
+use super::operations::{decrypt, encrypt, sign};
+use super::{failed, failed_call};
+use crate::clock::Timestamp;
+use crate::hardware::attestation::{Attestation, Nonce};
+use crate::hardware::{DeviceKeys, Error, PinnedPublicKey, Role, Sealed, Session};
+use crate::jose::ecdh_es::SharedSecret;
+use crate::jose::jwe::NONCE_BYTES;
+use crate::jose::jwk::P256PublicKey;
+use crate::jose::jws::Signature;
+
+/// One session, and what it uses of each key.
+pub(super) struct OpenSession {
+    session: Pkcs11Session,
+    inventory: Arc<Inventory>,
+    /// The keys that this session knows of.
+    keys: Arc<Keys>,
+    signing: Objects<PinnedPublicKey>,
+    sealing: Objects<super::operations::Canary>,
+}
+
+impl OpenSession {
+    /// A new session of the token, in which every key is ready.
+    pub(super) fn open(inventory: &Arc<Inventory>) -> Result<Self, Error> {
+        let session = inventory.context.open_ro_session(inventory.slot).map_err(failed)?;
+        let keys = Guard::into_inner(inventory.keys());
+        let (mut signing, mut sealing) = (Objects::default(), Objects::default());
+        for key in &keys.signing {
+            signing.of(&session, key)?;
+        }
+        for key in &keys.sealing {
+            sealing.of(&session, key)?;
+        }
+        Ok(Self { session, inventory: Arc::clone(inventory), keys, signing, sealing })
+    }
+
+    /// Takes over what other sessions found out about the keys.
+    fn catch_up(&mut self) {
+        let now = self.inventory.keys();
+        if !Arc::ptr_eq(&now, &self.keys) {
+            self.keys = Guard::into_inner(now);
+            self.signing.keep(&self.session, &self.keys.signing);
+            self.sealing.keep(&self.session, &self.keys.sealing);
+        }
+    }
+}
+
+/// The objects that a session uses of the keys of one role.
+struct Objects<Kind>(Vec<(Arc<Key<Kind>>, ObjectHandle)>);
+
+impl<Kind> Default for Objects<Kind> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<Kind> Objects<Kind> {
+    /// The object of `key`, made at its first use.
+    fn of(&mut self, session: &Pkcs11Session, key: &Arc<Key<Kind>>) -> Result<ObjectHandle, Error> {
+        if let Some((_, object)) = self.0.iter().find(|(known, _)| Arc::ptr_eq(known, key)) {
+            return Ok(*object);
+        }
+        let object = key.object_for(session)?;
+        self.0.push((Arc::clone(key), object));
+        Ok(object)
+    }
+
+    /// Destroys the copies of keys that are not among `keys` any more.
+    fn keep(&mut self, session: &Pkcs11Session, keys: &[Arc<Key<Kind>>]) {
+        self.0.retain(|(known, object)| {
+            let is_there = keys.iter().any(|key| Arc::ptr_eq(key, known));
+            if !is_there && *object != known.object.handle {
+                // It cannot be used any more in any case.
+                let _ = session.destroy_object(*object);
+            }
+            is_there
+        });
+    }
+}
+
+fn named<'a, Kind>(keys: &'a [Arc<Key<Kind>>], kid: &str) -> Result<&'a Arc<Key<Kind>>, Error> {
+    keys.iter().find(|key| key.kid == kid).ok_or_else(|| Error::UnknownKey(kid.to_owned()))
+}
+
+impl Session for OpenSession {
+    fn sign(&mut self, kid: &str, digest: &[u8; 32]) -> Result<Signature, Error> {
+        self.catch_up();
+        let key = self.signing.of(&self.session, named(&self.keys.signing, kid)?)?;
+        sign(&self.session, &self.inventory.calls, key, digest)
+    }
+
+    fn encrypt(&mut self, kid: &str, nonce: &[u8; NONCE_BYTES], aad: &[u8], plaintext: &[u8]) -> Result<Sealed, Error> {
+        self.catch_up();
+        let key = self.sealing.of(&self.session, named(&self.keys.sealing, kid)?)?;
+        let ciphertext_and_tag = encrypt(&self.session, &self.inventory.calls, key, nonce, aad, plaintext)?;
+        Ok(Sealed { nonce: *nonce, ciphertext_and_tag })
+    }
+
+    fn decrypt(
+        &mut self,
+        kid: &str,
+        nonce: &[u8; NONCE_BYTES],
+        aad: &[u8],
+        ciphertext_and_tag: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        self.catch_up();
+        let calls = &self.inventory.calls;
+        let sealing = named(&self.keys.sealing, kid)?;
+        let key = self.sealing.of(&self.session, sealing)?;
+        let open = || decrypt(&self.session, calls, key, nonce, aad, ciphertext_and_tag);
+        open().or_else(|failure| {
+            // No code is believed by itself. The canary tells a bad ciphertext from a bad device, so that an
+            // attacker cannot feign a fault; the second try tells it from a device that has recovered, so
+            // that a fault does not pass for an invalid token.
+            if !sealing.kind.opens(&self.session, calls, key) {
+                return Err(failed_call(failure));
+            }
+            open().map_err(|again| match again.0 {
+                DECRYPT => Error::NotAuthentic,
+                // The ciphertext was not looked at.
+                _ => failed_call(again),
+            })
+        })
+    }
+
+    fn agree(&mut self, kid: &str, _epk: &P256PublicKey) -> Result<SharedSecret, Error> {
+        // The sealing key is an AES key here.
+        Err(Error::UnknownKey(kid.to_owned()))
+    }
+
+    fn generate(&mut self, role: Role) -> Result<(), Error> {
+        self.inventory.generate(role)
+    }
+
+    fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {
+        let Inventory { context, calls, .. } = self.inventory.as_ref();
+        attest::attest(context, &self.session, calls, &self.inventory.keys().told(), kid, (nonce, now))
+    }
+
+    fn look_again(&mut self) -> Result<(), Error> {
+        self.inventory.look(&self.session)
+    }
+
+    fn keys(&self) -> DeviceKeys {
+        self.inventory.keys().told()
+    }
+}

@@ -1,0 +1,87 @@
+//! Which keys are in the TPM now. It has three places for them, sometimes fewer, so the keys that are used stay
+//! and others are loaded when they are needed.
+
+use tss_esapi::handles::KeyHandle;
+use tss_esapi::structures::Auth;
+use tss_esapi::utils::TpmsContext;
+
+use super::connection::Connection;
+use crate::hardware::Error;
+
+/// A signing and a sealing key. The third place is for what needs one in passing, such as the storage key.
+const MOST_LOADED: usize = 2;
+
+/// The keys that are loaded, the one used last at the end.
+#[derive(Default)]
+pub(super) struct Places(Vec<(String, KeyHandle)>);
+
+impl Places {
+    /// The handle of the key `kid`, which is loaded from `saved` where it is not there.
+    pub(super) fn handle(
+        &mut self,
+        connection: &mut Connection,
+        kid: &str,
+        saved: &TpmsContext,
+        authorization: &Auth,
+    ) -> Result<KeyHandle, Error> {
+        if let Some(index) = self.0.iter().position(|(loaded, _)| loaded == kid) {
+            let handle = self.0[index].1;
+            self.0[index..].rotate_left(1);
+            return Ok(handle);
+        }
+        let handle = self.take(connection, |connection| connection.load_saved(saved))?;
+        self.0.push((kid.to_owned(), handle));
+        connection.authorize(handle, authorization)?;
+        Ok(handle)
+    }
+
+    /// Has `load` take a place, for which others are flushed. What it is has to be [`Self::put`] there.
+    pub(super) fn take<Loaded>(
+        &mut self,
+        connection: &mut Connection,
+        mut load: impl FnMut(&mut Connection) -> Result<Option<Loaded>, Error>,
+    ) -> Result<Loaded, Error> {
+        self.keep(connection, MOST_LOADED - 1)?;
+        loop {
+            if let Some(loaded) = load(connection)? {
+                return Ok(loaded);
+            }
+            if self.0.is_empty() {
+                return Err(no_place());
+            }
+            self.keep(connection, self.0.len() - 1)?;
+        }
+    }
+
+    /// A key that was loaded otherwise.
+    pub(super) fn put(&mut self, kid: String, handle: KeyHandle) {
+        self.0.push((kid, handle));
+    }
+
+    /// Flushes all but the `most` that were used last.
+    pub(super) fn keep(&mut self, connection: &mut Connection, most: usize) -> Result<(), Error> {
+        while self.0.len() > most {
+            let (_, handle) = self.0.remove(0);
+            connection.flush(handle)?;
+        }
+        Ok(())
+    }
+
+    /// Flushes the keys that `stays` does not name.
+    pub(super) fn retain(&mut self, connection: &mut Connection, stays: impl Fn(&str) -> bool) -> Result<(), Error> {
+        while let Some(index) = self.0.iter().position(|(kid, _)| !stays(kid)) {
+            let (_, handle) = self.0.remove(index);
+            connection.flush(handle)?;
+        }
+        Ok(())
+    }
+}
+
+/// Others have taken up all places.
+pub(super) fn no_place() -> Error {
+    Error::Call {
+        call: "TPM2_Load".to_owned(),
+        reason: "the TPM has no place left for a key (TPM_RC_OBJECT_MEMORY); another program has keys loaded"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,228 @@
+//! The one session of a TPM: its keys, and those of them that are loaded.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tss_esapi::handles::KeyHandle;
+use tss_esapi::structures::Auth;
+use tss_esapi::utils::TpmsContext;
+
+use super::connection::Connection;
+use super::key_file::{KeyFile, files, refused};
+use super::places::Places;
+use super::{TpmSettings, attest, generate, keys, operations};
+use crate::clock::Timestamp;
+use crate::entropy::Entropy;
+use crate::hardware::attestation::{Attestation, Nonce};
+use crate::hardware::{DeviceKeys, Error, MOST_KEYS, Role, Sealed, SealingKey, Session};
+use crate::jose::ecdh_es::SharedSecret;
+use crate::jose::jwe::NONCE_BYTES;
+use crate::jose::jwk::P256PublicKey;
+use crate::jose::jws::Signature;
+
+/// What was loaded is flushed when it is dropped.
+pub(super) struct OpenSession {
+    connection: Connection,
+    settings: TpmSettings,
+    authorization: Auth,
+    entropy: Arc<dyn Entropy>,
+    signing: Vec<Arc<TpmKey>>,
+    sealing: Vec<Arc<TpmKey>>,
+    places: Places,
+    told: Arc<ArcSwap<DeviceKeys>>,
+}
+
+/// A key that was checked and tried.
+struct TpmKey {
+    kid: String,
+    public: P256PublicKey,
+    path: PathBuf,
+    file: KeyFile,
+    saved: TpmsContext,
+}
+
+impl OpenSession {
+    /// Loads all keys, checks and tries them. `told` is what is found.
+    pub(super) fn open(
+        connection: Connection,
+        settings: &TpmSettings,
+        authorization: Auth,
+        entropy: Arc<dyn Entropy>,
+        told: Arc<ArcSwap<DeviceKeys>>,
+    ) -> Result<Self, Error> {
+        let mut session = Self {
+            connection,
+            settings: settings.clone(),
+            authorization,
+            entropy,
+            signing: Vec::new(),
+            sealing: Vec::new(),
+            places: Places::default(),
+            told,
+        };
+        session.look_again()?;
+        Ok(session)
+    }
+
+    fn of_role(&self, role: Role) -> &[Arc<TpmKey>] {
+        match role {
+            Role::Signing => &self.signing,
+            Role::Sealing => &self.sealing,
+        }
+    }
+
+    /// The handle of the key `kid` of `role`.
+    fn handle(&mut self, role: Role, kid: &str) -> Result<KeyHandle, Error> {
+        let key = self.of_role(role).iter().find(|key| key.kid == kid).cloned();
+        let key = key.ok_or_else(|| Error::UnknownKey(kid.to_owned()))?;
+        self.places.handle(&mut self.connection, kid, &key.saved, &self.authorization)
+    }
+
+    /// The keys of `role` whose files are there now. Those that are new are checked and tried.
+    fn refreshed(&mut self, role: Role) -> Result<Vec<Arc<TpmKey>>, Error> {
+        let mut keys = Vec::new();
+        for path in needed_files(&self.settings, role)? {
+            let file = KeyFile::read(&path)?;
+            let known = self.of_role(role).iter().find(|key| key.path == path && key.file == file).cloned();
+            keys.push(match known {
+                Some(key) => key,
+                None => self.usable(role, path, file)?,
+            });
+        }
+        in_order(keys, role)
+    }
+
+    fn refresh(&mut self) -> Result<(), Error> {
+        let (signing, sealing) = (self.refreshed(Role::Signing)?, self.refreshed(Role::Sealing)?);
+        self.take_over(signing, sealing)
+    }
+
+    /// Loads a key, checks and tries it. The storage key, which that needs, is left for the next one.
+    fn usable(&mut self, role: Role, path: PathBuf, file: KeyFile) -> Result<Arc<TpmKey>, Error> {
+        let Self { connection, settings, authorization, entropy, places, .. } = self;
+        places.keep(connection, 1)?;
+        connection.make_primary()?;
+        let loaded = places.take(connection, |connection| {
+            keys::load(connection, role, (&path, &file), settings.provenance, authorization)
+        })?;
+        let kid = loaded.public.kid();
+        places.put(kid.clone(), loaded.handle);
+        let tried = operations::try_out(connection, role, loaded.handle, &loaded.public, entropy.as_ref());
+        match tried.and_then(|()| connection.save(loaded.handle)) {
+            Ok(saved) => Ok(Arc::new(TpmKey { kid, public: loaded.public, path, file, saved })),
+            Err(error) => {
+                // Where it cannot be flushed either, the first error is the one to tell.
+                let _ = places.retain(connection, |placed| placed != kid);
+                Err(error)
+            }
+        }
+    }
+
+    /// From now on these are the keys.
+    fn take_over(&mut self, signing: Vec<Arc<TpmKey>>, sealing: Vec<Arc<TpmKey>>) -> Result<(), Error> {
+        (self.signing, self.sealing) = (signing, sealing);
+        self.told.store(Arc::new(DeviceKeys {
+            signing: self.signing.iter().map(|key| key.public).collect(),
+            sealing: self.sealing.iter().map(|key| SealingKey::EcdhEs(key.public)).collect(),
+        }));
+        let all = [&self.signing[..], &self.sealing[..]].concat();
+        self.places.retain(&mut self.connection, |kid| all.iter().any(|key| key.kid == kid))
+    }
+
+    /// Generates a key, and has its file written when it is known to be good.
+    fn generate_key(&mut self, role: Role) -> Result<(), Error> {
+        // The storage key and the new one need two of three.
+        self.places.keep(&mut self.connection, 1)?;
+        self.connection.make_primary()?;
+        let authorization = &self.authorization;
+        let file = self.connection.encrypted(|connection| generate::create(connection, role, authorization))?;
+        let kid = keys::claimed_kid(&file)
+            .ok_or_else(|| Error::Call { call: "TPM2_Create".to_owned(), reason: "not a P-256 key".to_owned() })?;
+        let path = self.settings.further_path(role, &kid);
+        let key = self.usable(role, path, file)?;
+        key.file.write(&key.path)?;
+        let (mut signing, mut sealing) = (self.signing.clone(), self.sealing.clone());
+        match role {
+            Role::Signing => signing = in_order([signing, vec![key]].concat(), role)?,
+            Role::Sealing => sealing = in_order([sealing, vec![key]].concat(), role)?,
+        }
+        self.take_over(signing, sealing)
+    }
+}
+
+/// The files of the keys of `role`, of which there must be one.
+pub(super) fn needed_files(settings: &TpmSettings, role: Role) -> Result<Vec<PathBuf>, Error> {
+    let paths = files(settings, role)?;
+    if paths.is_empty() {
+        let reason = format!("the {} key is not there; run `mintkeep keys init` to generate it", role.name());
+        return Err(refused(&settings.first_path(role), reason));
+    }
+    Ok(paths)
+}
+
+/// By `kid`. Two files of one key are refused.
+fn in_order(mut keys: Vec<Arc<TpmKey>>, role: Role) -> Result<Vec<Arc<TpmKey>>, Error> {
+    keys.sort_by(|one, other| one.kid.cmp(&other.kid));
+    match keys.windows(2).find(|pair| pair[0].kid == pair[1].kid) {
+        Some(pair) => {
+            let what = format!("files of the {} key {}", role.name(), pair[0].kid);
+            Err(Error::KeyAmbiguous { what, count: keys.iter().filter(|key| key.kid == pair[0].kid).count() })
+        }
+        None => Ok(keys),
+    }
+}
+
+impl Session for OpenSession {
+    fn sign(&mut self, kid: &str, digest: &[u8; 32]) -> Result<Signature, Error> {
+        let key = self.handle(Role::Signing, kid)?;
+        operations::sign(&mut self.connection, key, digest)
+    }
+
+    fn encrypt(&mut self, kid: &str, _: &[u8; NONCE_BYTES], _: &[u8], _: &[u8]) -> Result<Sealed, Error> {
+        // A TPM has no AEAD: whoever seals needs only the public key.
+        Err(Error::UnknownKey(kid.to_owned()))
+    }
+
+    fn decrypt(&mut self, kid: &str, _: &[u8; NONCE_BYTES], _: &[u8], _: &[u8]) -> Result<Vec<u8>, Error> {
+        Err(Error::UnknownKey(kid.to_owned()))
+    }
+
+    fn agree(&mut self, kid: &str, epk: &P256PublicKey) -> Result<SharedSecret, Error> {
+        // Not left to the TPM: one that agrees with a point off the curve gives its key away bit by bit.
+        if !epk.is_on_curve() {
+            return Err(Error::NotAuthentic);
+        }
+        let key = self.handle(Role::Sealing, kid)?;
+        operations::agree(&mut self.connection, key, epk)
+    }
+
+    fn generate(&mut self, role: Role) -> Result<(), Error> {
+        // Counted in the folder, because others may add keys too.
+        if files(&self.settings, role)?.len() >= MOST_KEYS {
+            return Err(Error::KeysFull { role: role.name(), most: MOST_KEYS });
+        }
+        let generated = self.generate_key(role);
+        self.connection.flush_primary()?;
+        generated
+    }
+
+    fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {
+        let is_signing = self.signing.iter().any(|key| key.kid == kid);
+        let role = if is_signing { Role::Signing } else { Role::Sealing };
+        let key = self.handle(role, kid)?;
+        // The attestation key takes a place too.
+        self.places.keep(&mut self.connection, 1)?;
+        attest::attest(&mut self.connection, role, key, nonce, now)
+    }
+
+    fn look_again(&mut self) -> Result<(), Error> {
+        let refreshed = self.refresh();
+        self.connection.flush_primary()?;
+        refreshed
+    }
+
+    fn keys(&self) -> DeviceKeys {
+        DeviceKeys::clone(&self.told.load())
+    }
+}
