@@ -10,7 +10,8 @@ use clap::Parser as _;
 use secrecy::ExposeSecret as _;
 
 use self::arguments::{
-    Cli, ClientCommand, Command, ConfigFile, GrantCommand, KeysCommand, SessionsCommand, StoreCommand,
+    Cli, ClientCommand, Command, ConfigFile, Format, GrantCommand, KeyArguments, KeysCommand, SessionsCommand,
+    StoreCommand,
 };
 use crate::app::attestation::{self, Wanted};
 use crate::app::dev::{self, DevOptions};
@@ -21,6 +22,7 @@ use crate::config::{Config, StoreLocation};
 use crate::entropy::SystemEntropy;
 use crate::hardware::{PinTrust, Provenance};
 use crate::http::admin::GrantRequest;
+use crate::http::admin::keys::KeyOrder;
 use crate::oauth::secret::{self, SecretHash};
 use crate::secret_source::SecretSource;
 use crate::telemetry::{self, LogFormat};
@@ -40,7 +42,7 @@ pub fn run() -> ExitCode {
 fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(config_file) => {
-            let config = load(&config_file)?;
+            let config = load_service(&config_file)?;
             block_on(async {
                 let mint = Mint::start(&config_file.path, &config).await?;
                 let listen = mint.public_address()?;
@@ -49,18 +51,21 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
                 Ok(())
             })?;
         }
-        Command::Keeper { config, standard_input: true, pin_worked } => {
-            let config = load(&config)?;
+        Command::Keeper { config, device, standard_input: true, pin_worked } => {
+            let config = load_service(&config)?;
             // The mint was told, and says it once.
             if let Err(failure) = keeper_process::run(
                 &config,
+                device.name.as_deref(),
                 Meeting::StandardInput { trust: trust(pin_worked, PinTrust::WorkedBefore) },
             ) {
                 tracing::debug!(%failure, "the keeper ended");
                 return Ok(ExitCode::from(failure.kind.exit_code()));
             }
         }
-        Command::Keeper { config, standard_input: false, .. } => keeper_process::run(&load(&config)?, Meeting::Socket)?,
+        Command::Keeper { config, device, standard_input: false, .. } => {
+            keeper_process::run(&load_service(&config)?, device.name.as_deref(), Meeting::Socket)?
+        }
         Command::Dev { state, listen, hardware } => {
             telemetry::log_to_stderr(LogFormat::Text, "info");
             block_on(dev::run(DevOptions { state, listen, hardware: hardware.map(Into::into) }))?;
@@ -71,18 +76,20 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             output::findings(&findings, format.json)?;
             return Ok(ExitCode::from(check::exit_code(&findings)));
         }
-        Command::Keys(KeysCommand::Init { config, format }) => {
-            output::keys(&keys::init(&load(&config)?)?, format.json)?
+        Command::Keys(KeysCommand::Init { config: file, device, format }) => {
+            let config = load(&file)?;
+            output::keys(&keys::init(&file.path, &config, device.name.as_deref())?, format.json)?
         }
-        Command::Keys(KeysCommand::List { pin_corrected, config, format }) => {
-            output::keys(&keys::list(&load(&config)?, trust(pin_corrected, PinTrust::Vouched))?, format.json)?
+        Command::Keys(KeysCommand::List { pin_corrected, config: file, device, format }) => {
+            let (config, trust) = (load(&file)?, trust(pin_corrected, PinTrust::Vouched));
+            output::keys(&keys::list(&file.path, &config, device.name.as_deref(), trust)?, format.json)?
         }
-        Command::Keys(KeysCommand::Attest { kid, nonce, output, config }) => {
+        Command::Keys(KeysCommand::Attest { kid, nonce, output, config, device }) => {
             let (config, is_one) = (load(&config)?, kid.is_some());
             let wanted = Wanted::new(kid, nonce.as_deref())?;
             let documents = match block_on(attestation::through_mint(&config, &wanted))? {
                 Some(documents) => documents,
-                None => attestation::on_device(&config, &wanted)?,
+                None => attestation::on_device(&config, device.name.as_deref(), &wanted)?,
             };
             output::attestations(&documents, is_one, output.as_deref())?;
         }
@@ -91,8 +98,28 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let expected = attestation::expected(nonce.as_deref(), attestation_key.as_deref(), provenance)?;
             output::verified(&attestation::verify(&file, &expected)?, format.json)?;
         }
-        Command::Keys(KeysCommand::Destroy { kid, config }) => {
-            keys::destroy(&load(&config)?, &kid)?;
+        Command::Keys(KeysCommand::States { config, format }) => {
+            let config = load(&config)?;
+            output::key_report(&block_on(keys::states(&config))?, format.json)?;
+        }
+        Command::Keys(KeysCommand::Rotate { device, role, config, format }) => {
+            order(KeyOrder::Rotate { device, role: role.map(Into::into) }, &config, format)?;
+        }
+        Command::Keys(KeysCommand::Retire(KeyArguments { kid, config, format })) => {
+            order(KeyOrder::Retire(kid), &config, format)?;
+        }
+        Command::Keys(KeysCommand::Remove(KeyArguments { kid, config, format })) => {
+            order(KeyOrder::Remove(kid), &config, format)?;
+        }
+        Command::Keys(KeysCommand::Revoke(KeyArguments { kid, config, format })) => {
+            order(KeyOrder::Revoke(kid), &config, format)?;
+        }
+        Command::Keys(KeysCommand::Destroy { kid, unneeded, config, device }) => {
+            let config = load(&config)?;
+            if !unneeded {
+                block_on(keys::refuse_needed(&config, &kid))?;
+            }
+            keys::destroy(&config, device.name.as_deref(), &kid)?;
             output::line(&format!("destroyed {kid}"))?;
         }
         Command::Client(ClientCommand::Secret { format }) => {
@@ -116,8 +143,8 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let (from, to) = (location(&from)?, location(&to)?);
             let copied = block_on(store::copy(&from, &to))?;
             output::line(&format!(
-                "copied and compared: sessions {}, revoked access tokens {}",
-                copied.families, copied.revoked_tokens
+                "copied and compared: sessions {}, revoked access tokens {}, keys {}",
+                copied.families, copied.revoked_tokens, copied.keys
             ))?;
         }
         Command::Sessions(SessionsCommand::List { filter, config, format }) => {
@@ -131,6 +158,11 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn order(order: KeyOrder, file: &ConfigFile, format: Format) -> Result<(), Failure> {
+    let config = load(file)?;
+    output::key_report(&block_on(keys::order(&file.path, &config, order))?, format.json)
 }
 
 /// A store that the command line names.
@@ -149,9 +181,17 @@ fn trust(is_known: bool, known: PinTrust) -> PinTrust {
     if is_known { known } else { PinTrust::Unproven }
 }
 
-fn load(file: &ConfigFile) -> Result<Config, Failure> {
+/// For what runs until it is ended.
+fn load_service(file: &ConfigFile) -> Result<Config, Failure> {
     let config = Config::load(&file.path)?;
     telemetry::log_to_stderr(config.log.format, &config.log.level);
+    Ok(config)
+}
+
+/// For what answers a question: what it did is its output, and not its log.
+fn load(file: &ConfigFile) -> Result<Config, Failure> {
+    let config = Config::load(&file.path)?;
+    telemetry::log_to_stderr(config.log.format, "warn");
     Ok(config)
 }
 

@@ -3,7 +3,9 @@
 
 mod client;
 mod file;
+mod devices;
 mod hardware;
+mod keys;
 mod problem;
 mod resource_server;
 mod values;
@@ -19,6 +21,7 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::listener::Limits;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
 use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
+use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
 use crate::oauth::resource_server::ResourceServer;
@@ -28,7 +31,7 @@ use crate::telemetry::LogFormat;
 
 #[cfg(feature = "tpm")]
 pub use self::hardware::TpmHardware;
-pub use self::hardware::{Hardware, Pkcs11Hardware};
+pub use self::hardware::{DevicePlace, Hardware, Pkcs11Hardware};
 pub use self::problem::ConfigError;
 
 /// A whole configuration.
@@ -40,10 +43,12 @@ pub struct Config {
     pub listen: Listen,
     /// How many failed attempts are answered at once.
     pub attempt_limits: AttemptLimits,
-    /// How mint and keeper meet.
+    /// How mint and keepers work together.
     pub keeper: KeeperConfig,
-    /// The device.
-    pub hardware: Hardware,
+    /// The devices, at least one, in the order of their names.
+    pub hardware: Vec<Hardware>,
+    /// When keys are replaced.
+    pub keys: Schedule,
     /// How long others may keep the published keys.
     pub jwks_max_age: Duration,
     /// The store.
@@ -122,11 +127,9 @@ pub struct Listen {
     pub trusted_proxies: TrustedProxies,
 }
 
-/// How mint and keeper meet.
+/// How mint and keepers work together.
 #[derive(Clone, Debug)]
 pub struct KeeperConfig {
-    /// Who starts the keeper.
-    pub placement: KeeperPlacement,
     /// How long one request to the keeper may take.
     pub request_limit: Duration,
     /// How long the keeper may take to open the device.
@@ -241,6 +244,11 @@ impl Config {
     /// As [`Self::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         file::parse(path, text).map_err(|problem| problem.locate(path, text))
+    }
+
+    /// The device called `name`.
+    pub fn device(&self, name: &str) -> Option<&Hardware> {
+        self.hardware.iter().find(|hardware| hardware.name() == name)
     }
 
     /// The signing profiles that the keeper enforces: as strict as the clients' lifetimes allow.

@@ -192,7 +192,7 @@ pub enum Provenance {
 }
 
 /// What a key is for.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It signs access tokens.
@@ -208,6 +208,11 @@ impl Role {
             Self::Signing => "signing",
             Self::Sealing => "sealing",
         }
+    }
+
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Signing, Self::Sealing].into_iter().find(|role| role.name() == name)
     }
 }
 

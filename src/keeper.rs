@@ -3,18 +3,21 @@
 //!
 //! In the keeper's process: [`server`] takes requests, [`policy`] judges what may be signed,
 //! [`worker`] has the hardware do it. In the mint's process: [`Keeper`] is the handle, kept connected
-//! by the [`supervisor`]. Between them: [`wire`].
+//! by the [`supervisor`]; [`Keepers`] are the handles to all devices. Between them: [`wire`].
 
 pub mod counters;
 pub mod policy;
 pub mod wire;
 pub mod worker;
 pub mod server;
+mod health;
 mod link;
 mod known_keys;
+pub mod launch;
 pub mod supervisor;
 mod handle;
 mod keepers;
+mod route;
 
 pub use handle::{Keeper, KeeperError};
-pub use keepers::{Keepers, Member};
+pub use keepers::{Keepers, MOST_DEVICES, Member, SignedBy, Standing};

@@ -11,17 +11,17 @@ use crate::hardware::SealingKey;
 use crate::jose::jwe::{FAMILY_BYTES, KeyManagement, PresentedJwe, ProtectedHeader};
 use crate::jose::{Malformed, base64url, ecdh_es};
 use crate::keeper::{KeeperError, Keepers};
-use crate::keyring::Keyring;
+use crate::keyring::CurrentKeyring;
 use crate::store::FamilyId;
 
 /// No refresh token of mintkeep's is longer; what is, is not looked at.
 pub const MAX_TOKEN_LENGTH: usize = 2048;
 
-/// Seals and opens refresh tokens through the keeper.
+/// Seals and opens refresh tokens through the keepers.
 #[derive(Clone)]
 pub struct Sealer {
     keepers: Keepers,
-    keyring: Arc<Keyring>,
+    keyring: CurrentKeyring,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -34,7 +34,7 @@ pub struct Content {
     pub generation: u32,
     /// The client that it was given to.
     pub client_id: String,
-    /// What proves that a token is of its family, where everybody could seal one.
+    /// What proves that a token is of its family, where everybody could seal one. Families of the first release have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<FamilySecret>,
 }
@@ -102,38 +102,62 @@ impl PresentedRefreshToken {
 }
 
 impl Sealer {
-    /// Seals through `keepers`, by the key that `keyring` names.
-    pub fn new(keepers: Keepers, keyring: Arc<Keyring>, entropy: Arc<dyn Entropy>) -> Self {
+    /// Seals through `keepers`, by the keys that `keyring` names.
+    pub fn new(keepers: Keepers, keyring: CurrentKeyring, entropy: Arc<dyn Entropy>) -> Self {
         Self { keepers, keyring, entropy }
     }
 
-    /// The handle of a new family, and the secret that its tokens need to carry.
-    pub fn new_family(&self) -> (FamilyId, Option<FamilySecret>) {
-        match self.keyring.sealing() {
-            SealingKey::Direct(_) => (FamilyId(self.entropy.bytes()), None),
-            SealingKey::EcdhEs(_) => {
-                let secret = FamilySecret(Zeroizing::new(self.entropy.bytes()));
-                (secret.fid(), Some(secret))
-            }
-        }
+    /// The handle of a new family, and the secret that its tokens carry.
+    pub fn new_family(&self) -> (FamilyId, FamilySecret) {
+        let secret = FamilySecret(Zeroizing::new(self.entropy.bytes()));
+        (secret.fid(), secret)
     }
 
-    /// A refresh token of the family `fid`. To a public key it is sealed here, without the hardware.
+    /// A refresh token of the family `fid`. To a public key it is sealed here, without the hardware. Where one device
+    /// fails, the next is tried.
     ///
     /// # Errors
-    /// [`KeeperError`].
+    /// [`KeeperError`]: of the last device that was tried.
     pub async fn seal(&self, fid: FamilyId, content: &Content) -> Result<String, KeeperError> {
+        let keyring = self.keyring.load();
         let plaintext = Zeroizing::new(serde_json::to_vec(content).expect("numbers and strings are JSON"));
-        match self.keyring.sealing() {
-            SealingKey::Direct(kid) => {
-                let header = ProtectedHeader::new(kid, KeyManagement::Direct, &fid.0);
-                let sealed = self.keepers.seal(kid, &content.client_id, header.as_bytes(), &plaintext).await?;
-                header.into_compact(&sealed.nonce, &sealed.ciphertext_and_tag).map_err(|_| KeeperError::Protocol)
-            }
-            SealingKey::EcdhEs(recipient) => {
-                ecdh_es::seal(recipient, &fid.0, &plaintext, self.entropy.as_ref()).map_err(|_| KeeperError::Protocol)
+        let mut passed_over: Vec<&str> = Vec::new();
+        let mut failure = KeeperError::NoKey;
+        while let Some(kid) = self.keepers.choose(keyring.sealing(), &passed_over) {
+            let sealed = match keyring.opener(kid) {
+                Some(SealingKey::Direct(_)) => self.seal_directly(kid, fid, content, &plaintext).await,
+                Some(SealingKey::EcdhEs(recipient)) if content.secret.is_some() => {
+                    ecdh_es::seal(recipient, &fid.0, &plaintext, self.entropy.as_ref())
+                        .map_err(|_| KeeperError::Protocol)
+                }
+                // A family that began when tokens had no secret stays with keys that need none.
+                Some(SealingKey::EcdhEs(_)) | None => Err(KeeperError::UnknownKey(kid.to_owned())),
+            };
+            match sealed {
+                Ok(token) => {
+                    keyring.count_use(kid);
+                    return Ok(token);
+                }
+                Err(error) if error.is_device_fault() => {
+                    passed_over.push(kid);
+                    failure = error;
+                }
+                Err(error) => return Err(error),
             }
         }
+        Err(failure)
+    }
+
+    async fn seal_directly(
+        &self,
+        kid: &str,
+        fid: FamilyId,
+        content: &Content,
+        plaintext: &[u8],
+    ) -> Result<String, KeeperError> {
+        let header = ProtectedHeader::new(kid, KeyManagement::Direct, &fid.0);
+        let sealed = self.keepers.seal(kid, &content.client_id, header.as_bytes(), plaintext).await?;
+        header.into_compact(&sealed.nonce, &sealed.ciphertext_and_tag).map_err(|_| KeeperError::Protocol)
     }
 
     /// What is inside `presented`.
@@ -142,18 +166,26 @@ impl Sealer {
     /// [`KeeperError::NotAuthentic`] where it was not sealed here, or was changed since; the keeper's
     /// other errors are no statement about the token.
     pub async fn open(&self, client_id: &str, presented: &PresentedRefreshToken) -> Result<Content, KeeperError> {
-        let needs_secret = match (self.keyring.sealing(), presented.0.key_management) {
+        let needs_secret = match (self.may_open(&presented.0.kid).await?, presented.0.key_management) {
             (SealingKey::Direct(_), KeyManagement::Direct) => false,
             (SealingKey::EcdhEs(_), KeyManagement::EcdhEs { .. }) => true,
             _ => return Err(KeeperError::NotAuthentic),
         };
-        // Another key's token is nobody's here, and not worth a question to the hardware.
-        if presented.0.kid != self.keyring.sealing_kid() {
-            return Err(KeeperError::NotAuthentic);
-        }
         let plaintext = self.keepers.open(client_id, &presented.0).await?;
         let content: Content = serde_json::from_slice(&plaintext).map_err(|_| KeeperError::NotAuthentic)?;
-        let is_proven = content.secret.as_ref().is_some_and(|secret| secret.fid() == presented.fid());
-        if is_proven == needs_secret { Ok(content) } else { Err(KeeperError::NotAuthentic) }
+        let is_proven = match &content.secret {
+            Some(secret) => secret.fid() == presented.fid(),
+            None => !needs_secret,
+        };
+        if is_proven { Ok(content) } else { Err(KeeperError::NotAuthentic) }
+    }
+
+    /// The key `kid`, where tokens that it sealed are good. Another key's token is nobody's here, and not worth a
+    /// question to the hardware; but another node may have begun to use a key that this one has not heard of.
+    async fn may_open(&self, kid: &str) -> Result<SealingKey, KeeperError> {
+        if let Some(key) = self.keyring.load().opener(kid) {
+            return Ok(key.clone());
+        }
+        self.keyring.newer().await.opener(kid).cloned().ok_or(KeeperError::NotAuthentic)
     }
 }

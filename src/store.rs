@@ -2,6 +2,7 @@
 //! create-read-update-delete. Nobody finds a record, changes it, and writes it back.
 
 pub mod family;
+pub mod key;
 pub mod postgres;
 pub mod revocation;
 pub mod sqlite;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 
 pub use family::{Family, FamilyId, Redeemed, Redemption};
+pub use key::{KeyRecord, KeyState, Life};
 pub use revocation::{Page, RevokedToken, Selection, TokenId};
 
 /// A step under way. Dropping it does not undo it: a step that was begun may still be carried out.
@@ -66,6 +68,19 @@ pub trait Store: Send + Sync {
     /// The access tokens that are revoked one by one, in the order of their names, at the most `limit` of them
     /// behind `after`.
     fn revoked_tokens(&self, after: Option<TokenId>, limit: u32) -> Step<'_, Vec<RevokedToken>>;
+
+    /// All keys that are in use, were, or are to be, in the order of their names.
+    fn keys(&self) -> Step<'_, Vec<KeyRecord>>;
+
+    /// Adds keys. One that is there already stays as it is.
+    fn add_keys(&self, keys: Vec<KeyRecord>) -> Step<'_, ()>;
+
+    /// Moves a key on in its life: a compare-and-swap. `false` where its life is not `from`, or there is no such key.
+    fn move_key(&self, kid: String, from: Life, to: Life, needed_until: Timestamp) -> Step<'_, bool>;
+
+    /// Notes that a key made `uses` more tokens, the last of which ends by `needed_until`. A step that failed may
+    /// have counted.
+    fn note_key_use(&self, kid: String, uses: u64, needed_until: Timestamp) -> Step<'_, ()>;
 
     /// Adds what another store held, as it was there. What is there already stays as it is.
     fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()>;

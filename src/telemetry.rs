@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
-use crate::keeper::Keepers;
-use crate::keeper::counters::Counters;
+use crate::keeper::counters::{Counter, Counters};
+use crate::keeper::{Keeper, Keepers};
 use crate::oauth::attempts::FailedAttempts;
 
 /// How a log line is written.
@@ -60,16 +62,25 @@ impl fmt::Debug for KeeperMetrics {
 }
 
 impl Collector for KeeperMetrics {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Counters { sign, seal, open, refused, connected } = self.0.members()[0].keeper.counters();
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let total = |of: fn(&Counters) -> &Counter| {
+            self.0.members().iter().map(|member| of(member.keeper.counters()).value()).sum()
+        };
         let numbers = [
-            ("keeper_signatures_requested", "Signatures asked of the keeper", sign.value()),
-            ("keeper_seals_requested", "Seals asked of the keeper", seal.value()),
-            ("keeper_openings_requested", "Openings asked of the keeper", open.value()),
-            ("keeper_policy_refusals", "Requests that the signing policy refused", refused.value()),
-            ("keeper_connections", "Keepers connected to", connected.value()),
+            ("keeper_signatures_requested", "Signatures asked of the keepers", total(|counters| &counters.sign)),
+            ("keeper_seals_requested", "Seals asked of the keepers", total(|counters| &counters.seal)),
+            ("keeper_openings_requested", "Openings asked of the keepers", total(|counters| &counters.open)),
+            ("keeper_policy_refusals", "Requests that the signing policy refused", total(|counters| &counters.refused)),
+            ("keeper_connections", "Keepers connected to", total(|counters| &counters.connected)),
         ];
-        write(encoder, &numbers)
+        write(&mut encoder, &numbers)?;
+        let device = |of: fn(&Keeper) -> i64| {
+            self.0.members().iter().map(move |member| (member.name.as_str(), of(&member.keeper)))
+        };
+        let up = device(|keeper| i64::from(keeper.is_well()));
+        write_by_device(&mut encoder, "device_up", "Whether the device answers", up)?;
+        let waiting = device(|keeper| i64::try_from(keeper.in_flight()).unwrap_or(i64::MAX));
+        write_by_device(&mut encoder, "device_requests", "Requests that are with the device now", waiting)
     }
 }
 
@@ -83,21 +94,35 @@ impl fmt::Debug for AttemptMetrics {
 }
 
 impl Collector for AttemptMetrics {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (failed, over) = self.0.totals();
         let numbers = [
             ("failed_attempts", "Requests answered invalid_client or invalid_grant", failed),
             ("failed_attempts_over_limit", "Those of them that were over a limit", over),
         ];
-        write(encoder, &numbers)
+        write(&mut encoder, &numbers)
     }
 }
 
 /// Writes counters: their names, what they count, and how far they are.
-fn write(mut encoder: DescriptorEncoder<'_>, numbers: &[(&str, &str, u64)]) -> fmt::Result {
+fn write(encoder: &mut DescriptorEncoder<'_>, numbers: &[(&str, &str, u64)]) -> fmt::Result {
     for (name, help, number) in numbers {
         let counter = ConstCounter::new(*number);
         counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+    }
+    Ok(())
+}
+
+/// Writes one number of each device.
+fn write_by_device<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    numbers: impl Iterator<Item = (&'a str, i64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (device, number) in numbers {
+        ConstGauge::new(number).encode(family.encode_family(&[("device", device)])?)?;
     }
     Ok(())
 }

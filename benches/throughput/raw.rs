@@ -38,7 +38,7 @@ pub fn in_process_of_its_own(state: &Path, sequence: Sequence, threads: usize, k
     let config = Config::load(&config_path).expect("dev wrote a good configuration");
     let output = Command::new(std::env::current_exe().expect("this program"))
         .args(["raw", config_path.to_str().expect("a path in UTF-8"), sequence.word(), &threads.to_string(), keys])
-        .envs(config.hardware.environment())
+        .envs(config.hardware[0].environment())
         .output()
         .expect("this program starts");
     let rate = String::from_utf8(output.stdout).expect("a number");
@@ -120,7 +120,7 @@ pub fn measure(config: &str, sequence: &str, threads: &str, keys: &str, span: Du
     let config = Config::load(Path::new(config)).expect("a good configuration");
     let threads: usize = threads.parse().expect("a number of threads");
     #[cfg_attr(not(feature = "tpm"), expect(irrefutable_let_patterns, reason = "there is one kind of device then"))]
-    let Hardware::Pkcs11(token) = &config.hardware else { panic!("dev wrote a configuration for SoftHSM2") };
+    let [Hardware::Pkcs11(token)] = &config.hardware[..] else { panic!("dev wrote a configuration for SoftHSM2") };
     let settings = &token.device;
     let pin = settings.pin.read().expect("the PIN");
     let context = Pkcs11::new(&settings.module).expect("the module");

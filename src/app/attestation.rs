@@ -51,14 +51,15 @@ pub async fn through_mint(config: &Config, wanted: &Wanted) -> Result<Option<Vec
     }
 }
 
-/// Evidence of the keys that are `wanted`, from the device itself.
+/// Evidence of the keys that are `wanted`, from the device called `name`, or the only one, itself.
 ///
 /// # Errors
 /// [`Failure`].
-pub fn on_device(config: &Config, wanted: &Wanted) -> Result<Vec<Attestation>, Failure> {
-    environment::ensure(config.hardware.environment())?;
+pub fn on_device(config: &Config, name: Option<&str>, wanted: &Wanted) -> Result<Vec<Attestation>, Failure> {
+    let hardware = device::only(config, name)?;
+    environment::ensure(hardware.environment())?;
     let (clock, entropy) = keys::system();
-    let device = device::open(&config.hardware, PinTrust::Unproven, &mut |_| {}, &clock, &entropy)?;
+    let device = device::open(hardware, PinTrust::Unproven, &mut |_| {}, &clock, &entropy)?;
     let mut session = device.open_session()?;
     let kids: Vec<String> = match &wanted.kid {
         Some(kid) => vec![kid.clone()],

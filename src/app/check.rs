@@ -10,11 +10,12 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreLocation};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::hardware::SealingKey;
+use crate::hardware::{PinnedPublicKey, SealingKey};
 use crate::jose::base64url;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 use crate::jose::jwk::P256PublicKey;
-use crate::jose::jws::{PresentedJws, SigningInput};
+use crate::jose::jws::SigningInput;
+use crate::keeper::Member;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
 
 /// One part and what was found of it.
@@ -65,13 +66,22 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
             return findings;
         }
     };
+    // Which device it is, where there are several.
+    let is_only = config.hardware.len() == 1;
+    let of = |member: &Member| if is_only { String::new() } else { format!("{}: ", member.name) };
     for member in kept_keys.keepers.members() {
-        let told = member.keeper.public_keys();
-        findings.push(Finding::ok("hardware", told.device.clone()));
+        let Some(told) = member.keeper.public_keys() else {
+            let message = format!("hardware.{}: it does not open; see the messages of the keeper", member.name);
+            findings.push(Finding::failed("hardware", Failure::new(Kind::Hardware, message)));
+            continue;
+        };
+        findings.push(Finding::ok("hardware", format!("{}{}", of(member), told.device)));
         let of_role = |kids: Vec<String>| kids.join(", ");
         let signing = of_role(told.keys.signing.iter().map(P256PublicKey::kid).collect());
         let sealing = of_role(told.keys.sealing.iter().map(SealingKey::kid).collect());
-        findings.push(Finding::ok("keys", format!("signing {signing}; sealing {sealing}; none can leave the device")));
+        let of = of(member);
+        let found = format!("{of}signing {signing}; sealing {sealing}; none can leave the device");
+        findings.push(Finding::ok("keys", found));
     }
     findings.push(match sign_and_verify(&config, &kept_keys).await {
         Ok(()) => Finding::ok("signature", "made by the hardware, and verifies under the published key"),
@@ -93,32 +103,37 @@ async fn probe_store(location: &StoreLocation) -> Result<String, Failure> {
     Ok(format!("{location}, a write was committed"))
 }
 
-/// A token like the first client's, under the signing policy; it is thrown away.
+/// For each key a token like the first client's, under the signing policy; it is thrown away.
 async fn sign_and_verify(config: &Config, kept_keys: &KeptKeys) -> Result<(), Failure> {
+    let failed = |reason: String| Failure::new(Kind::Hardware, reason);
     let Some(client) = config.clients.first() else {
-        return kept_keys.keepers.probe().await.map_err(|error| Failure::new(Kind::Hardware, error.to_string()));
+        let failed = kept_keys.keepers.probe().await.into_iter().find_map(|(_, outcome)| outcome.err());
+        return failed.map_or(Ok(()), |error| Err(Failure::new(Kind::Hardware, error.to_string())));
     };
     let entropy: &dyn Entropy = &SystemEntropy::new();
-    let now = SystemClock.now();
-    let claims = AccessTokenClaims {
-        iss: config.issuer.as_str(),
-        sub: "mintkeep check",
-        aud: &client.audience,
-        client_id: &client.id,
-        scope: "",
-        iat: now,
-        exp: now.plus(std::time::Duration::from_secs(1)),
-        jti: &base64url::encode(entropy.bytes::<16>()),
-        sid: None,
-    };
-    let kid = kept_keys.keyring.signing_kid();
-    let input = SigningInput::new(ACCESS_TOKEN_TYPE, kid, &claims);
-    let signature = kept_keys.keepers.sign(kid, &client.id, ACCESS_TOKEN_PROFILE, &input).await;
-    let signature = signature.map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?;
-    let text = input.into_compact(&signature);
-    let jws = PresentedJws::parse(&text).map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
-    match kept_keys.keyring.verifies(&jws) {
-        true => Ok(()),
-        false => Err(Failure::new(Kind::Hardware, "the signature does not verify under the published key")),
+    for member in kept_keys.keepers.members() {
+        let told = member.keeper.public_keys();
+        for key in told.iter().flat_map(|told| &told.keys.signing) {
+            let now = SystemClock.now();
+            let claims = AccessTokenClaims {
+                iss: config.issuer.as_str(),
+                sub: "mintkeep check",
+                aud: &client.audience,
+                client_id: &client.id,
+                scope: "",
+                iat: now,
+                exp: now.plus(std::time::Duration::from_secs(1)),
+                jti: &base64url::encode(entropy.bytes::<16>()),
+                sid: None,
+            };
+            let pinned = PinnedPublicKey::new(*key).map_err(|error| failed(error.to_string()))?;
+            let input = SigningInput::new(ACCESS_TOKEN_TYPE, pinned.kid(), &claims);
+            let signature = kept_keys.keepers.sign(pinned.kid(), &client.id, ACCESS_TOKEN_PROFILE, &input).await;
+            let signature = signature.map_err(|error| failed(error.to_string()))?;
+            if !pinned.verifies(input.as_bytes(), &signature) {
+                return Err(failed("the signature does not verify under the published key".to_owned()));
+            }
+        }
     }
+    Ok(())
 }

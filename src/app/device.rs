@@ -1,14 +1,31 @@
-//! Opening the device that the configuration names: where a kind of device becomes a [`Device`].
+//! Opening a device that the configuration names: where a kind of device becomes a [`Device`].
 
 use std::sync::Arc;
 
+use super::{Failure, Kind};
 use crate::clock::Clock;
-use crate::config::Hardware;
+use crate::config::{Config, Hardware};
 use crate::entropy::Entropy;
 use crate::hardware::pkcs11::Pkcs11Device;
 #[cfg(feature = "tpm")]
 use crate::hardware::tpm::TpmDevice;
 use crate::hardware::{Device, Error, Generated, LoginStep, PinTrust};
+
+/// The device called `name`, or the only one.
+pub(super) fn only<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Hardware, Failure> {
+    let names = || config.hardware.iter().map(Hardware::name).collect::<Vec<_>>().join(", ");
+    let refuse = |message| Err(Failure::new(Kind::Configuration, message));
+    match (name, &*config.hardware) {
+        (None, [hardware]) => Ok(hardware),
+        (None, _) => refuse(format!("there are several devices; say which by --device: {}", names())),
+        (Some(name), _) => match config.device(name) {
+            Some(hardware) => Ok(hardware),
+            None => {
+                refuse(format!("--device: no [hardware.{name}] in the configuration, expected one of: {}", names()))
+            }
+        },
+    }
+}
 
 /// Opens the device; `progress` is told of the login, where the device has one.
 pub(super) fn open(

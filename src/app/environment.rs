@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use super::{Failure, Kind};
-use crate::config::{Config, KeeperPlacement};
+use crate::config::{Config, Hardware, KeeperPlacement};
 use crate::secret_source::SecretSource;
 
 /// Makes sure that this process, which is about to load the module, has `variables` in its environment:
@@ -23,18 +23,23 @@ pub(super) fn ensure(variables: &BTreeMap<String, String>) -> Result<(), Failure
     Err(Failure::while_doing("cannot start anew with the module's environment")(error))
 }
 
-/// Refuses to run a mint whose own environment holds the PIN: what the process that talks to the network
+/// Refuses to run a mint whose own environment holds the PIN of a device: what the process that talks to the network
 /// was started with, it keeps in its memory.
 pub(super) fn refuse_pin_in_mint(config: &Config) -> Result<(), Failure> {
-    let SecretSource::Environment(name) = config.hardware.secret() else {
+    config.hardware.iter().try_for_each(refuse_pin_of)
+}
+
+fn refuse_pin_of(hardware: &Hardware) -> Result<(), Failure> {
+    let SecretSource::Environment(name) = hardware.secret() else {
         return Ok(());
     };
-    let hint = match config.keeper.placement {
+    let placement = &hardware.place().keeper;
+    let hint = match placement {
         KeeperPlacement::Child => "run the keeper by itself ([keeper] socket), or use pin = { file = … }",
         KeeperPlacement::Socket { .. } => "set it for `mintkeep keeper` only",
     };
     match std::env::var_os(name) {
-        None if matches!(config.keeper.placement, KeeperPlacement::Socket { .. }) => Ok(()),
+        None if matches!(placement, KeeperPlacement::Socket { .. }) => Ok(()),
         Some(_) | None => Err(Failure::new(
             Kind::Configuration,
             format!("pin = {{ env = {name:?} }} would put the PIN into the environment of the mint; {hint}"),

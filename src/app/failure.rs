@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::hardware;
 use crate::keeper::wire::StartFailure;
+use crate::keyring::KeyError;
 use crate::oauth::OAuthError;
 use crate::store::{self, transfer::TransferError};
 
@@ -52,6 +53,13 @@ impl Kind {
 }
 
 impl Kind {
+    /// What failed in a command that ended with `code`.
+    pub(super) fn of_exit_code(code: Option<i32>) -> Self {
+        let kinds =
+            [Self::Configuration, Self::Hardware, Self::Store, Self::Listen, Self::Refused, Self::HardwareForGood];
+        kinds.into_iter().find(|kind| code == Some(kind.exit_code().into())).unwrap_or(Self::Other)
+    }
+
     fn of_hardware(is_final: bool) -> Self {
         if is_final { Self::HardwareForGood } else { Self::Hardware }
     }
@@ -90,6 +98,20 @@ impl From<StartFailure> for Failure {
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         Self::new(Kind::Store, error.to_string())
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let kind = match &error {
+            KeyError::Store(_) | KeyError::Damaged(_) => Kind::Store,
+            KeyError::Device { .. } => Kind::Hardware,
+            KeyError::Missing { .. } => Kind::HardwareForGood,
+            KeyError::Unknown(_) | KeyError::UnknownDevice(_) | KeyError::NotNow { .. } | KeyError::Raced(_) => {
+                Kind::Refused
+            }
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::keeper_memory::{self, Swap};
 use super::{Failure, Kind, device, environment};
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, KeeperPlacement};
+use crate::config::{Config, Hardware, KeeperPlacement};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::hardware::{self, LoginStep, PinTrust};
 use crate::keeper::policy::Policy;
@@ -43,23 +43,30 @@ pub enum Meeting {
     Socket,
 }
 
-/// Runs until the mint is gone, a signal asks for the end, or the device has to be opened anew.
+/// Runs the keeper of the device called `name`, or of the only one, until the mint is gone, a signal asks for the end, or the device has to be opened anew.
 ///
 /// # Errors
 /// [`Failure`]; over a socket pair the mint was told already.
-pub fn run(config: &Config, meeting: Meeting) -> Result<(), Failure> {
-    environment::ensure(config.hardware.environment())?;
+pub fn run(config: &Config, name: Option<&str>, meeting: Meeting) -> Result<(), Failure> {
+    let hardware = device::only(config, name)?;
+    environment::ensure(hardware.environment())?;
     let swap = keeper_memory::guard()?;
     // Before any thread starts, so that all of them leave the signals to the one that waits for them.
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     signals.thread_block().map_err(Failure::while_doing("cannot block signals"))?;
     match meeting {
-        Meeting::StandardInput { trust } => serve_standard_input(config, trust, signals, swap),
-        Meeting::Socket => serve_socket(config, signals, swap),
+        Meeting::StandardInput { trust } => serve_standard_input(config, hardware, trust, signals, swap),
+        Meeting::Socket => serve_socket(config, hardware, signals, swap),
     }
 }
 
-fn serve_standard_input(config: &Config, trust: PinTrust, signals: SigSet, swap: Swap) -> Result<(), Failure> {
+fn serve_standard_input(
+    config: &Config,
+    hardware: &Hardware,
+    trust: PinTrust,
+    signals: SigSet,
+    swap: Swap,
+) -> Result<(), Failure> {
     let not_a_mint = || Failure::while_doing("standard input is not a mint's socket");
     let descriptor = std::io::stdin().as_fd().try_clone_to_owned();
     let stream = UnixStream::from(descriptor.map_err(not_a_mint())?);
@@ -72,7 +79,7 @@ fn serve_standard_input(config: &Config, trust: PinTrust, signals: SigSet, swap:
             LoginStep::Done => &Greeting::LoggedIn,
         });
     };
-    let server = match open(config, trust, &mut announce) {
+    let server = match open(config, hardware, trust, &mut announce) {
         Ok(server) => server,
         Err(error) => {
             let failure = StartFailure { message: error.to_string(), is_final: error.is_final() };
@@ -86,8 +93,8 @@ fn serve_standard_input(config: &Config, trust: PinTrust, signals: SigSet, swap:
     ended(&server, &server.wait(true))
 }
 
-fn serve_socket(config: &Config, signals: SigSet, swap: Swap) -> Result<(), Failure> {
-    let KeeperPlacement::Socket { path, mint_uid, .. } = &config.keeper.placement else {
+fn serve_socket(config: &Config, hardware: &Hardware, signals: SigSet, swap: Swap) -> Result<(), Failure> {
+    let KeeperPlacement::Socket { path, mint_uid, .. } = &hardware.place().keeper else {
         return Err(Failure::new(
             Kind::Configuration,
             "[keeper] socket, user and mint_user are not set, so the mint starts its own keeper; expected them for a keeper that runs by itself",
@@ -97,7 +104,7 @@ fn serve_socket(config: &Config, signals: SigSet, swap: Swap) -> Result<(), Fail
         .map_err(|error| Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", path.display())))?;
     let progress = Progress::watched(signals, None)?;
     progress.limit(config.keeper.start_limit)?;
-    let server = match open(config, PinTrust::Unproven, &mut |_| {}) {
+    let server = match open(config, hardware, PinTrust::Unproven, &mut |_| {}) {
         Ok(server) => server,
         Err(error) => {
             let _ = std::fs::remove_file(path);
@@ -251,14 +258,19 @@ fn end_at_once() {
     let _ = kill(Pid::this(), Signal::SIGKILL);
 }
 
-fn open(config: &Config, trust: PinTrust, progress: &mut dyn FnMut(LoginStep)) -> Result<Arc<Server>, hardware::Error> {
+fn open(
+    config: &Config,
+    hardware: &Hardware,
+    trust: PinTrust,
+    progress: &mut dyn FnMut(LoginStep),
+) -> Result<Arc<Server>, hardware::Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let device = device::open(&config.hardware, trust, progress, &clock, &entropy)?;
+    let device = device::open(hardware, trust, progress, &clock, &entropy)?;
     let policy = Policy::new(config.signing_profiles());
     let worker = Worker::new(device.as_ref(), policy, config.keeper.verify_signatures, Arc::clone(&clock), entropy)?;
     let settings = ServerSettings {
-        sessions: config.hardware.sessions(),
+        sessions: hardware.sessions(),
         queue_capacity: config.keeper.queue_capacity,
         hang_limit: config.keeper.hang_limit,
     };

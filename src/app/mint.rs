@@ -18,7 +18,7 @@ use crate::http::admin::{self, AdminApi};
 use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
-use crate::keyring::Document;
+use crate::keyring::{Document, Signer};
 use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::introspection::IntrospectionEndpoint;
@@ -98,6 +98,7 @@ impl Mint {
             keepers: services.keepers.clone(),
             store: Arc::clone(&services.store),
             clock: Arc::clone(&services.clock),
+            caretaker: Arc::clone(&services.caretaker),
             metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts)),
         };
         let (stop, stopped) = watch::channel(false);
@@ -106,11 +107,14 @@ impl Mint {
         let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
         let admin = tokio::spawn(serve(admin, admin::router(admin_api), admin_limits, stopped));
         let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock), attempts));
+        let caretaker = Arc::clone(&services.caretaker);
+        let caring = tokio::spawn(async move { caretaker.run().await });
         signals.wait().await;
         tracing::info!("ending");
         stop.send_replace(true);
         let _ = tokio::join!(public, admin);
         pruning.abort();
+        caring.abort();
         services.stop().await;
     }
 }
@@ -119,25 +123,25 @@ fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts
     let Services { keepers, keyring, store, clock, clients, .. } = services;
     let issuer = config.issuer.as_str();
     let listen = &config.listen;
-    let access_tokens = Arc::new(AccessTokenVerifier::new(issuer.to_owned(), Arc::clone(keyring)));
+    let access_tokens = Arc::new(AccessTokenVerifier::new(issuer.to_owned(), keyring.clone()));
     PublicApi {
         token_endpoint: Arc::clone(&services.token_endpoint),
         revocation_endpoint: RevocationEndpoint::new(
             Arc::clone(clients),
-            Sealer::new(keepers.clone(), Arc::clone(keyring), Arc::new(SystemEntropy::new())),
+            Sealer::new(keepers.clone(), keyring.clone(), Arc::new(SystemEntropy::new())),
             Arc::clone(&access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
         ),
         introspection_endpoint: IntrospectionEndpoint::new(
             config.resource_servers.clone(),
-            keepers.clone(),
+            Signer::new(keepers.clone(), keyring.clone()),
             access_tokens,
             Arc::clone(store),
             Arc::clone(clock),
         ),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
-        keyring: Arc::clone(keyring),
+        keyring: keyring.clone(),
         metadata: Document::of(&Metadata::new(issuer, clients, &config.resource_servers)),
         max_age: config.jwks_max_age,
         issuer_path: config.issuer.path().to_owned(),

@@ -1,32 +1,31 @@
 //! The mint without its listeners: keeper, store and protocol, started in that order and ended in the
 //! other. `serve` listens with it; `check` and `grant issue` use it as it is.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Failure, Kind, environment, store};
+use super::{Failure, environment, store};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, KeeperPlacement};
+use crate::config::{Config, Hardware, KeeperPlacement};
 use crate::entropy::SystemEntropy;
-use crate::keeper::supervisor::{self, Launcher, Settings};
-use crate::keeper::{Keepers, Member};
-use crate::keyring::Keyring;
+use crate::keeper::launch::{Launcher, Settings};
+use crate::keeper::{Keepers, Standing};
+use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::client::ClientRegistry;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
 
-/// A running keeper and its keys.
+/// The keepers and their keys.
 pub struct KeptKeys {
     /// The way to the keepers.
     pub keepers: Keepers,
-    /// The keys in use.
-    pub keyring: Arc<Keyring>,
-    /// The clock that the keeper is waited for by.
+    /// The clock that the keepers are waited for by.
     pub clock: Arc<dyn Clock>,
-    supervisor: tokio::task::JoinHandle<()>,
+    supervisors: Vec<tokio::task::JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -35,7 +34,9 @@ pub struct Services {
     /// The way to the keepers.
     pub keepers: Keepers,
     /// The keys in use.
-    pub keyring: Arc<Keyring>,
+    pub keyring: CurrentKeyring,
+    /// Who looks after them.
+    pub caretaker: Arc<Caretaker>,
     /// The store.
     pub store: Arc<dyn Store>,
     /// The clock that everything here goes by.
@@ -48,27 +49,26 @@ pub struct Services {
 }
 
 impl KeptKeys {
-    /// Starts, or finds, the keeper.
+    /// Starts, or finds, the keeper of each device.
     ///
     /// # Errors
-    /// [`Failure`] of the hardware.
+    /// [`Failure`] of the hardware, where none opens, or one must not be tried again.
     pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
         environment::refuse_pin_in_mint(config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (stop, stopped) = watch::channel(false);
-        let (keeper, supervisor) =
-            supervisor::start(keeper_settings(config_path, config)?, Arc::clone(&clock), stopped).await?;
-        let keyring = Arc::new(
-            Keyring::new(&keeper.public_keys()).map_err(|error| Failure::new(Kind::Hardware, error.to_string()))?,
-        );
-        let keepers = Keepers::new(vec![Member { name: config.hardware.name().to_owned(), keeper }]);
-        Ok(Self { keepers, keyring, clock, supervisor, stop })
+        let (stop, _) = watch::channel(false);
+        let settings = |hardware| keeper_settings(config_path, config, hardware);
+        let devices = config.hardware.iter().map(settings).collect::<Result<_, _>>()?;
+        let (keepers, supervisors) = Keepers::start(devices, Arc::clone(&clock), &stop).await?;
+        Ok(Self { keepers, clock, supervisors, stop })
     }
 
-    /// Ends the keeper, where it is this process's child, and waits for it.
+    /// Ends the keepers that are this process's children, and waits for them.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        let _ = self.supervisor.await;
+        for supervisor in self.supervisors {
+            let _ = supervisor.await;
+        }
     }
 }
 
@@ -79,26 +79,26 @@ impl Services {
     /// [`Failure`]: of the hardware or of the store.
     pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
         let kept_keys = KeptKeys::start(config_path, config).await?;
-        let store = match store::open(&config.store).await {
-            Ok(store) => store,
+        let caretaker = match care(config, &kept_keys).await {
+            Ok(caretaker) => caretaker,
             Err(failure) => {
                 kept_keys.stop().await;
                 return Err(failure);
             }
         };
-        let (keepers, keyring) = (kept_keys.keepers.clone(), Arc::clone(&kept_keys.keyring));
-        let clock = Arc::clone(&kept_keys.clock);
+        let (keepers, keyring) = (kept_keys.keepers.clone(), caretaker.keyring().clone());
+        let (store, clock) = (Arc::clone(caretaker.store()), Arc::clone(&kept_keys.clock));
         let issuer = Issuer::new(
             config.issuer.as_str().to_owned(),
             keepers.clone(),
-            Arc::clone(&keyring),
+            keyring.clone(),
             Arc::clone(&store),
             Arc::clone(&clock),
             Arc::new(SystemEntropy::new()),
         );
         let clients: Arc<ClientRegistry> = Arc::new(config.clients.iter().cloned().collect());
         let token_endpoint = Arc::new(TokenEndpoint::new(Arc::clone(&clients), issuer));
-        Ok(Self { keepers, keyring, store, clock, clients, token_endpoint, kept_keys })
+        Ok(Self { keepers, keyring, caretaker, store, clock, clients, token_endpoint, kept_keys })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.
@@ -107,22 +107,43 @@ impl Services {
     }
 }
 
-fn keeper_settings(config_path: &Path, config: &Config) -> Result<Settings, Failure> {
-    let launcher = match &config.keeper.placement {
+/// Opens the store, and finds the keys in it that the devices must have.
+async fn care(config: &Config, kept_keys: &KeptKeys) -> Result<Arc<Caretaker>, Failure> {
+    let store = store::open(&config.store).await?;
+    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys, Arc::clone(&kept_keys.clock));
+    caretaker.begin().await?;
+    Ok(Arc::new(caretaker))
+}
+
+/// How the mint uses the keeper of `hardware`.
+fn keeper_settings(config_path: &Path, config: &Config, hardware: &Hardware) -> Result<(Standing, Settings), Failure> {
+    let place = hardware.place();
+    let launcher = match &place.keeper {
         KeeperPlacement::Child => Launcher::Spawn {
             program: std::env::current_exe().map_err(Failure::while_doing("cannot find this program"))?,
-            arguments: vec!["keeper".into(), "--config".into(), config_path.into(), "--standard-input".into()],
+            arguments: keeper_arguments(config_path, config, hardware),
             pin_worked: "--pin-worked".into(),
         },
         KeeperPlacement::Socket { path, keeper_uid, .. } => {
             Launcher::Connect { socket: path.clone(), uid: *keeper_uid }
         }
     };
-    Ok(Settings {
+    let settings = Settings {
+        device: hardware.name().to_owned(),
         launcher,
+        sessions: hardware.sessions(),
         start_limit: config.keeper.start_limit,
         request_limit: config.keeper.request_limit,
         // What would not fit the keeper's queue would only be refused there.
         max_in_flight: config.keeper.queue_capacity,
-    })
+    };
+    Ok((place.standing, settings))
+}
+
+fn keeper_arguments(config_path: &Path, config: &Config, hardware: &Hardware) -> Vec<OsString> {
+    let mut arguments = vec!["keeper".into(), "--config".into(), config_path.into(), "--standard-input".into()];
+    if config.hardware.len() > 1 {
+        arguments.extend(["--device".into(), hardware.name().into()]);
+    }
+    arguments
 }

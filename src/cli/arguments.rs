@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::dev::DevHardware;
+use crate::hardware::Role;
 use crate::http::admin::sessions::SessionFilter;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -35,6 +36,8 @@ pub(super) enum Command {
     Keeper {
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
         /// The mint is at the other end of standard input
         #[arg(long, hide = true)]
         standard_input: bool,
@@ -176,10 +179,12 @@ impl SessionArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Generate the keys that the device lacks, such that they can never leave it
+    /// Generate the keys that the devices lack, such that they can never leave them
     Init {
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
         #[command(flatten)]
         format: Format,
     },
@@ -190,6 +195,8 @@ pub(super) enum KeysCommand {
         pin_corrected: bool,
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
         #[command(flatten)]
         format: Format,
     },
@@ -207,6 +214,8 @@ pub(super) enum KeysCommand {
         output: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
     },
     /// Check evidence that `keys attest` wrote, without any hardware, and say what it proves and what not
     VerifyAttestation {
@@ -224,13 +233,75 @@ pub(super) enum KeysCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// Destroy a key in the device for good: what it sealed can never be opened again
-    Destroy {
-        /// The key, as `keys list` names it
-        kid: String,
+    /// Tell the life of each key: pending, published, active, retired, removed
+    States {
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
     },
+    /// Publish the next keys; they take the place of the active ones when everybody knows them
+    Rotate {
+        /// The keys of this device only
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+        /// The key of this role only
+        #[arg(long, value_enum)]
+        role: Option<RoleArgument>,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Take a key out of use while another one is active; what it made stays good until it ends
+    Retire(KeyArguments),
+    /// Remove a key that nothing depends on any more
+    Remove(KeyArguments),
+    /// Take a key out at once, in an emergency: what it made is worthless from now on
+    Revoke(KeyArguments),
+    /// Destroy a key in the device for good, after it was removed or revoked
+    Destroy {
+        /// The key's `kid`
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+        /// Do not ask the store whether the key is needed: where this user cannot
+        #[arg(long)]
+        unneeded: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct KeyArguments {
+    /// The key's `kid`
+    // One in 64 begins with a hyphen.
+    #[arg(allow_hyphen_values = true)]
+    pub(super) kid: String,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub(super) enum RoleArgument {
+    /// Signs access tokens
+    Signing,
+    /// Seals refresh tokens
+    Sealing,
+}
+
+impl From<RoleArgument> for Role {
+    fn from(argument: RoleArgument) -> Self {
+        match argument {
+            RoleArgument::Signing => Self::Signing,
+            RoleArgument::Sealing => Self::Sealing,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -272,6 +343,13 @@ pub(super) struct ConfigFile {
         default_value = "/etc/mintkeep/mintkeep.toml"
     )]
     pub(super) path: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DeviceName {
+    /// The device, NAME of [hardware.NAME], where there are several
+    #[arg(long = "device", value_name = "NAME")]
+    pub(super) name: Option<String>,
 }
 
 #[derive(Args, Clone, Copy, Debug)]

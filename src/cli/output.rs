@@ -10,8 +10,10 @@ use crate::app::check::Finding;
 use crate::app::keys::KeyList;
 use crate::app::{Failure, Kind};
 use crate::hardware::attestation::{Attestation, Verified};
+use crate::http::admin::keys::{Key, KeyReport};
 use crate::http::admin::sessions::{Revoked, Session};
 use crate::oauth::secret::SecretHash;
+use crate::store::KeyState;
 
 pub(super) fn findings(findings: &[Finding], as_json: bool) -> Result<(), Failure> {
     if as_json {
@@ -23,15 +25,46 @@ pub(super) fn findings(findings: &[Finding], as_json: bool) -> Result<(), Failur
     print_lines(lines)
 }
 
-pub(super) fn keys(list: &KeyList, as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        return print_json(&json!(list));
+/// Of one device as it is; of several in a list.
+pub(super) fn keys(lists: &[KeyList], as_json: bool) -> Result<(), Failure> {
+    match lists {
+        [list] if as_json => return print_json(&json!(list)),
+        lists if as_json => return print_json(&json!({ "devices": lists })),
+        _ => {}
     }
-    let keys = list.keys.iter().map(|key| {
-        let origin = if key.generated { "generated now" } else { "there already" };
-        format!("{:<8} {:<8} {}  ({}, {origin})", key.role, key.algorithm, key.kid, key.label)
+    let lines = lists.iter().flat_map(|list| {
+        let keys = list.keys.iter().map(|key| {
+            let origin = if key.generated { "generated now" } else { "there already" };
+            format!("{:<8} {:<8} {}  ({}, {origin})", key.role.name(), key.algorithm, key.kid, key.label)
+        });
+        std::iter::once(list.device.clone()).chain(keys)
     });
-    print_lines(std::iter::once(list.device.clone()).chain(keys))
+    print_lines(lines)
+}
+
+pub(super) fn key_report(report: &KeyReport, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!(report));
+    }
+    let keys = report.keys.iter().map(|key| {
+        let Key { kid, role, device, algorithm, state, uses, .. } = key;
+        let since = match state {
+            KeyState::Pending => Some(key.found_at),
+            KeyState::Published => key.published_at,
+            KeyState::Active => key.activated_at,
+            KeyState::Retired => key.retired_at,
+            KeyState::Removed => key.removed_at,
+        };
+        let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+        let note = match state {
+            KeyState::Retired => format!(", until {}", key.needed_until),
+            KeyState::Removed if key.revoked => ", revoked".to_owned(),
+            _ => String::new(),
+        };
+        let (role, state) = (role.name(), state.name());
+        format!("{role:<8} {algorithm:<8} {kid}  {device}  {state}{since}{note}, tokens made: {uses}")
+    });
+    print_lines(keys.chain(report.remarks.iter().cloned()))
 }
 
 /// Evidence is for programs: always JSON.

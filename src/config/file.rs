@@ -6,18 +6,20 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::User;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::client::{ClientTable, TokensTable};
-use super::hardware::{Hardware, HardwareTable};
+use super::devices::{MeetingTable, devices};
+use super::hardware::HardwareTable;
+use super::keys::{KeysTable, Lifetimes};
 use super::problem::Problem;
 use super::resource_server::ResourceServerTable;
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
-use super::{Config, IssuerIdentifier, KeeperConfig, KeeperPlacement, Listen, LogConfig, StoreLocation};
+use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation};
 use crate::http::listener::Limits;
 use crate::oauth::attempts::AttemptLimits;
+use crate::oauth::client::Client;
 use crate::telemetry::LogFormat;
 
 #[derive(Debug, Deserialize)]
@@ -30,6 +32,8 @@ struct File {
     #[serde(default)]
     keeper: KeeperTable,
     hardware: Spanned<BTreeMap<String, HardwareTable>>,
+    #[serde(default)]
+    keys: KeysTable,
     #[serde(default)]
     tokens: TokensTable,
     store: StoreTable,
@@ -110,17 +114,25 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let jwks_max_age = file.tokens.jwks_max_age.0;
     each_once("client", file.client.iter().map(ClientTable::id))?;
     each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
-    let clients = file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<_, _>>()?;
+    let clients =
+        file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<Vec<Client>, _>>()?;
+    let lifetimes = Lifetimes {
+        access_token: clients.iter().map(|client| client.access_token_lifetime).max().unwrap_or_default(),
+        refresh_token: clients.iter().map(|client| client.refresh.lifetime).max().unwrap_or_default(),
+        jwks_max_age,
+    };
     let resource_servers =
         file.resource_server.into_iter().map(ResourceServerTable::into_resource_server).collect::<Result<_, _>>()?;
     // The folder of this file where nothing else is said.
     let state = from_folder(&folder, file.keeper.state.clone().unwrap_or_default());
+    let (keeper, meeting) = keeper(file.keeper);
     Ok(Config {
         issuer,
         listen: listen(file.listen, &folder),
         attempt_limits: attempt_limits(&file.limits),
-        keeper: keeper(file.keeper, &folder)?,
-        hardware: one_device(file.hardware, &folder, state)?,
+        keeper,
+        hardware: devices(file.hardware, meeting, &folder, &state)?,
+        keys: file.keys.into_schedule(lifetimes)?,
         jwks_max_age,
         store: store(file.store, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
@@ -160,50 +172,16 @@ fn attempt_limits(table: &LimitsTable) -> AttemptLimits {
     }
 }
 
-fn keeper(table: KeeperTable, folder: &Path) -> Result<KeeperConfig, Problem> {
-    let placement = match (table.socket, table.user, table.mint_user) {
-        (None, None, None) => KeeperPlacement::Child,
-        (Some(socket), Some(user), Some(mint_user)) => KeeperPlacement::Socket {
-            path: from_folder(folder, socket),
-            keeper_uid: uid(&user)?,
-            mint_uid: uid(&mint_user)?,
-        },
-        _ => {
-            return Err(Problem::anywhere(
-                "[keeper]: expected socket, user and mint_user together (a keeper that runs by itself), or none of them",
-            ));
-        }
-    };
-    Ok(KeeperConfig {
-        placement,
+/// What holds for every keeper, and where they meet the mint.
+fn keeper(table: KeeperTable) -> (KeeperConfig, MeetingTable) {
+    let config = KeeperConfig {
         request_limit: seconds_or(table.request_timeout, 5),
         start_limit: seconds_or(table.start_timeout, 30),
         hang_limit: seconds_or(table.hang_timeout, 10),
         queue_capacity: table.queue.map_or(256, |queue| queue.get().into()),
         verify_signatures: table.verify_signatures.unwrap_or(true),
-    })
-}
-
-fn uid(user: &Spanned<String>) -> Result<u32, Problem> {
-    let name = user.get_ref();
-    match User::from_name(name) {
-        Ok(Some(user)) => Ok(user.uid.as_raw()),
-        Ok(None) => Err(Problem::at(user.span(), format!("no user {name:?} on this machine"))),
-        Err(error) => Err(Problem::at(user.span(), format!("cannot look up the user {name:?}: {error}"))),
-    }
-}
-
-fn one_device(
-    tables: Spanned<BTreeMap<String, HardwareTable>>,
-    folder: &Path,
-    state: PathBuf,
-) -> Result<Hardware, Problem> {
-    let span = tables.span();
-    let mut tables = tables.into_inner().into_iter();
-    match (tables.next(), tables.next()) {
-        (Some((name, table)), None) => table.into_hardware(name, folder, state),
-        _ => Err(Problem::at(span, "expected exactly one device, such as [hardware.hsm]")),
-    }
+    };
+    (config, MeetingTable { socket: table.socket, user: table.user, mint_user: table.mint_user })
 }
 
 fn store(StoreTable { url, password }: StoreTable, folder: &Path) -> Result<StoreLocation, Problem> {

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::KeeperPlacement;
 use super::problem::Problem;
 use super::values::{SecretTable, VariableName, VariableValue, from_folder};
 use crate::hardware::Provenance;
 use crate::hardware::pkcs11::{Pkcs11Settings, TokenName};
 #[cfg(feature = "tpm")]
 use crate::hardware::tpm::{Protection, TpmSettings};
+use crate::keeper::Standing;
 use crate::secret_source::SecretSource;
 
 /// A device and how to use it.
@@ -34,6 +36,8 @@ pub struct Pkcs11Hardware {
     pub sessions: usize,
     /// Environment variables that the module reads, set for the keeper only.
     pub environment: BTreeMap<String, String>,
+    /// How the mint uses it.
+    pub place: DevicePlace,
 }
 
 /// A TPM and how to use it.
@@ -44,6 +48,17 @@ pub struct TpmHardware {
     pub device: TpmSettings,
     /// Environment variables that libtss2 reads.
     pub environment: BTreeMap<String, String>,
+    /// How the mint uses it.
+    pub place: DevicePlace,
+}
+
+/// The place of a device among those of a mint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DevicePlace {
+    /// When it is asked.
+    pub standing: Standing,
+    /// Who starts its keeper.
+    pub keeper: KeeperPlacement,
 }
 
 impl Hardware {
@@ -85,6 +100,15 @@ impl Hardware {
         }
     }
 
+    /// Its place among the devices of the mint.
+    pub fn place(&self) -> &DevicePlace {
+        match self {
+            Self::Pkcs11(token) => &token.place,
+            #[cfg(feature = "tpm")]
+            Self::Tpm(tpm) => &tpm.place,
+        }
+    }
+
     /// The labels of the signing and of the sealing key.
     pub fn labels(&self) -> (&str, &str) {
         match self {
@@ -100,6 +124,9 @@ impl Hardware {
 #[serde(deny_unknown_fields)]
 pub(super) struct HardwareTable {
     kind: Spanned<Kind>,
+    #[serde(default)]
+    role: Standing,
+    socket: Option<Spanned<PathBuf>>,
     #[serde(default)]
     allow_imported: bool,
     #[serde(default = "default_signing_key")]
@@ -141,11 +168,32 @@ enum TokenTable {
 }
 
 impl HardwareTable {
-    pub(super) fn into_hardware(self, name: String, folder: &Path, state: PathBuf) -> Result<Hardware, Problem> {
+    /// When the device is asked.
+    pub(super) fn standing(&self) -> Standing {
+        self.role
+    }
+
+    /// The socket of the device's own keeper, where it names one.
+    pub(super) fn socket(&self) -> Option<&Spanned<PathBuf>> {
+        self.socket.as_ref()
+    }
+
+    /// Where to say that something is wrong with the device as a whole.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.kind.span()
+    }
+
+    pub(super) fn into_hardware(
+        self,
+        name: String,
+        folder: &Path,
+        state: PathBuf,
+        place: DevicePlace,
+    ) -> Result<Hardware, Problem> {
         match self.kind.get_ref() {
-            Kind::Pkcs11 => self.into_pkcs11(name, folder, state).map(Hardware::Pkcs11),
+            Kind::Pkcs11 => self.into_pkcs11(name, folder, state, place).map(Hardware::Pkcs11),
             #[cfg(feature = "tpm")]
-            Kind::Tpm => self.into_tpm(name, folder).map(Hardware::Tpm),
+            Kind::Tpm => self.into_tpm(name, folder, place).map(Hardware::Tpm),
             #[cfg(not(feature = "tpm"))]
             Kind::Tpm => Err(Problem::at(
                 self.kind.span(),
@@ -154,7 +202,13 @@ impl HardwareTable {
         }
     }
 
-    fn into_pkcs11(self, name: String, folder: &Path, state: PathBuf) -> Result<Pkcs11Hardware, Problem> {
+    fn into_pkcs11(
+        self,
+        name: String,
+        folder: &Path,
+        state: PathBuf,
+        place: DevicePlace,
+    ) -> Result<Pkcs11Hardware, Problem> {
         let kind = self.kind.span();
         foreign(self.tcti.as_ref(), "tcti", "tpm")?;
         foreign(self.keys.as_ref(), "keys", "tpm")?;
@@ -178,11 +232,12 @@ impl HardwareTable {
             device,
             sessions: self.sessions.map_or(DEFAULT_SESSIONS, |sessions| sessions.into_inner().get().into()),
             environment: variables(self.environment),
+            place,
         })
     }
 
     #[cfg(feature = "tpm")]
-    fn into_tpm(self, name: String, folder: &Path) -> Result<TpmHardware, Problem> {
+    fn into_tpm(self, name: String, folder: &Path, place: DevicePlace) -> Result<TpmHardware, Problem> {
         let kind = self.kind.span();
         foreign(self.module.as_ref(), "module", "pkcs11")?;
         foreign(self.token.as_ref(), "token", "pkcs11")?;
@@ -214,7 +269,7 @@ impl HardwareTable {
         let mut environment = variables(self.environment);
         // libtss2 writes to standard error what we log ourselves.
         environment.entry("TSS2_LOG".to_owned()).or_insert_with(|| "all+NONE".to_owned());
-        Ok(TpmHardware { device, environment })
+        Ok(TpmHardware { device, environment, place })
     }
 }
 

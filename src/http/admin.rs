@@ -2,8 +2,10 @@
 //! only its owner can open.
 
 pub mod attestation;
+pub mod keys;
 pub mod sessions;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -18,10 +20,12 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use self::attestation::{ATTESTATIONS_PATH, KEY_ATTESTATION_PATH};
+use self::keys::{KEY_ORDERS_PATH, KEYS_PATH};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
 use super::render::{not_stored, oauth_error};
 use crate::clock::Clock;
 use crate::keeper::Keepers;
+use crate::keyring::Caretaker;
 use crate::oauth::OAuthError;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
@@ -37,6 +41,8 @@ pub struct AdminApi {
     pub keepers: Keepers,
     /// Probed for readiness; holds the sessions.
     pub store: Arc<dyn Store>,
+    /// Looks after the keys.
+    pub caretaker: Arc<Caretaker>,
     /// The time that a revocation carries.
     pub clock: Arc<dyn Clock>,
     /// What `/metrics` shows.
@@ -60,8 +66,11 @@ pub struct GrantRequest {
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
+    /// The first fault of a device where none can sign.
     keeper: String,
     store: String,
+    /// By the name of the device.
+    devices: BTreeMap<String, String>,
 }
 
 /// The router of the admin listener.
@@ -75,18 +84,26 @@ pub fn router(api: AdminApi) -> Router {
         .route(REVOKE_PATH, post(sessions::revoke))
         .route(ATTESTATIONS_PATH, get(attestation::of_all))
         .route(KEY_ATTESTATION_PATH, get(attestation::of_key))
+        .route(KEYS_PATH, get(keys::list))
+        .route(KEY_ORDERS_PATH, post(keys::order))
         .with_state(Arc::new(api))
 }
 
-/// Ready means: the hardware made a signature that verifies, and the store committed a write.
+/// Ready means: a device made a signature that verifies, and the store committed a write.
 async fn readiness(State(api): State<Arc<AdminApi>>) -> Response {
-    let (keeper, store) = tokio::join!(api.keepers.probe(), api.store.probe());
-    let ready = keeper.is_ok() && store.is_ok();
+    let (devices, store) = tokio::join!(api.keepers.probe(), api.store.probe());
+    let first_fault = devices.iter().find_map(|(_, outcome)| outcome.as_ref().err());
+    let keeper = if devices.iter().any(|(_, outcome)| outcome.is_ok()) { None } else { first_fault };
+    let ready = keeper.is_none() && store.is_ok();
     let told = |failure: Option<String>| failure.unwrap_or_else(|| "ok".to_owned());
     let body = Readiness {
         ready,
-        keeper: told(keeper.err().map(|error| error.to_string())),
+        keeper: told(keeper.map(ToString::to_string)),
         store: told(store.err().map(|error| error.to_string())),
+        devices: devices
+            .iter()
+            .map(|(name, outcome)| ((*name).to_owned(), told(outcome.as_ref().err().map(ToString::to_string))))
+            .collect(),
     };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     not_stored(status, &body)

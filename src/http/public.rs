@@ -15,7 +15,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 
 use self::failures::FailureAnswers;
-use crate::keyring::{Document, Keyring};
+use crate::keyring::{CurrentKeyring, Document};
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
 use crate::oauth::revocation::RevocationEndpoint;
@@ -35,7 +35,7 @@ pub struct PublicApi {
     /// How failed attempts at these three are answered.
     pub failures: FailureAnswers,
     /// The published keys.
-    pub keyring: Arc<Keyring>,
+    pub keyring: CurrentKeyring,
     /// The authorization server metadata.
     pub metadata: Document,
     /// How long others may keep the published keys and the metadata.

@@ -1,15 +1,18 @@
-//! The mint's handle to the keeper.
+//! The mint's handle to one keeper.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::{Semaphore, watch};
 
 use super::counters::Counters;
+use super::health::Health;
 use super::known_keys::KnownKeys;
-use super::link::{Link, LinkFault};
+use super::launch::Settings;
+use super::link::{Asked, Link, LinkFault};
 use super::supervisor::Presence;
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
@@ -26,9 +29,14 @@ use crate::jose::jws::{Signature, SigningInput};
 #[derive(Clone)]
 pub struct Keeper {
     presence: watch::Receiver<Presence>,
+    health: Arc<Health>,
     known_keys: Arc<KnownKeys>,
     counters: Arc<Counters>,
+    /// Told when the keys change.
+    changed: watch::Sender<()>,
     openings: Arc<Semaphore>,
+    in_flight: Arc<AtomicUsize>,
+    sessions: usize,
     request_limit: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -37,13 +45,15 @@ pub struct Keeper {
 /// a forged token; further ones wait here, and leave room for signatures and seals, which only good requests need.
 const ONE_OPENING_IN: usize = 4;
 
-/// What a mint allows its requests to the keeper.
+/// For whom a device is asked, and until when.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KeeperLimits {
-    /// For one request, the wait for a new keeper included.
-    pub(super) request_limit: Duration,
-    /// Requests that may wait for the keeper at a time.
-    pub(super) max_in_flight: usize,
+pub(super) struct Errand<'a> {
+    /// The client.
+    pub(super) client: &'a str,
+    /// Until when the answer is of use.
+    pub(super) deadline: Instant,
+    /// Whether another device may be asked instead: then nothing is waited for that would only come back here.
+    pub(super) may_move: bool,
 }
 
 /// Why the keeper did not do what it was asked.
@@ -53,8 +63,14 @@ pub enum KeeperError {
     #[error("the keeper did not answer in time")]
     TimedOut,
     /// Keepers died while they had the request.
-    #[error("the keeper was lost twice during one request")]
+    #[error("the keeper was lost during the request")]
     Lost,
+    /// The keeper says nothing, and was not waited for any longer.
+    #[error("the keeper says nothing")]
+    Silent,
+    /// Nobody has answered for this device since the mint started.
+    #[error("the keeper was not there yet")]
+    Absent,
     /// More requests wait than may wait.
     #[error("the keeper is busy")]
     Busy,
@@ -67,7 +83,10 @@ pub enum KeeperError {
     /// What was to be opened was not sealed by this keeper's key, or was changed since.
     #[error("what was to be opened is not authentic")]
     NotAuthentic,
-    /// No device has this key.
+    /// No key may be used now: none is active, or nobody knows whether it still is.
+    #[error("no key is active")]
+    NoKey,
+    /// No device that has answered has this key.
     #[error("no device has the key {0}")]
     UnknownKey(String),
     /// The hardware failed.
@@ -78,26 +97,74 @@ pub enum KeeperError {
     Protocol,
 }
 
+impl KeeperError {
+    /// Whether another device may do what this one did not: neither the request nor the mint is at fault.
+    pub fn is_device_fault(&self) -> bool {
+        match self {
+            Self::TimedOut
+            | Self::Lost
+            | Self::Silent
+            | Self::Absent
+            | Self::Busy
+            | Self::Refused(_)
+            | Self::UnknownKey(_)
+            | Self::Hardware(_) => true,
+            Self::NoKey | Self::Policy(_) | Self::NotAuthentic | Self::Protocol => false,
+        }
+    }
+}
+
 impl Keeper {
     pub(super) fn new(
         presence: watch::Receiver<Presence>,
+        health: Arc<Health>,
         known_keys: Arc<KnownKeys>,
         counters: Arc<Counters>,
-        limits: KeeperLimits,
+        changed: watch::Sender<()>,
+        settings: &Settings,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let KeeperLimits { request_limit, max_in_flight } = limits;
-        let openings = Arc::new(Semaphore::new((max_in_flight / ONE_OPENING_IN).max(1)));
-        Self { presence, known_keys, counters, openings, request_limit, clock }
+        Self {
+            presence,
+            health,
+            known_keys,
+            counters,
+            changed,
+            openings: Arc::new(Semaphore::new((settings.max_in_flight / ONE_OPENING_IN).max(1))),
+            in_flight: Arc::default(),
+            sessions: settings.sessions.max(1),
+            request_limit: settings.request_limit,
+            clock,
+        }
     }
 
-    /// The keys, as the keeper last told them.
-    pub fn public_keys(&self) -> Arc<PublicKeys> {
+    /// The keys, as the keeper last told them; nothing where none has told any since the mint started.
+    pub fn public_keys(&self) -> Option<Arc<PublicKeys>> {
         self.known_keys.told()
     }
 
-    /// Says which keys a keeper that comes back must have; one that lacks any is refused. Before this is called
-    /// for the first time, all that it had at first.
+    /// Whether the device has the key `kid`, as far as it told.
+    pub fn has(&self, kid: &str) -> bool {
+        self.known_keys.has(kid)
+    }
+
+    /// Whether requests are answered now.
+    pub fn is_well(&self) -> bool {
+        self.health.is_well()
+    }
+
+    /// Requests that are with the device now.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Requests that are with the device now, and how many it can work on at a time.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.in_flight(), self.sessions)
+    }
+
+    /// Says which keys of this device a keeper that comes back must have; one that lacks any is refused. Before this
+    /// is called for the first time, all that it had at first.
     pub fn need(&self, kids: BTreeSet<String>) {
         self.known_keys.need(kids);
     }
@@ -122,7 +189,8 @@ impl Keeper {
         match self.ask(request).await? {
             Reply::PublicKeys(keys) => {
                 self.known_keys.update(keys);
-                Ok(self.public_keys())
+                self.changed.send_replace(());
+                self.public_keys().ok_or(KeeperError::Protocol)
             }
             _ => Err(KeeperError::Protocol),
         }
@@ -141,6 +209,14 @@ impl Keeper {
         }
     }
 
+    /// Why there is no keeper and will be none, where that is so.
+    pub fn refusal(&self) -> Option<String> {
+        match &*self.presence.borrow() {
+            Presence::Refused(failure) => Some(failure.message.clone()),
+            Presence::Up(..) | Presence::Down => None,
+        }
+    }
+
     /// Returns when a keeper was connected, lost or refused.
     pub async fn changed(&mut self) {
         // The sender lives as long as the supervisor; after it nothing changes any more.
@@ -149,54 +225,55 @@ impl Keeper {
         }
     }
 
-    /// Signs by the key `kid`, on behalf of `client`, under the signing profile `profile`.
-    ///
-    /// # Errors
-    /// [`KeeperError`]; [`KeeperError::Policy`] names the rule.
-    pub async fn sign(
+    /// Signs by the key `kid` under the signing profile `profile`.
+    pub(super) async fn sign(
         &self,
         kid: &str,
-        client: &str,
+        errand: Errand<'_>,
         profile: &str,
         signing_input: &SigningInput,
     ) -> Result<Signature, KeeperError> {
         self.counters.sign.increment();
-        match self.ask(&Request::Sign { client, kid, profile, signing_input: signing_input.as_bytes() }).await? {
+        let request = Request::Sign { client: errand.client, kid, profile, signing_input: signing_input.as_bytes() };
+        match self.ask_for(errand, &request).await? {
             Reply::Signature(signature) => Ok(signature),
             _ => Err(KeeperError::Protocol),
         }
     }
 
-    /// Seals `plaintext` by the key `kid` on behalf of `client`.
-    ///
-    /// # Errors
-    /// [`KeeperError`].
-    pub async fn seal(&self, kid: &str, client: &str, aad: &[u8], plaintext: &[u8]) -> Result<Sealed, KeeperError> {
+    /// Seals `plaintext` by the key `kid`.
+    pub(super) async fn seal(
+        &self,
+        kid: &str,
+        errand: Errand<'_>,
+        aad: &[u8],
+        plaintext: &[u8],
+    ) -> Result<Sealed, KeeperError> {
         self.counters.seal.increment();
-        match self.ask(&Request::Seal { client, kid, aad, plaintext }).await? {
+        match self.ask_for(errand, &Request::Seal { client: errand.client, kid, aad, plaintext }).await? {
             Reply::Sealed { nonce, ciphertext_and_tag } => Ok(Sealed { nonce, ciphertext_and_tag }),
             _ => Err(KeeperError::Protocol),
         }
     }
 
-    /// Opens `presented` on behalf of `client`.
-    ///
-    /// # Errors
-    /// [`KeeperError`]; [`KeeperError::NotAuthentic`] for anything that this key did not seal.
-    pub async fn open(&self, client: &str, presented: &PresentedJwe) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
-        let deadline = self.deadline();
-        let place = tokio::time::timeout_at(deadline.into(), self.openings.acquire());
+    /// Opens `presented`.
+    pub(super) async fn open(
+        &self,
+        errand: Errand<'_>,
+        presented: &PresentedJwe,
+    ) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
+        let place = tokio::time::timeout_at(errand.deadline.into(), self.openings.acquire());
         let _place = place.await.map_err(|_| KeeperError::TimedOut)?;
         self.counters.open.increment();
         let request = Request::Open {
-            client,
+            client: errand.client,
             kid: &presented.kid,
             key_management: presented.key_management,
             nonce: presented.nonce,
             aad: presented.protected_header.as_bytes(),
             ciphertext_and_tag: &presented.ciphertext_and_tag,
         };
-        match self.ask_by(deadline, &request).await? {
+        match self.ask_for(errand, &request).await? {
             Reply::Opened(plaintext) => Ok(Zeroizing::new(plaintext)),
             _ => Err(KeeperError::Protocol),
         }
@@ -206,8 +283,8 @@ impl Keeper {
     ///
     /// # Errors
     /// [`KeeperError`].
-    pub async fn attest(&self, kid: &str, nonce: &Nonce) -> Result<Vec<u8>, KeeperError> {
-        match self.ask(&Request::Attest { kid, nonce: nonce.as_bytes() }).await? {
+    pub(super) async fn attest(&self, kid: &str, errand: Errand<'_>, nonce: &Nonce) -> Result<Vec<u8>, KeeperError> {
+        match self.ask_for(errand, &Request::Attest { kid, nonce: nonce.as_bytes() }).await? {
             Reply::Attestation(document) => Ok(document),
             _ => Err(KeeperError::Protocol),
         }
@@ -229,16 +306,20 @@ impl Keeper {
     }
 
     async fn ask(&self, request: &Request<'_>) -> Result<Reply, KeeperError> {
-        self.ask_by(self.deadline(), request).await
+        self.ask_for(Errand { client: "", deadline: self.deadline(), may_move: false }, request).await
     }
 
-    async fn ask_by(&self, deadline: Instant, request: &Request<'_>) -> Result<Reply, KeeperError> {
+    async fn ask_for(&self, errand: Errand<'_>, request: &Request<'_>) -> Result<Reply, KeeperError> {
+        let Errand { deadline, may_move, .. } = errand;
+        let _under_way = UnderWay::begin(&self.in_flight);
         for _attempt in 0..2 {
-            let link = self.link(deadline).await?;
-            match link.exchange(request, deadline).await {
+            let link = if may_move { self.present_link()? } else { self.link(deadline).await? };
+            match link.exchange(request, Asked { deadline, may_move }).await {
                 Ok(Reply::Refused(refusal)) => return Err(self.refused(refusal)),
                 Ok(reply) => return Ok(reply),
+                Err(LinkFault::Lost) if may_move => break,
                 Err(LinkFault::Lost) => {}
+                Err(LinkFault::Silent) => return Err(KeeperError::Silent),
                 Err(LinkFault::Busy) => return Err(KeeperError::Busy),
                 Err(LinkFault::TimedOut) => return Err(KeeperError::TimedOut),
                 Err(LinkFault::TooLarge) => return Err(KeeperError::Protocol),
@@ -247,12 +328,19 @@ impl Keeper {
         Err(KeeperError::Lost)
     }
 
+    /// The connection of the present keeper, where there is one.
+    fn present_link(&self) -> Result<Arc<Link>, KeeperError> {
+        match &*self.presence.borrow() {
+            Presence::Up(link, _) if link.is_open() => Ok(Arc::clone(link)),
+            Presence::Up(..) | Presence::Down => Err(KeeperError::Lost),
+            Presence::Refused(failure) => Err(KeeperError::Refused(failure.message.clone())),
+        }
+    }
+
     /// The connection of the present keeper; waits for one that is being started.
     async fn link(&self, deadline: Instant) -> Result<Arc<Link>, KeeperError> {
-        if let Presence::Up(link, _) = &*self.presence.borrow()
-            && link.is_open()
-        {
-            return Ok(Arc::clone(link));
+        if let Ok(link) = self.present_link() {
+            return Ok(link);
         }
         let mut presence = self.presence.clone();
         let settled = presence.wait_for(|presence| match presence {
@@ -283,5 +371,21 @@ impl Keeper {
             Refusal::Hardware(reason) => KeeperError::Hardware(reason),
             Refusal::Malformed => KeeperError::Protocol,
         }
+    }
+}
+
+/// A request that counts for the load of its device, as long as this lives.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn begin(in_flight: &'a AtomicUsize) -> Self {
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(in_flight)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

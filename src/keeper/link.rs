@@ -12,6 +12,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
 
+use super::health::Health;
 use super::wire::{
     Frame, GREETING_ID, Greeting, Inbox, PREAMBLE, Reply, Request, StartFailure, WireError, append_frame, decode,
 };
@@ -20,6 +21,16 @@ use crate::clock::Clock;
 /// Requests that wait to be written take no more than this, whoever gave up on them.
 const MOST_QUEUED_BYTES: usize = 1024 * 1024;
 
+/// A keeper that is asked and says nothing for this long is taken for one that hangs, as long as it has not been
+/// slower before: what can be done elsewhere is done elsewhere. It comes long before it is replaced.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// A device whose answers were this many times further apart is slow, and not silent.
+const SLOWER_THAN_BEFORE: u32 = 4;
+
+/// How often a link is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
 /// The shared half of a connection; [`Driver`] does the reading and writing.
 pub(super) struct Link {
     state: Mutex<State>,
@@ -27,6 +38,7 @@ pub(super) struct Link {
     queued: Notify,
     /// Ends the driver: the keeper is to be replaced.
     suspected: Notify,
+    health: Arc<Health>,
     limits: LinkLimits,
     clock: Arc<dyn Clock>,
 }
@@ -40,14 +52,31 @@ pub(super) struct LinkLimits {
     pub(super) silence: Duration,
 }
 
+/// How a request is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// Until when its answer is of use.
+    pub(super) deadline: Instant,
+    /// Whether it can be put to another device, should this one fall silent.
+    pub(super) may_move: bool,
+}
+
+/// Who waits for an answer.
+struct Waiter {
+    answer: oneshot::Sender<Result<Reply, LinkFault>>,
+    may_move: bool,
+}
+
 struct State {
     buffer: Vec<u8>,
-    waiting: HashMap<u64, oneshot::Sender<Reply>>,
+    waiting: HashMap<u64, Waiter>,
     next_id: u64,
     closed: bool,
     last_received: Instant,
     /// When the keeper was last asked after it had answered all; also where nobody waits for it any more.
     unanswered_since: Option<Instant>,
+    /// The longest that answers were apart, of late: it shrinks with each one that comes sooner.
+    slowest: Duration,
 }
 
 /// Why a request got no answer over this connection.
@@ -59,6 +88,8 @@ pub(super) enum LinkFault {
     Busy,
     /// The time allowed has passed.
     TimedOut,
+    /// The keeper says nothing, and somebody else may do it.
+    Silent,
     /// The request does not fit a frame.
     TooLarge,
 }
@@ -70,6 +101,7 @@ impl Link {
         stream: UnixStream,
         limits: LinkLimits,
         logging_in: &AtomicBool,
+        health: Arc<Health>,
         clock: Arc<dyn Clock>,
     ) -> io::Result<(Result<Arc<Self>, StartFailure>, Driver)> {
         let (reader, mut writer) = stream.into_split();
@@ -91,26 +123,30 @@ impl Link {
                 closed: false,
                 last_received: clock.instant(),
                 unanswered_since: None,
+                slowest: Duration::ZERO,
             }),
             queued: Notify::new(),
             suspected: Notify::new(),
+            health,
             limits,
             clock,
         });
         Ok((ready.map(|()| Arc::clone(&link)), Driver { link, incoming, writer }))
     }
 
-    /// Asks and waits for the answer, at the longest until `deadline`. Dropping the future takes the
+    /// Asks and waits for the answer, at the longest until the deadline. Dropping the future takes the
     /// request back.
-    pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Instant) -> Result<Reply, LinkFault> {
+    pub(super) async fn exchange(&self, request: &Request<'_>, asked: Asked) -> Result<Reply, LinkFault> {
+        let Asked { deadline, may_move } = asked;
         let asked_at = self.clock.instant();
-        let (id, answer) = self.enqueue(request, deadline.saturating_duration_since(asked_at))?;
+        let (id, answer) = self.enqueue(request, deadline.saturating_duration_since(asked_at), may_move)?;
         let mut waiting = Waiting { link: self, id, answered: false };
         match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(Ok(reply)) => {
+            Ok(Ok(Ok(reply))) => {
                 waiting.answered = true;
                 Ok(reply)
             }
+            Ok(Ok(Err(fault))) => Err(fault),
             Ok(Err(_)) => {
                 waiting.answered = true;
                 Err(LinkFault::Lost)
@@ -126,7 +162,7 @@ impl Link {
         }
     }
 
-    fn enqueue(&self, request: &Request<'_>, allowed: Duration) -> Result<(u64, oneshot::Receiver<Reply>), LinkFault> {
+    fn enqueue(&self, request: &Request<'_>, allowed: Duration, may_move: bool) -> Result<Enqueued, LinkFault> {
         let milliseconds = u32::try_from(allowed.as_millis()).unwrap_or(u32::MAX);
         let mut state = self.lock();
         if state.closed {
@@ -138,8 +174,8 @@ impl Link {
         let id = state.next_id;
         state.next_id += 1;
         append_frame(&mut state.buffer, id, milliseconds, request).map_err(|_| LinkFault::TooLarge)?;
-        let (sender, receiver) = oneshot::channel();
-        state.waiting.insert(id, sender);
+        let (answer, receiver) = oneshot::channel();
+        state.waiting.insert(id, Waiter { answer, may_move });
         if state.unanswered_since.is_none() {
             state.unanswered_since = Some(self.clock.instant());
         }
@@ -151,7 +187,8 @@ impl Link {
     fn take_back(&self, id: u64) {
         let mut state = self.lock();
         let is_room = state.buffer.len() < MOST_QUEUED_BYTES;
-        if state.waiting.remove(&id).is_some() && !state.closed && is_room {
+        state.waiting.remove(&id);
+        if !state.closed && is_room {
             // Fits always: a cancellation is one byte.
             let _ = append_frame(&mut state.buffer, id, 0, &Request::Cancel);
             drop(state);
@@ -166,7 +203,7 @@ impl Link {
         drop(state);
         if let Some(waiting) = waiting {
             // Nobody waits where the asking task ended at this very moment.
-            let _ = waiting.send(reply);
+            let _ = waiting.answer.send(Ok(reply));
         }
         Ok(())
     }
@@ -175,14 +212,35 @@ impl Link {
         let now = self.clock.instant();
         let mut state = self.lock();
         state.last_received = now;
+        if let Some(since) = state.unanswered_since {
+            state.slowest = (now - since).max(state.slowest - state.slowest / 8);
+        }
         // What is still open is waited for from now on: it may be behind what was just answered.
         state.unanswered_since = (!state.waiting.is_empty()).then_some(now);
+        drop(state);
+        if self.health.heard() {
+            tracing::info!("the keeper answers again");
+        }
     }
 
-    /// Whether the keeper was asked, and has said nothing since for longer than it may.
+    /// Whether the keeper was asked, and has said nothing since for longer than it may. For shorter than that, yet for
+    /// longer than it ever took, sends those who wait elsewhere who can go.
     fn is_silent(&self) -> bool {
         let now = self.clock.instant();
-        self.lock().unanswered_since.is_some_and(|since| now - since > self.limits.silence)
+        let mut state = self.lock();
+        let Some(silent_for) = state.unanswered_since.map(|since| now - since) else {
+            return false;
+        };
+        if silent_for > SILENCE.max(state.slowest * SLOWER_THAN_BEFORE) {
+            if self.health.silent() {
+                tracing::warn!("the keeper was asked and says nothing");
+            }
+            for (_, waiter) in state.waiting.extract_if(|_, waiter| waiter.may_move) {
+                // Nobody waits where the asking task ended at this very moment.
+                let _ = waiter.answer.send(Err(LinkFault::Silent));
+            }
+        }
+        silent_for > self.limits.silence
     }
 
     /// Whether requests can still be put.
@@ -204,6 +262,9 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The id of a request, and where its answer will come.
+type Enqueued = (u64, oneshot::Receiver<Result<Reply, LinkFault>>);
 
 /// A request whose answer is still to come; takes itself back when the asking task is dropped.
 struct Waiting<'a> {
@@ -245,7 +306,7 @@ impl Driver {
 
 /// Returns when the keeper is silent though it was asked, even by clients that did not wait for it.
 async fn silence(link: &Link) {
-    let mut ticks = tokio::time::interval(link.limits.silence / 4);
+    let mut ticks = tokio::time::interval(TICK);
     loop {
         ticks.tick().await;
         if link.is_silent() {
@@ -291,17 +352,21 @@ impl Incoming {
                 Ok(_) => {}
                 Err(_) => return "reading from it failed",
             }
-            link.received();
-            loop {
+            let broken = loop {
                 match self.inbox.next_frame() {
                     Ok(Some(frame)) => {
                         if link.deliver(&frame).is_err() {
-                            return "it sent a message that does not decode";
+                            break Some("it sent a message that does not decode");
                         }
                     }
-                    Ok(None) => break,
-                    Err(_) => return "it broke the protocol",
+                    Ok(None) => break None,
+                    Err(_) => break Some("it broke the protocol"),
                 }
+            };
+            // Behind the delivery: only then is it known who is still waiting.
+            link.received();
+            if let Some(reason) = broken {
+                return reason;
             }
         }
     }

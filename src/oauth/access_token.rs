@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::jose::base64url;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, ReadAccessTokenClaims};
 use crate::jose::jws::PresentedJws;
-use crate::keyring::Keyring;
+use crate::keyring::{CurrentKeyring, Keyring};
 use crate::store::{FamilyId, TokenId};
 
 /// Verified tokens that are remembered: 850 bytes each, 14 MB in all, where claims are as long as those of the
@@ -26,16 +26,17 @@ pub struct VerifiedAccessToken {
     pub jti: TokenId,
     /// The refresh family that it came from, where there is one.
     pub sid: Option<FamilyId>,
+    /// The key that signed it.
+    kid: String,
 }
 
 /// Verifies the access tokens of one issuer, and remembers those that it verified.
 ///
 /// A signature over the same bytes by the same key comes out the same for ever, and takes 85 µs to verify; so it
-/// is verified once. All that changes with time is looked at each time: the clock here, the store by the caller.
-/// Only tokens that are good are remembered, so nobody pushes them out by made-up ones. Where the keys change,
-/// so must the verifier.
+/// is verified once. All that changes with time is looked at each time: the clock and the keys here, the store by the
+/// caller. Only tokens that are good are remembered, so nobody pushes them out by made-up ones.
 pub struct AccessTokenVerifier {
-    keyring: Arc<Keyring>,
+    keyring: CurrentKeyring,
     issuer: String,
     remembered: Cache<TokenHash, Arc<VerifiedAccessToken>>,
 }
@@ -45,7 +46,7 @@ type TokenHash = [u8; 32];
 
 impl AccessTokenVerifier {
     /// A verifier for the tokens of `issuer` that `keyring` signs.
-    pub fn new(issuer: String, keyring: Arc<Keyring>) -> Self {
+    pub fn new(issuer: String, keyring: CurrentKeyring) -> Self {
         // The least recently used one goes: a token ends within minutes, however often it was used before.
         let remembered = Cache::builder().max_capacity(MOST_REMEMBERED).eviction_policy(EvictionPolicy::lru()).build();
         Self { keyring, issuer, remembered }
@@ -56,26 +57,23 @@ impl AccessTokenVerifier {
         &self.issuer
     }
 
-    /// The keys.
-    pub fn keyring(&self) -> &Keyring {
-        &self.keyring
-    }
-
     /// Verifies `text`; `None` for everything that is no access token of the issuer, or has ended by `now`.
     pub fn verify(&self, text: &str, now: Timestamp) -> Option<Arc<VerifiedAccessToken>> {
-        let is_live = |token: &Arc<VerifiedAccessToken>| now < token.claims.exp;
+        let keyring = self.keyring.load();
+        let is_live = |token: &Arc<VerifiedAccessToken>| now < token.claims.exp && keyring.publishes(&token.kid);
         let hash = hash_of(text);
         if let Some(token) = self.remembered.get(&hash) {
             return Some(token).filter(is_live);
         }
-        let token = Some(Arc::new(self.verify_signature(text)?)).filter(is_live)?;
+        let token = Some(Arc::new(self.verify_signature(&keyring, text)?)).filter(is_live)?;
         self.remembered.insert(hash, Arc::clone(&token));
         Some(token)
     }
 
-    fn verify_signature(&self, text: &str) -> Option<VerifiedAccessToken> {
+    fn verify_signature(&self, keyring: &Keyring, text: &str) -> Option<VerifiedAccessToken> {
         let jws = PresentedJws::parse(text).ok()?;
-        if jws.header().ok()?.typ != ACCESS_TOKEN_TYPE || !self.keyring.verifies(&jws) {
+        let header = jws.header().ok()?;
+        if header.typ != ACCESS_TOKEN_TYPE || !keyring.verifies(&jws) {
             return None;
         }
         let claims: ReadAccessTokenClaims = jws.claims().ok()?;
@@ -87,7 +85,7 @@ impl AccessTokenVerifier {
             Some(sid) => Some(FamilyId::parse(sid)?),
             None => None,
         };
-        Some(VerifiedAccessToken { claims, jti, sid })
+        Some(VerifiedAccessToken { claims, jti, sid, kid: header.kid.to_owned() })
     }
 }
 
@@ -103,11 +101,11 @@ mod tests {
     use p256::ecdsa::signature::Signer as _;
 
     use super::*;
-    use crate::hardware::{DeviceKeys, SealingKey};
+    use crate::hardware::Role;
     use crate::jose::claims::{AccessTokenClaims, Audience, INTROSPECTION_TYPE};
     use crate::jose::jwk::P256PublicKey;
     use crate::jose::jws::SigningInput;
-    use crate::keeper::wire::PublicKeys;
+    use crate::store::{KeyRecord, Life};
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_000_000);
     const ISSUER: &str = "https://mint.example.com";
@@ -115,7 +113,9 @@ mod tests {
     /// A key, and the verifier of what it signs.
     struct Bench {
         key: SigningKey,
+        public_key: P256PublicKey,
         kid: String,
+        keyring: CurrentKeyring,
         verifier: AccessTokenVerifier,
     }
 
@@ -123,14 +123,27 @@ mod tests {
         fn new() -> Self {
             let key = SigningKey::from_slice(&[7; 32]).unwrap();
             let point = key.verifying_key().to_sec1_point(false);
-            let signing = P256PublicKey::from_uncompressed(point.as_bytes()).unwrap();
-            let keys = PublicKeys {
-                device: String::new(),
-                keys: DeviceKeys { signing: vec![signing], sealing: vec![SealingKey::Direct("seal".to_owned())] },
-                profiles: Vec::new(),
+            let public_key = P256PublicKey::from_uncompressed(point.as_bytes()).unwrap();
+            let keyring = CurrentKeyring::default();
+            let verifier = AccessTokenVerifier::new(ISSUER.to_owned(), keyring.clone());
+            let bench = Self { key, public_key, kid: public_key.kid(), keyring, verifier };
+            bench.live(Life { published_at: Some(START), ..Life::default() });
+            bench
+        }
+
+        /// The key has come so far.
+        fn live(&self, life: Life) {
+            let record = KeyRecord {
+                kid: self.kid.clone(),
+                role: Role::Signing,
+                device: "hsm".to_owned(),
+                public_key: Some(self.public_key),
+                found_at: START,
+                life,
+                needed_until: START,
+                uses: 0,
             };
-            let verifier = AccessTokenVerifier::new(ISSUER.to_owned(), Arc::new(Keyring::new(&keys).unwrap()));
-            Self { key, kid: signing.kid(), verifier }
+            self.keyring.replace(Keyring::new(&[record], &self.keyring.load()).unwrap());
         }
 
         fn sign(&self, typ: &str, iss: &str, number: u8) -> String {
@@ -187,6 +200,26 @@ mod tests {
             assert!(bench.verifier.verify(&other, START).is_none(), "{other}");
         }
         assert_eq!(bench.remembered(), 1);
+    }
+
+    #[test]
+    fn a_token_is_good_for_as_long_as_its_key_is_published() {
+        let bench = Bench::new();
+        let text = bench.token(1);
+        let published = Life { published_at: Some(START), ..Life::default() };
+        for life in [
+            published,
+            Life { activated_at: Some(START), ..published },
+            Life { activated_at: Some(START), retired_at: Some(START), ..published },
+        ] {
+            bench.live(life);
+            assert!(bench.verifier.verify(&text, START).is_some(), "{life:?}");
+        }
+        // It is remembered, and worthless all the same.
+        bench.live(Life { removed_at: Some(START), is_revoked: true, ..published });
+        assert!(bench.verifier.verify(&text, START).is_none());
+        bench.live(Life::default());
+        assert!(bench.verifier.verify(&text, START).is_none(), "nobody knows a key that is pending");
     }
 
     #[test]

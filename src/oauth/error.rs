@@ -81,8 +81,11 @@ impl From<KeeperError> for OAuthError {
             KeeperError::NotAuthentic => INVALID_REFRESH_TOKEN,
             KeeperError::TimedOut
             | KeeperError::Lost
+            | KeeperError::Silent
+            | KeeperError::Absent
             | KeeperError::Busy
             | KeeperError::Refused(_)
+            | KeeperError::NoKey
             | KeeperError::UnknownKey(_)
             | KeeperError::Hardware(_) => {
                 tracing::warn!(%error, "answering 503");

@@ -12,9 +12,8 @@ use super::parameters::PresentedParameters;
 use super::resource_server::ResourceServer;
 use crate::clock::{Clock, Timestamp};
 use crate::jose::claims::{INTROSPECTION_TYPE, ReadAccessTokenClaims};
-use crate::jose::jws::SigningInput;
-use crate::keeper::Keepers;
 use crate::keeper::policy::INTROSPECTION_PROFILE;
+use crate::keyring::Signer;
 use crate::store::Store;
 
 /// Answers introspection requests.
@@ -24,7 +23,7 @@ use crate::store::Store;
 /// for one.
 pub struct IntrospectionEndpoint {
     resource_servers: Vec<ResourceServer>,
-    keepers: Keepers,
+    signer: Signer,
     access_tokens: Arc<AccessTokenVerifier>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -82,12 +81,12 @@ impl IntrospectionEndpoint {
     /// An endpoint for the tokens that `access_tokens` verifies.
     pub fn new(
         resource_servers: Vec<ResourceServer>,
-        keepers: Keepers,
+        signer: Signer,
         access_tokens: Arc<AccessTokenVerifier>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { resource_servers, keepers, access_tokens, store, clock }
+        Self { resource_servers, signer, access_tokens, store, clock }
     }
 
     /// One introspection request.
@@ -131,9 +130,6 @@ impl IntrospectionEndpoint {
             iat: self.clock.now(),
             token_introspection: introspection,
         };
-        let kid = self.access_tokens.keyring().signing_kid();
-        let input = SigningInput::new(INTROSPECTION_TYPE, kid, &claims);
-        let signature = self.keepers.sign(kid, &server.id, INTROSPECTION_PROFILE, &input).await?;
-        Ok(input.into_compact(&signature))
+        Ok(self.signer.sign(&server.id, INTROSPECTION_PROFILE, INTROSPECTION_TYPE, &claims).await?)
     }
 }

@@ -17,18 +17,16 @@ use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::jose::base64url;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
-use crate::jose::jws::SigningInput;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
 use crate::keeper::{KeeperError, Keepers};
-use crate::keyring::Keyring;
+use crate::keyring::{CurrentKeyring, Signer};
 use crate::sealing::{Content, FamilySecret, Sealer};
 use crate::store::{Family, Redeemed, Redemption, Store};
 
 /// Makes tokens.
 pub struct Issuer {
     identifier: String,
-    keepers: Keepers,
-    keyring: Arc<Keyring>,
+    signer: Signer,
     sealer: Sealer,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -70,13 +68,13 @@ impl Issuer {
     pub fn new(
         identifier: String,
         keepers: Keepers,
-        keyring: Arc<Keyring>,
+        keyring: CurrentKeyring,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let sealer = Sealer::new(keepers.clone(), Arc::clone(&keyring), Arc::clone(&entropy));
-        Self { identifier, keepers, keyring, sealer, store, clock, entropy }
+        let sealer = Sealer::new(keepers.clone(), keyring.clone(), Arc::clone(&entropy));
+        Self { identifier, signer: Signer::new(keepers, keyring), sealer, store, clock, entropy }
     }
 
     /// The sealer of its refresh tokens.
@@ -120,16 +118,15 @@ impl Issuer {
             jti: &jti,
             sid: sid.as_deref(),
         };
-        let signing_input = SigningInput::new(ACCESS_TOKEN_TYPE, self.keyring.signing_kid(), &claims);
-        let (signature, refresh_token) = tokio::try_join!(
-            self.keepers.sign(self.keyring.signing_kid(), &client.id, ACCESS_TOKEN_PROFILE, &signing_input),
+        let (access_token, refresh_token) = tokio::try_join!(
+            self.signer.sign(&client.id, ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, &claims),
             self.renew(client, renewal.as_ref()),
         )?;
         if let Some(renewal) = renewal {
             self.commit(client, renewal).await?;
         }
         Ok(TokenResponse {
-            access_token: signing_input.into_compact(&signature),
+            access_token,
             token_type: "Bearer",
             expires_in: lifetime.as_secs(),
             scope: scope.as_str().to_owned(),
@@ -158,7 +155,7 @@ impl Issuer {
             expires_at: now.plus(client.refresh.lifetime),
             revoked_at: None,
         };
-        let refresh_token = self.sealer.seal(family.fid, &content(client, family.generation, secret)).await?;
+        let refresh_token = self.sealer.seal(family.fid, &content(client, family.generation, Some(secret))).await?;
         let issued = IssuedGrant {
             refresh_token,
             family: family.fid.to_string(),

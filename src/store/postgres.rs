@@ -5,6 +5,7 @@
 //! once what another one committed.
 
 mod batch;
+mod keys;
 mod pool;
 mod read;
 mod redeem;
@@ -23,7 +24,9 @@ use self::read::{FindFamily, FindRevoked, select_families};
 use self::redeem::Redeem;
 use self::rows::{Columns, FAMILY_COLUMNS, families_of, uuid_of_token};
 use self::selection::Conditions;
-use super::{Error, Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId};
+use super::{
+    Error, Family, FamilyId, KeyRecord, Life, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
+};
 use crate::clock::Timestamp;
 
 pub use self::url::PostgresUrl;
@@ -222,6 +225,46 @@ impl Store for PostgresStore {
                         };
                         rows.iter().map(token).collect()
                     })
+                })
+                .await
+        })
+    }
+
+    fn keys(&self) -> Step<'_, Vec<KeyRecord>> {
+        Box::pin(async move { self.pool.step(|connection| Box::pin(keys::select_keys(connection))).await })
+    }
+
+    fn add_keys(&self, keys: Vec<KeyRecord>) -> Step<'_, ()> {
+        Box::pin(async move {
+            for key in &keys {
+                self.pool
+                    .step(|connection| {
+                        let key = key.clone();
+                        Box::pin(async move { keys::insert_key(connection, &key).await })
+                    })
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn move_key(&self, kid: String, from: Life, to: Life, needed_until: Timestamp) -> Step<'_, bool> {
+        Box::pin(async move {
+            self.pool
+                .step(|connection| {
+                    let kid = kid.clone();
+                    Box::pin(async move { keys::move_key(connection, &kid, from, to, needed_until).await })
+                })
+                .await
+        })
+    }
+
+    fn note_key_use(&self, kid: String, uses: u64, needed_until: Timestamp) -> Step<'_, ()> {
+        Box::pin(async move {
+            self.pool
+                .step(|connection| {
+                    let kid = kid.clone();
+                    Box::pin(async move { keys::note_use(connection, &kid, uses, needed_until).await })
                 })
                 .await
         })

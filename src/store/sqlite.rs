@@ -5,6 +5,7 @@
 mod fault;
 mod open;
 mod copy;
+mod keys;
 mod queue;
 mod group_commit;
 mod threads;
@@ -24,7 +25,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params, pa
 pub use self::copy::back_up;
 use self::open::{Connections, open, open_alone};
 use self::threads::{Reader, Writer};
-use super::{Error, Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId};
+use super::{
+    Error, Family, FamilyId, KeyRecord, Life, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
+};
 use crate::clock::Timestamp;
 
 /// A store in one file.
@@ -158,6 +161,22 @@ impl Store for SqliteStore {
             };
             statement.query_map(params![after.map(|jti| jti.0), limit], token)?.collect()
         })
+    }
+
+    fn keys(&self) -> Step<'_, Vec<KeyRecord>> {
+        self.reader.step(keys::select_keys)
+    }
+
+    fn add_keys(&self, keys: Vec<KeyRecord>) -> Step<'_, ()> {
+        self.writer.step(move |connection| keys.iter().try_for_each(|key| keys::insert_key(connection, key)))
+    }
+
+    fn move_key(&self, kid: String, from: Life, to: Life, needed_until: Timestamp) -> Step<'_, bool> {
+        self.writer.step(move |connection| keys::move_key(connection, &kid, from, to, needed_until))
+    }
+
+    fn note_key_use(&self, kid: String, uses: u64, needed_until: Timestamp) -> Step<'_, ()> {
+        self.writer.step(move |connection| keys::note_use(connection, &kid, uses, needed_until))
     }
 
     fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()> {

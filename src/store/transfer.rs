@@ -14,6 +14,8 @@ pub struct Transferred {
     pub families: usize,
     /// Access tokens that were revoked one by one.
     pub revoked_tokens: usize,
+    /// Keys, as far as others may know them.
+    pub keys: usize,
 }
 
 /// Why not everything was moved.
@@ -23,7 +25,9 @@ pub enum TransferError {
     #[error(transparent)]
     Store(#[from] Error),
     /// The target has records that the source has not, or has otherwise.
-    #[error("the target holds sessions of its own; name an empty store, or one that such a copy was interrupted into")]
+    #[error(
+        "the target holds sessions or keys of its own; name an empty store, or one that such a copy was interrupted into"
+    )]
     TargetInUse,
     /// What is in the target afterwards is not what is in the source.
     #[error("the source changed meanwhile; stop every mint that uses it, and copy again into an empty store")]
@@ -38,11 +42,19 @@ pub enum TransferError {
 pub async fn transfer(from: &dyn Store, to: &dyn Store) -> Result<Transferred, TransferError> {
     refuse_foreign::<Family>(from, to).await?;
     refuse_foreign::<RevokedToken>(from, to).await?;
+    let keys = from.keys().await?;
+    if to.keys().await?.iter().any(|target| !keys.contains(target)) {
+        return Err(TransferError::TargetInUse);
+    }
     let families = copy::<Family>(from, to).await?;
     let revoked_tokens = copy::<RevokedToken>(from, to).await?;
+    to.add_keys(keys.clone()).await?;
     compare::<Family>(from, to).await?;
     compare::<RevokedToken>(from, to).await?;
-    Ok(Transferred { families, revoked_tokens })
+    if from.keys().await? != keys || to.keys().await? != keys {
+        return Err(TransferError::SourceInUse);
+    }
+    Ok(Transferred { families, revoked_tokens, keys: keys.len() })
 }
 
 /// Something that a store holds, found in the order of its name.

@@ -4,4 +4,5 @@ pub mod line;
 mod memory;
 mod placement;
 mod policy;
+mod several;
 mod supervisor;

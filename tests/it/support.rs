@@ -5,6 +5,7 @@ pub mod answer;
 pub mod deployment;
 pub mod disk;
 pub mod faulty;
+pub mod fleet;
 pub mod jose;
 pub mod postgres;
 pub mod process;

@@ -52,16 +52,14 @@ pub(super) async fn of_all(
     request: Result<Query<AttestationRequest>, QueryRejection>,
 ) -> Response {
     let Ok(Query(AttestationRequest { nonce })) = request else { return no_nonce() };
-    let mut documents = Vec::new();
-    for member in api.keepers.members() {
-        for kid in member.keeper.public_keys().keys.kids() {
-            match member.keeper.attest(&kid, &nonce).await.map_err(OAuthError::from).and_then(|json| read(&json)) {
-                Ok(document) => documents.push(document),
-                Err(error) => return oauth_error(&error),
-            }
-        }
+    let documents = match api.keepers.attest_all(&nonce).await {
+        Ok(documents) => documents.iter().map(|json| read(json)).collect::<Result<Vec<_>, _>>(),
+        Err(error) => Err(error.into()),
+    };
+    match documents {
+        Ok(documents) => not_stored(StatusCode::OK, &documents),
+        Err(error) => oauth_error(&error),
     }
-    not_stored(StatusCode::OK, &documents)
 }
 
 fn no_nonce() -> Response {

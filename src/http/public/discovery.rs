@@ -13,7 +13,7 @@ use crate::keyring::Document;
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §8.5).
 pub(super) async fn jwks(State(api): State<Arc<PublicApi>>, headers: HeaderMap) -> Response {
-    serve(api.keyring.jwks(), "application/jwk-set+json", api.max_age, &headers)
+    serve(api.keyring.load().jwks(), "application/jwk-set+json", api.max_age, &headers)
 }
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3).

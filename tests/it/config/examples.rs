@@ -57,7 +57,7 @@ fn the_tpm_of_the_production_example_is_one() {
         tpm.join("\n")
     );
     let config = Config::parse(Path::new("mintkeep.toml"), &text).unwrap();
-    let Hardware::Tpm(tpm) = &config.hardware else { panic!("{:?}", config.hardware) };
+    let [Hardware::Tpm(tpm)] = &config.hardware[..] else { panic!("{:?}", config.hardware) };
     assert_eq!(tpm.device.tcti, "device:/dev/tpmrm0");
     assert_eq!(tpm.device.authorization, SecretSource::SystemdCredential("tpm-auth".to_owned()));
     assert_eq!(tpm.device.protection, Protection::Encrypted);

@@ -120,3 +120,29 @@ fn a_missing_file_is_named() {
     let error = one_line_of_error(&deployment.run(&["serve"]), 3);
     assert!(error.contains("mintkeep.toml: cannot read the configuration"), "{error}");
 }
+
+#[test]
+fn several_devices_have_one_primary_at_least_and_a_socket_each() {
+    let second =
+        "[hardware.second]\nkind = \"pkcs11\"\nmodule = \"m\"\ntoken = { label = \"t\" }\npin = { file = \"p\" }\n";
+    let primary = "kind = \"pkcs11\"\nrole = \"standby\"";
+    let said = |change: &dyn Fn(&str) -> String| {
+        let deployment = Deployment::without_token();
+        std::fs::write(deployment.config_path(), change(&deployment.config_text())).unwrap();
+        one_line_of_error(&deployment.run(&["serve"]), 3)
+    };
+    let error = said(&|text| text.replacen("kind = \"pkcs11\"", primary, 1));
+    assert!(error.contains("expected at least one with role = \"primary\""), "{error}");
+    let error = said(&|text| text.replacen("kind = \"pkcs11\"", "kind = \"pkcs11\"\nrole = \"stand-by\"", 1));
+    assert!(error.contains("did you mean `standby`?"), "{error}");
+    let users = "user = \"nobody\"\nmint_user = \"daemon\"\n";
+    let shared = format!("[keeper]\nsocket = \"keeper.sock\"\n{users}{second}[store]");
+    let error = said(&|text| text.replacen("[store]", &shared, 1));
+    assert!(error.contains("give each device a `socket` of its own in [hardware.NAME]"), "{error}");
+    let without = format!("[keeper]\n{users}{second}socket = \"second.sock\"\n[store]");
+    let error = said(&|text| text.replacen("[store]", &without, 1));
+    assert!(error.contains("expected `socket` here, or in [keeper]"), "{error}");
+    let alone = format!("{second}socket = \"second.sock\"\n[store]");
+    let error = said(&|text| text.replacen("[store]", &alone, 1));
+    assert!(error.contains("expected socket, user and mint_user together"), "{error}");
+}

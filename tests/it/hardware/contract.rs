@@ -55,7 +55,7 @@ fn judge(deployment: &Deployment) {
     let config = Config::load(&deployment.config_path()).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "hardware::contract::of_the_device_that_is_named", "--ignored", "--nocapture"]);
-    command.env(CONFIG, deployment.config_path()).envs(config.hardware.environment());
+    command.env(CONFIG, deployment.config_path()).envs(config.hardware[0].environment());
     let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
@@ -66,11 +66,11 @@ fn judge(deployment: &Deployment) {
 fn of_the_device_that_is_named() {
     let path = std::env::var_os(CONFIG).expect("the others say where the configuration is");
     let config = Config::load(path.as_ref()).unwrap();
-    let device = open(&config.hardware);
+    let device = open(&config.hardware[0]);
     let first = device.keys();
     assert_eq!((first.signing.len(), first.sealing.len()), (1, 1));
     assert!(!device.description().is_empty());
-    let mut sessions = sessions(device.as_ref(), config.hardware.sessions());
+    let mut sessions = sessions(device.as_ref(), config.hardware[0].sessions());
     for session in &mut sessions {
         assert_eq!(session.keys(), first);
         assert_does_everything(session.as_mut());
@@ -84,7 +84,7 @@ fn of_the_device_that_is_named() {
     assert_does_everything(sessions[0].as_mut());
     drop(sessions);
     device.close();
-    let again = open(&config.hardware);
+    let again = open(&config.hardware[0]);
     assert_eq!(again.keys(), all, "the keys are there after a restart");
     assert_does_everything(again.open_session().unwrap().as_mut());
     again.close();

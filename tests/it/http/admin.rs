@@ -10,7 +10,10 @@ fn health_readiness_and_metrics_are_on_the_admin_socket_only() {
     assert_eq!(mint.admin("/healthz").body, "ok\n");
     let ready = mint.admin("/readyz");
     assert_eq!(ready.status, 200);
-    assert_eq!(ready.json(), serde_json::json!({ "ready": true, "keeper": "ok", "store": "ok" }));
+    assert_eq!(
+        ready.json(),
+        serde_json::json!({ "ready": true, "keeper": "ok", "store": "ok", "devices": { "softhsm": "ok" } })
+    );
     let before = mint.metric("mintkeep_keeper_signatures_requested_total");
     mint.client_credentials().text("access_token");
     assert_eq!(mint.metric("mintkeep_keeper_signatures_requested_total"), before + 1);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mintkeep::clock::SystemClock;
-use mintkeep::keeper::supervisor::{Launcher, Settings, start};
+use mintkeep::keeper::launch::{Launcher, Settings};
+use mintkeep::keeper::supervisor::start;
 use mintkeep::keeper::wire::{GREETING_ID, Greeting, PREAMBLE, StartFailure, append_frame};
 use tokio::sync::watch;
 
@@ -18,6 +19,8 @@ async fn failure_of(greetings: &[Greeting], then: &str) -> StartFailure {
     let said: String = said.iter().map(|byte| format!("{byte:02x}")).collect();
     let script = format!("import os, signal, time\nos.write(0, bytes.fromhex('{said}'))\n{then}");
     let settings = Settings {
+        device: "played".to_owned(),
+        sessions: 1,
         launcher: Launcher::Spawn {
             program: "/usr/bin/python3".into(),
             arguments: vec!["-c".into(), script.into()],
@@ -27,9 +30,12 @@ async fn failure_of(greetings: &[Greeting], then: &str) -> StartFailure {
         request_limit: Duration::from_secs(2),
         max_in_flight: 1,
     };
-    let (_stop, stopped) = watch::channel(false);
-    let Err(failure) = start(settings, Arc::new(SystemClock), stopped).await else { panic!("it started") };
-    failure
+    let (stop, stopped) = watch::channel(false);
+    let (changed, _changes) = watch::channel(());
+    let kept = start(settings, changed, Arc::new(SystemClock), stopped).await;
+    stop.send_replace(true);
+    kept.task.await.unwrap();
+    kept.first_start.expect_err("it started")
 }
 
 #[tokio::test]

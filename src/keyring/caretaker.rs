@@ -1,0 +1,287 @@
+//! Looks after the keys: reads what became of them, carries out what is due, and tells everybody what to use.
+
+mod orders;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::plan::{Action, Move, Schedule, View};
+use super::{CurrentKeyring, KeyError, Keyring};
+use crate::clock::Clock;
+use crate::hardware::{DeviceKeys, Role};
+use crate::keeper::Keepers;
+use crate::store::{KeyRecord, KeyState, Store};
+
+pub use self::orders::Revocation;
+
+/// How often the store is read: within this, and the time that reading takes, a node knows what another one did.
+const READ_EVERY: Duration = Duration::from_secs(2);
+/// At the soonest after the last reading where somebody met an unknown key: anybody can make such keys up.
+const READ_AT_THE_SOONEST: Duration = Duration::from_millis(200);
+/// Between two attempts to have a device generate a key, or look for one.
+const ASK_DEVICE_EVERY: Duration = Duration::from_secs(10);
+/// Between two notes of what the keys made.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
+/// A note says that the last token ends this much later than it does, so that the next one may be late.
+const NOTE_AHEAD: Duration = Duration::from_secs(3600);
+/// Plans that may follow from one another in one go.
+const MOST_ROUNDS: usize = 16;
+
+/// Looks after the keys of one mint, together with those of all other nodes that share its store.
+pub struct Caretaker {
+    keepers: Keepers,
+    store: Arc<dyn Store>,
+    schedule: Schedule,
+    clock: Arc<dyn Clock>,
+    keyring: CurrentKeyring,
+    /// Where an operator asked for the next key.
+    wanted: Mutex<BTreeSet<(String, Role)>>,
+    /// One thing at a time.
+    turn: tokio::sync::Mutex<Turn>,
+}
+
+/// What is remembered from one reading to the next.
+#[derive(Default)]
+struct Turn {
+    records: Vec<KeyRecord>,
+    read_at: Option<Instant>,
+    /// When a device was last asked for something by its name.
+    asked_at: BTreeMap<String, Instant>,
+    noted_at: Option<Instant>,
+}
+
+impl Caretaker {
+    /// A caretaker that has not looked at anything yet.
+    pub fn new(keepers: Keepers, store: Arc<dyn Store>, schedule: Schedule, clock: Arc<dyn Clock>) -> Self {
+        let (keyring, wanted, turn) = (CurrentKeyring::default(), Mutex::default(), tokio::sync::Mutex::default());
+        Self { keepers, store, schedule, clock, keyring, wanted, turn }
+    }
+
+    /// Where the keyring is found.
+    pub fn keyring(&self) -> &CurrentKeyring {
+        &self.keyring
+    }
+
+    /// When it replaces keys.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// The store that it reads.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Reads the store, does what is due, and has everybody use the keyring that this comes to.
+    ///
+    /// # Errors
+    /// [`KeyError::Missing`] where a key that is in use is in no device; and of the store.
+    pub async fn begin(&self) -> Result<(), KeyError> {
+        let mut turn = self.turn.lock().await;
+        self.settle(&mut turn).await?;
+        let devices = self.devices();
+        let missing = self.view(&turn.records, &devices, &BTreeSet::new(), &self.names()).missing().next().cloned();
+        match missing {
+            Some(KeyRecord { kid, role, device, life, .. }) => {
+                Err(KeyError::Missing { kid, role: role.name(), device, state: life.state().name() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Looks after the keys for as long as this is polled.
+    pub async fn run(&self) {
+        let mut keepers = self.keepers.clone();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(READ_EVERY) => {}
+                // A device that came up may have keys that are needed.
+                () = keepers.changed() => {}
+                () = self.keyring.doubted() => tokio::time::sleep(READ_AT_THE_SOONEST).await,
+            }
+            let mut turn = self.turn.lock().await;
+            if let Err(error) = self.settle(&mut turn).await {
+                tracing::warn!(%error, "cannot look after the keys now");
+                self.doubt(&turn);
+            }
+        }
+    }
+
+    /// Carries out plans until there is nothing left to do now.
+    async fn settle(&self, turn: &mut Turn) -> Result<(), KeyError> {
+        self.note_uses(turn).await?;
+        for _round in 0..MOST_ROUNDS {
+            self.read(turn).await?;
+            let (devices, names, wanted) = (self.devices(), self.names(), self.wanted().clone());
+            let plan = self.view(&turn.records, &devices, &wanted, &names).plan();
+            let mut has_changed = false;
+            for action in plan {
+                has_changed |= self.carry_out(action, turn).await?;
+            }
+            if !has_changed {
+                break;
+            }
+        }
+        self.need(&turn.records);
+        Ok(())
+    }
+
+    /// Reads the store, and has everybody use what it says.
+    async fn read(&self, turn: &mut Turn) -> Result<(), KeyError> {
+        turn.records = self.store.keys().await?;
+        turn.read_at = Some(self.clock.instant());
+        self.keyring.replace(Keyring::new(&turn.records, &self.keyring.load())?);
+        Ok(())
+    }
+
+    /// Carries out one step; says whether that changed anything.
+    async fn carry_out(&self, action: Action, turn: &mut Turn) -> Result<bool, KeyError> {
+        match action {
+            Action::Add(record) => {
+                tracing::info!(kid = record.kid, role = record.role.name(), device = record.device, "found a key");
+                self.store.add_keys(vec![record]).await?;
+                Ok(true)
+            }
+            Action::Move(step) => match self.carry_out_move(step).await {
+                Ok(()) => Ok(true),
+                // It is read anew in any case.
+                Err(KeyError::Raced(_)) => Ok(true),
+                Err(error) => Err(error),
+            },
+            Action::Generate { device, role } => {
+                if !self.may_ask(turn, &device) {
+                    return Ok(false);
+                }
+                let Some(member) = self.keepers.members().iter().find(|member| member.name == device) else {
+                    return Ok(false);
+                };
+                tracing::info!(device, role = role.name(), "generating the next key");
+                match member.keeper.generate(role).await {
+                    Ok(_) => Ok(true),
+                    Err(error) if self.wanted().contains(&(device.clone(), role)) => {
+                        Err(KeyError::Device { device, error })
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, device, role = role.name(), "the device did not generate the next key");
+                        Ok(false)
+                    }
+                }
+            }
+            Action::LookAgain { device } => {
+                if !self.may_ask(turn, &device) {
+                    return Ok(false);
+                }
+                let member = self.keepers.members().iter().find(|member| member.name == device);
+                match member {
+                    Some(member) => match member.keeper.look_again().await {
+                        Ok(_) => Ok(true),
+                        Err(error) => {
+                            tracing::warn!(%error, device, "cannot look for a key that another node uses");
+                            Ok(false)
+                        }
+                    },
+                    None => Ok(false),
+                }
+            }
+        }
+    }
+
+    async fn carry_out_move(&self, Move { kid, from, to, needed_until }: Move) -> Result<(), KeyError> {
+        if !self.store.move_key(kid.clone(), from, to, needed_until).await? {
+            return Err(KeyError::Raced(kid));
+        }
+        tracing::info!(kid, from = from.state().name(), to = to.state().name(), "moved a key on");
+        Ok(())
+    }
+
+    /// A device is not asked again and again for what it does not do.
+    fn may_ask(&self, turn: &mut Turn, device: &str) -> bool {
+        let now = self.clock.instant();
+        let may = turn.asked_at.get(device).is_none_or(|asked_at| now - *asked_at >= ASK_DEVICE_EVERY);
+        if may {
+            turn.asked_at.insert(device.to_owned(), now);
+        }
+        may
+    }
+
+    /// Notes what the keys were used for since the last note.
+    async fn note_uses(&self, turn: &mut Turn) -> Result<(), KeyError> {
+        let now = self.clock.instant();
+        if turn.noted_at.is_some_and(|noted_at| now - noted_at < NOTE_EVERY) {
+            return Ok(());
+        }
+        let keyring = self.keyring.load();
+        for counted in &keyring.uses {
+            let Some(record) = turn.records.iter().find(|record| record.kid == counted.kid) else { continue };
+            let count = counted.count.swap(0, Ordering::Relaxed);
+            if count == 0 {
+                continue;
+            }
+            let until = self.clock.now().plus(self.schedule.of(record.role).needed_for).plus(NOTE_AHEAD);
+            if let Err(error) = self.store.note_key_use(counted.kid.clone(), count, until).await {
+                counted.count.fetch_add(count, Ordering::Relaxed);
+                return Err(error.into());
+            }
+        }
+        turn.noted_at = Some(now);
+        Ok(())
+    }
+
+    /// Says to each keeper which keys the next one must have in its place.
+    fn need(&self, records: &[KeyRecord]) {
+        let is_needed = |kid: &String| {
+            let record = records.iter().find(|record| record.kid == *kid);
+            record.is_some_and(|record| match record.state() {
+                KeyState::Published | KeyState::Active => true,
+                KeyState::Retired => record.role == Role::Sealing,
+                KeyState::Pending | KeyState::Removed => false,
+            })
+        };
+        for member in self.keepers.members() {
+            if let Some(told) = member.keeper.public_keys() {
+                member.keeper.need(told.keys.kids().filter(is_needed).collect());
+            }
+        }
+    }
+
+    /// A node that cannot read the store does not go on signing for ever: the keys may have been retired, and removed,
+    /// by others. What they keep is good for as long as a key is published ahead.
+    fn doubt(&self, turn: &Turn) {
+        let limit = self.schedule.signing.publish_ahead.min(self.schedule.sealing.publish_ahead);
+        let is_stale = turn.read_at.is_none_or(|read_at| self.clock.instant() - read_at > limit);
+        let keyring = self.keyring.load();
+        if is_stale && !(keyring.signing.is_empty() && keyring.sealing.is_empty()) {
+            tracing::error!(
+                seconds = limit.as_secs(),
+                "the store could not be read for too long; nothing is signed any more until it can"
+            );
+            self.keyring.replace(keyring.stale());
+        }
+    }
+
+    fn view<'a>(
+        &'a self,
+        records: &'a [KeyRecord],
+        devices: &'a [(String, DeviceKeys)],
+        wanted: &'a BTreeSet<(String, Role)>,
+        names: &'a [String],
+    ) -> View<'a> {
+        let (tolerance, now) = (self.store.clock_tolerance(), self.clock.now());
+        View { records, names, devices, wanted, schedule: &self.schedule, tolerance, now }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.keepers.members().iter().map(|member| member.name.clone()).collect()
+    }
+
+    fn devices(&self) -> Vec<(String, DeviceKeys)> {
+        let members = self.keepers.members().iter();
+        members.filter_map(|member| Some((member.name.clone(), member.keeper.public_keys()?.keys.clone()))).collect()
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, Role)>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,44 @@
+//! Signing by whichever active key is best placed.
+
+use serde::Serialize;
+
+use super::CurrentKeyring;
+use crate::jose::jws::SigningInput;
+use crate::keeper::{KeeperError, Keepers, SignedBy};
+
+/// Has the hardware sign. Clones share everything.
+#[derive(Clone)]
+pub struct Signer {
+    keepers: Keepers,
+    keyring: CurrentKeyring,
+}
+
+impl Signer {
+    /// Signs through `keepers`, by the keys that `keyring` names.
+    pub fn new(keepers: Keepers, keyring: CurrentKeyring) -> Self {
+        Self { keepers, keyring }
+    }
+
+    /// The compact JWS of `claims`, of the type `typ`, signed on behalf of `client` under the signing profile
+    /// `profile`. Where one device fails, the next is tried.
+    ///
+    /// # Errors
+    /// [`KeeperError`]: of the last device that was tried.
+    pub async fn sign(
+        &self,
+        client: &str,
+        profile: &str,
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, KeeperError> {
+        let keyring = self.keyring.load();
+        if keyring.signing().is_empty() {
+            return Err(KeeperError::NoKey);
+        }
+        let signing_input = |kid: &str| SigningInput::new(typ, kid, claims);
+        let signed = self.keepers.sign_by_any(keyring.signing(), client, profile, signing_input).await?;
+        let SignedBy { kid, signing_input, signature } = signed;
+        keyring.count_use(kid);
+        Ok(signing_input.into_compact(&signature))
+    }
+}
