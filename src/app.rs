@@ -5,6 +5,7 @@ mod device;
 mod environment;
 mod failure;
 mod keeper_memory;
+mod public_key_file;
 pub mod keeper_process;
 pub mod store;
 pub mod services;
@@ -13,6 +14,7 @@ pub mod admin_client;
 pub mod grant;
 pub mod sessions;
 pub mod keys;
+pub mod attestation;
 pub mod check;
 pub mod dev;
 

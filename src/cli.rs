@@ -13,13 +13,14 @@ use self::arguments::{
     Cli, ClientCommand, Command, ConfigFile, Format, GrantCommand, KeyArguments, KeysCommand, SessionsCommand,
     StoreCommand,
 };
+use crate::app::attestation::{self, Wanted};
 use crate::app::dev::{self, DevOptions};
 use crate::app::keeper_process::{self, Meeting};
 use crate::app::mint::Mint;
 use crate::app::{Failure, Kind, check, grant, keys, sessions, store};
 use crate::config::{Config, StoreLocation};
 use crate::entropy::SystemEntropy;
-use crate::hardware::PinTrust;
+use crate::hardware::{PinTrust, Provenance};
 use crate::http::admin::GrantRequest;
 use crate::http::admin::keys::KeyOrder;
 use crate::oauth::secret::{self, SecretHash};
@@ -82,6 +83,20 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Keys(KeysCommand::List { pin_corrected, config: file, device, format }) => {
             let (config, trust) = (load(&file)?, trust(pin_corrected, PinTrust::Vouched));
             output::keys(&keys::list(&file.path, &config, device.name.as_deref(), trust)?, format.json)?
+        }
+        Command::Keys(KeysCommand::Attest { kid, nonce, output, config, device }) => {
+            let (config, is_one) = (load(&config)?, kid.is_some());
+            let wanted = Wanted::new(kid, nonce.as_deref())?;
+            let documents = match block_on(attestation::through_mint(&config, &wanted))? {
+                Some(documents) => documents,
+                None => attestation::on_device(&config, device.name.as_deref(), &wanted)?,
+            };
+            output::attestations(&documents, is_one, output.as_deref())?;
+        }
+        Command::Keys(KeysCommand::VerifyAttestation { file, nonce, attestation_key, allow_imported, format }) => {
+            let provenance = if allow_imported { Provenance::ImportedAllowed } else { Provenance::GeneratedInDevice };
+            let expected = attestation::expected(nonce.as_deref(), attestation_key.as_deref(), provenance)?;
+            output::verified(&attestation::verify(&file, &expected)?, format.json)?;
         }
         Command::Keys(KeysCommand::States { config, format }) => {
             let config = load(&config)?;

@@ -4,6 +4,7 @@
 //! session belongs to one operating-system thread ([`sessions`]).
 
 mod error;
+pub mod attestation;
 mod trial;
 pub mod pkcs11;
 mod pin_memory;
@@ -14,6 +15,8 @@ pub mod tpm;
 
 use serde::{Deserialize, Serialize};
 
+use self::attestation::{Attestation, Nonce};
+use crate::clock::Timestamp;
 use crate::jose::ecdh_es::SharedSecret;
 use crate::jose::jwe::NONCE_BYTES;
 use crate::jose::jwk::P256PublicKey;
@@ -89,6 +92,13 @@ pub trait Session: Send {
     /// # Errors
     /// What the device answered; no key is left behind then, as far as the device can still be asked.
     fn generate(&mut self, role: Role) -> Result<(), Error>;
+
+    /// Evidence of where the key `kid` lives and what it may do, made for `nonce` at `now`. It was checked as
+    /// whoever asks will check it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`], or what the device answered.
+    fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error>;
 
     /// Finds the keys that others added to the device since it was opened.
     ///

@@ -13,6 +13,8 @@ mod raw;
 mod report;
 mod sessions;
 mod support;
+#[cfg(feature = "tpm")]
+mod tpm;
 
 use std::path::Path;
 use std::time::Duration;
@@ -34,13 +36,17 @@ const MOST_CONNECTIONS: usize = 64;
 const FLOODS: [usize; 2] = [64, 700];
 
 /// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
-const PARTS: [&str; 3] = ["tokens", "sessions", "floods"];
+const PARTS: [&str; 4] = ["tokens", "sessions", "floods", TPM];
+/// The one that is not on SoftHSM2.
+const TPM: &str = "tpm";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| *word != "--bench").collect();
     match words.as_slice() {
         ["raw", config, sequence, threads, keys] => raw::measure(config, sequence, threads, keys, SPAN),
+        #[cfg(feature = "tpm")]
+        ["esys", tcti, session] => tpm::run(tcti, session, SPAN),
         ["load"] => load::generate(),
         ["flood", address, connections, token] => flood::run(address, connections, token),
         parts if parts.iter().all(|part| PARTS.contains(part)) => run(parts),
@@ -52,13 +58,18 @@ fn main() {
 fn run(named: &[&str]) {
     let is_wanted = |part| named.is_empty() || named.contains(&part);
     let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
-    let _ = std::fs::remove_dir_all(&state);
+    for state in [&state, &state.with_file_name("bench-tpm")] {
+        let _ = std::fs::remove_dir_all(state);
+    }
     let mut report = Report::default();
-    mint::set_up(&state);
+    mint::set_up(&state, "softhsm");
+    #[cfg(feature = "tpm")]
+    let on_tpm = is_wanted(TPM).then(|| tpm::OnTpm::set_up(&state.with_file_name("bench-tpm")));
+    let is_on_softhsm = named != [TPM];
     let (stores, _servers) = if is_wanted("sessions") { sessions::set_up(&state) } else { Default::default() };
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
-        for sequence in [Sequence::Token, Sequence::Exchange] {
+        for sequence in [Sequence::Token, Sequence::Exchange].into_iter().filter(|_| is_on_softhsm) {
             for (threads, keys) in [(1, "token"), (2, "token"), (4, "token"), (1, "copies"), (2, "copies")] {
                 report.raw(sequence, threads, keys, raw::in_process_of_its_own(&state, sequence, threads, keys));
             }
@@ -71,6 +82,10 @@ fn run(named: &[&str]) {
         }
         if is_wanted("floods") {
             measure_floods(&state, &mut report);
+        }
+        #[cfg(feature = "tpm")]
+        if let Some(on_tpm) = &on_tpm {
+            on_tpm.measure(&mut report, SPAN);
         }
     }
     print!("{}", report.table());

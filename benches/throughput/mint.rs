@@ -39,10 +39,10 @@ pub struct Memory {
     pub peak: u64,
 }
 
-/// Lets `mintkeep dev` make token, keys, store and configuration in `state`, and ends it again.
-pub fn set_up(state: &Path) {
+/// Lets `mintkeep dev` make token or TPM, keys, store and configuration in `state`, and ends it again.
+pub fn set_up(state: &Path, hardware: &str) {
     let mut dev = Command::new(PROGRAM)
-        .args(["dev", "--listen", "127.0.0.1:0", "--state"])
+        .args(["dev", "--listen", "127.0.0.1:0", "--hardware", hardware, "--state"])
         .arg(state)
         .stdout(Stdio::piped())
         .spawn()

@@ -20,6 +20,14 @@ pub struct Report {
     introspections: BTreeMap<(&'static str, u32), Vec<Sample>>,
     bytes_per_family: BTreeMap<&'static str, f64>,
     floods: BTreeMap<(&'static str, usize), Vec<Flooded>>,
+    tpm: BTreeMap<(&'static str, usize), Vec<OnTpm>>,
+}
+
+/// A bare `Esys_Sign` and tokens, one right after the other.
+struct OnTpm {
+    bare: f64,
+    tokens: f64,
+    p99_us: f64,
 }
 
 /// Tokens per second without and with a flood, one right after the other.
@@ -77,6 +85,13 @@ impl Report {
         self.floods.entry((name(work), flooding)).or_default().push(sample);
     }
 
+    #[cfg(feature = "tpm")]
+    pub fn tpm(&mut self, session: &'static str, connections: usize, bare: f64, measured: &Measured) {
+        let tokens = measured.tokens as f64 / measured.seconds;
+        let sample = OnTpm { bare, tokens, p99_us: measured.p99_us as f64 };
+        self.tpm.entry((session, connections)).or_default().push(sample);
+    }
+
     pub fn memory(&mut self, verify: bool, memory: Memory) {
         self.memory.entry(verify).or_default().push(memory);
     }
@@ -87,7 +102,35 @@ impl Report {
     }
 
     pub fn table(&self) -> String {
-        let mut text = String::from(
+        let mut text = String::new();
+        if !self.raw.is_empty() {
+            self.write_softhsm(&mut text);
+        }
+        if !self.tpm.is_empty() {
+            self.write_tpm(&mut text);
+        }
+        text
+    }
+
+    fn write_tpm(&self, text: &mut String) {
+        text.push_str(
+            "\n| a TPM in software, session | connections | Esys_Sign per second | tokens per second | against Esys_Sign | p99 ms |\n|---|---:|---:|---:|---:|---:|\n",
+        );
+        for ((session, connections), samples) in &self.tpm {
+            let of = |figure: fn(&OnTpm) -> f64| median(samples.iter().map(figure));
+            let _ = writeln!(
+                text,
+                "| {session} | {connections} | {:.0} | {:.0} | {:.2} × | {:.2} |",
+                of(|sample| sample.bare),
+                of(|sample| sample.tokens),
+                of(|sample| sample.tokens / sample.bare),
+                of(|sample| sample.p99_us) / 1000.0,
+            );
+        }
+    }
+
+    fn write_softhsm(&self, text: &mut String) {
+        text.push_str(
             "| straight against the module | keys | threads | per second | against its ceiling |\n|---|---|---:|---:|---:|\n",
         );
         for ((sequence, keys, threads), rates) in &self.raw {
@@ -130,7 +173,7 @@ impl Report {
                 of(|sample| sample.flooded / sample.alone),
             );
         }
-        self.write_sessions(&mut text);
+        self.write_sessions(text);
         text.push_str(
             "\n| memory of mint and keeper together, after 64 connections | resident MB | peak MB |\n|---|---:|---:|\n",
         );
@@ -140,7 +183,6 @@ impl Report {
             let _ =
                 writeln!(text, "| {name} | {:.1} | {:.1} |", of(|memory| memory.resident), of(|memory| memory.peak));
         }
-        text
     }
 
     fn write_sessions(&self, text: &mut String) {
@@ -227,9 +269,20 @@ impl Report {
                 })
             })
             .collect();
+        let tpm: Vec<Value> = self
+            .tpm
+            .iter()
+            .map(|((session, connections), samples)| {
+                let all = |figure: fn(&OnTpm) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
+                json!({
+                    "session": session, "connections": connections, "esys_sign_per_second": all(|sample| sample.bare),
+                    "tokens_per_second": all(|sample| sample.tokens), "p99_us": all(|sample| sample.p99_us),
+                })
+            })
+            .collect();
         let report = json!({
             "raw": raw, "tokens": tokens, "exchanges": exchanges, "introspections": introspections,
-            "bytes_per_family": self.bytes_per_family, "floods": floods, "memory": memory,
+            "bytes_per_family": self.bytes_per_family, "floods": floods, "memory": memory, "tpm": tpm,
         });
         format!("{report:#}\n")
     }

@@ -142,7 +142,7 @@ pub async fn refuse_needed(config: &Config, kid: &str) -> Result<(), Failure> {
     }
 }
 
-fn system() -> (Arc<dyn Clock>, Arc<dyn Entropy>) {
+pub(super) fn system() -> (Arc<dyn Clock>, Arc<dyn Entropy>) {
     (Arc::new(SystemClock), Arc::new(SystemEntropy::new()))
 }
 

@@ -200,6 +200,39 @@ pub(super) enum KeysCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Write evidence of where keys live, in JSON: what the TPM certifies, or what the PKCS#11 module claims
+    Attest {
+        /// The key [default: all, as a list]
+        // One in 64 begins with a hyphen; so may a nonce.
+        #[arg(value_name = "KID", allow_hyphen_values = true)]
+        kid: Option<String>,
+        /// What whoever will check it made up: 8 to 32 bytes in base64url [default: made up now]
+        #[arg(long, allow_hyphen_values = true)]
+        nonce: Option<String>,
+        /// Where to write it [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        device: DeviceName,
+    },
+    /// Check evidence that `keys attest` wrote, without any hardware, and say what it proves and what not
+    VerifyAttestation {
+        /// What `keys attest` wrote
+        file: PathBuf,
+        /// The nonce that was asked with: without it nobody knows how old the evidence is
+        #[arg(long, allow_hyphen_values = true)]
+        nonce: Option<String>,
+        /// The TPM's attestation key, from when the machine was set up: PEM or JWK
+        #[arg(long, value_name = "FILE")]
+        attestation_key: Option<PathBuf>,
+        /// Accept a key that may have been outside of the device
+        #[arg(long)]
+        allow_imported: bool,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Tell the life of each key: pending, published, active, retired, removed
     States {
         #[command(flatten)]

@@ -1,6 +1,7 @@
 //! What commands print: for people, or as JSON for scripts.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use crate::app::check::Finding;
 use crate::app::keys::KeyList;
 use crate::app::{Failure, Kind};
+use crate::hardware::attestation::{Attestation, Verified};
 use crate::http::admin::keys::{Key, KeyReport};
 use crate::http::admin::sessions::{Revoked, Session};
 use crate::oauth::secret::SecretHash;
@@ -63,6 +65,30 @@ pub(super) fn key_report(report: &KeyReport, as_json: bool) -> Result<(), Failur
         format!("{role:<8} {algorithm:<8} {kid}  {device}  {state}{since}{note}, tokens made: {uses}")
     });
     print_lines(keys.chain(report.remarks.iter().cloned()))
+}
+
+/// Evidence is for programs: always JSON.
+pub(super) fn attestations(documents: &[Attestation], is_one: bool, to: Option<&Path>) -> Result<(), Failure> {
+    let json = match documents {
+        [document] if is_one => json!(document),
+        documents => json!(documents),
+    };
+    let Some(path) = to else { return print_json(&json) };
+    std::fs::write(path, format!("{json:#}\n"))
+        .map_err(|error| Failure::new(Kind::Other, format!("cannot write {}: {error}", path.display())))
+}
+
+pub(super) fn verified(all: &[Verified], as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!(all));
+    }
+    let lines = all.iter().flat_map(|verified| {
+        let Verified { kid, role, standing, proven, not_proven, .. } = verified;
+        let proven = proven.iter().map(|text| format!("  proven:     {text}"));
+        let not_proven = not_proven.iter().map(|text| format!("  not proven: {text}"));
+        std::iter::once(format!("{} {kid}: a {standing}", role.name())).chain(proven).chain(not_proven)
+    });
+    print_lines(lines)
 }
 
 pub(super) fn secret(secret: &SecretString, hash: &SecretHash, as_json: bool) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ mod generate;
 mod destroy;
 mod inventory;
 mod session;
+mod attest;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! A TPM 2.0 as a [`Device`]. Its keys are kept outside of it, wrapped by it, in files that only it can use;
 //! they are loaded where they are used. tss-esapi is named here and below, and nowhere else.
 
+mod attest;
 mod connection;
 mod generate;
 mod key_file;

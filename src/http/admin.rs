@@ -1,6 +1,7 @@
 //! The admin listener's routes: health, metrics, and what operators ask for. It is a Unix socket that
 //! only its owner can open.
 
+pub mod attestation;
 pub mod keys;
 pub mod sessions;
 
@@ -18,6 +19,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
+use self::attestation::{ATTESTATIONS_PATH, KEY_ATTESTATION_PATH};
 use self::keys::{KEY_ORDERS_PATH, KEYS_PATH};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
 use super::render::{not_stored, oauth_error};
@@ -80,6 +82,8 @@ pub fn router(api: AdminApi) -> Router {
         .route(GRANTS_PATH, post(grant))
         .route(SESSIONS_PATH, get(sessions::list))
         .route(REVOKE_PATH, post(sessions::revoke))
+        .route(ATTESTATIONS_PATH, get(attestation::of_all))
+        .route(KEY_ATTESTATION_PATH, get(attestation::of_key))
         .route(KEYS_PATH, get(keys::list))
         .route(KEY_ORDERS_PATH, post(keys::order))
         .with_state(Arc::new(api))

@@ -83,9 +83,9 @@ impl From<P256PublicKey> for Vec<u8> {
 
 /// A public key and nothing else of it, such as `epk` (RFC 7518 §4.6.1.1). One with further members, the
 /// private `d` above all, is refused.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BareJwk {
+pub struct BareJwk {
     kty: String,
     crv: String,
     x: String,

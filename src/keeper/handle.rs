@@ -16,6 +16,7 @@ use super::link::{Asked, Link, LinkFault};
 use super::supervisor::Presence;
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
+use crate::hardware::attestation::Nonce;
 use crate::hardware::{Role, Sealed};
 use crate::jose::jwe::PresentedJwe;
 use crate::jose::jws::{Signature, SigningInput};
@@ -274,6 +275,17 @@ impl Keeper {
         };
         match self.ask_for(errand, &request).await? {
             Reply::Opened(plaintext) => Ok(Zeroizing::new(plaintext)),
+            _ => Err(KeeperError::Protocol),
+        }
+    }
+
+    /// Evidence of where the key `kid` lives, made for `nonce`: a document in JSON.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub(super) async fn attest(&self, kid: &str, errand: Errand<'_>, nonce: &Nonce) -> Result<Vec<u8>, KeeperError> {
+        match self.ask_for(errand, &Request::Attest { kid, nonce: nonce.as_bytes() }).await? {
+            Reply::Attestation(document) => Ok(document),
             _ => Err(KeeperError::Protocol),
         }
     }

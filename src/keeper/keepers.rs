@@ -16,6 +16,7 @@ use super::supervisor::{self, Kept};
 use super::wire::StartFailure;
 use crate::clock::Clock;
 use crate::hardware::Sealed;
+use crate::hardware::attestation::Nonce;
 use crate::jose::jwe::PresentedJwe;
 use crate::jose::jws::{Signature, SigningInput};
 
@@ -237,6 +238,36 @@ impl Keepers {
                 Err(error) => route.failed(error, errand, self.now())?,
             }
         }
+    }
+
+    /// Evidence of where the key `kid` lives, made for `nonce` by any of the devices that have it: a document in JSON.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn attest(&self, kid: &str, nonce: &Nonce) -> Result<Vec<u8>, KeeperError> {
+        let errand = self.errand("");
+        let mut route = self.route(kid);
+        loop {
+            match route.next()?.attest(kid, errand, nonce).await {
+                Ok(document) => return Ok(document),
+                Err(error) => route.failed(error, errand, self.now())?,
+            }
+        }
+    }
+
+    /// Evidence of all keys, made for `nonce` by each of the devices: documents in JSON.
+    ///
+    /// # Errors
+    /// The first [`KeeperError`].
+    pub async fn attest_all(&self, nonce: &Nonce) -> Result<Vec<Vec<u8>>, KeeperError> {
+        let mut documents = Vec::new();
+        for Member { keeper, .. } in self.members.iter() {
+            let told = keeper.public_keys().ok_or(KeeperError::Absent)?;
+            for kid in told.keys.kids() {
+                documents.push(keeper.attest(&kid, self.errand(""), nonce).await?);
+            }
+        }
+        Ok(documents)
     }
 
     /// Has each device make a signature and verifies it; says for each what came of it.

@@ -83,6 +83,16 @@ pub enum Request<'a> {
         /// What for.
         role: Role,
     },
+    /// Make evidence of where a key lives and what it may do.
+    Attest {
+        /// The key.
+        kid: &'a str,
+        /// What whoever asks made up: [`Nonce::as_bytes`].
+        ///
+        /// [`Nonce::as_bytes`]: crate::hardware::attestation::Nonce::as_bytes
+        #[serde(with = "serde_bytes")]
+        nonce: &'a [u8],
+    },
     /// Make and verify one signature that nobody can use.
     Health,
     /// The answer to the request of this frame's id is not wanted any more. Has no answer of its own; that
@@ -107,6 +117,8 @@ pub enum Reply {
     Opened(#[serde(with = "serde_bytes")] Vec<u8>),
     /// To [`Request::PublicKeys`], [`Request::LookAgain`] and [`Request::Generate`].
     PublicKeys(PublicKeys),
+    /// To [`Request::Attest`]: a document in JSON.
+    Attestation(#[serde(with = "serde_bytes")] Vec<u8>),
     /// To [`Request::Health`].
     Healthy,
     /// The request was not carried out.

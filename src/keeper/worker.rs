@@ -10,6 +10,7 @@ use super::policy::Policy;
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
+use crate::hardware::attestation::Nonce;
 use crate::hardware::{Device, DeviceKeys, Error, PinnedPublicKey, Sealed, Session};
 use crate::jose::jwe::KeyManagement;
 
@@ -77,7 +78,11 @@ impl Operation {
             Request::Sign { .. } | Request::Health => Some(Self::Sign),
             Request::Seal { .. } => Some(Self::Seal),
             Request::Open { .. } => Some(Self::Open),
-            Request::PublicKeys | Request::LookAgain | Request::Generate { .. } | Request::Cancel => None,
+            Request::PublicKeys
+            | Request::LookAgain
+            | Request::Generate { .. }
+            | Request::Attest { .. }
+            | Request::Cancel => None,
         }
     }
 }
@@ -134,6 +139,7 @@ impl Worker {
             Request::PublicKeys => Ok(self.tell_keys()),
             Request::LookAgain => session.look_again().and_then(|()| self.learn_keys(session)),
             Request::Generate { role } => session.generate(*role).and_then(|()| self.learn_keys(session)),
+            Request::Attest { kid, nonce } => self.attest(session, kid, nonce),
             Request::Health => self.try_out(session).map(|()| Reply::Healthy),
             Request::Cancel => Ok(Reply::Refused(Refusal::Malformed)),
         };
@@ -168,6 +174,13 @@ impl Worker {
             return Ok(Reply::Refused(Refusal::Policy(rule.to_string())));
         }
         make_signature(session, key, signing_input, self.verify_signatures).map(Reply::Signature)
+    }
+
+    /// What a device signs for this is no token, however the nonce is chosen.
+    fn attest(&self, session: &mut dyn Session, kid: &str, nonce: &[u8]) -> Result<Reply, Error> {
+        let Ok(nonce) = Nonce::new(nonce) else { return Ok(Reply::Refused(Refusal::Malformed)) };
+        tracing::info!(kid, "making evidence of a key");
+        session.attest(kid, &nonce, self.clock.now()).map(|document| Reply::Attestation(document.to_json()))
     }
 
     /// Has every signing key make a signature that nobody can use.

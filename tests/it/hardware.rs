@@ -1,4 +1,6 @@
+mod attestation;
 mod calls;
+mod contract;
 mod faulty;
 mod keys;
 mod pins;

@@ -162,7 +162,7 @@ fn exactly_one(handles: &[ObjectHandle], what: String) -> Result<ObjectHandle, E
     }
 }
 
-fn read_id(session: &Session, key: ObjectHandle) -> Result<Vec<u8>, Error> {
+pub(super) fn read_id(session: &Session, key: ObjectHandle) -> Result<Vec<u8>, Error> {
     match read(session, key, AttributeType::Id)? {
         Some(Attribute::Id(id)) => Ok(id),
         _ => Ok(Vec::new()),
@@ -284,6 +284,6 @@ fn shown(attribute: Option<&Attribute>) -> String {
     attribute.map_or("absent".to_owned(), |attribute| format!("{attribute:?}"))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

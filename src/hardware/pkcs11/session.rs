@@ -6,11 +6,14 @@ use arc_swap::Guard;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session as Pkcs11Session;
 
+use super::attest;
 use super::choice::{Key, Sealing};
 use super::failed;
 use super::gcm::At;
 use super::inventory::{Inventory, Keys};
 use super::operations::sign;
+use crate::clock::Timestamp;
+use crate::hardware::attestation::{Attestation, Nonce};
 use crate::hardware::{DeviceKeys, Error, PinnedPublicKey, Role, Sealed, Session};
 use crate::jose::ecdh_es::SharedSecret;
 use crate::jose::jwe::NONCE_BYTES;
@@ -139,6 +142,11 @@ impl Session for OpenSession {
 
     fn generate(&mut self, role: Role) -> Result<(), Error> {
         self.inventory.generate(role)
+    }
+
+    fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {
+        let Inventory { context, calls, .. } = self.inventory.as_ref();
+        attest::attest(context, &self.session, calls, &self.inventory.keys().told(), kid, (nonce, now))
     }
 
     fn look_again(&mut self) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Pkcs11Error, RvError};
-use cryptoki::session::{Session as Pkcs11Session, UserType};
+use cryptoki::session::{Session as Pkcs11Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 
 use super::{Pkcs11Settings, TokenName, failed, module_error};
@@ -58,7 +58,7 @@ impl OpenToken {
         let begun = PinTrial::begin(&settings.state, token.serial_number(), &pin, trust, entropy);
         let trial = begun.map_err(|refused| refused.into_error(&settings.pin.to_string(), &settings.state))?;
         progress(LoginStep::Begins);
-        let (outcome, answer) = judge(session.login(UserType::User, Some(&pin)), settings);
+        let (outcome, answer) = judge(session.login(UserType::User, Some(&pin)), &session, settings);
         drop(pin);
         // A trial that cannot be forgotten only refuses too much, and one that is not noted as refused was
         // noted as tried.
@@ -79,11 +79,15 @@ impl OpenToken {
 }
 
 /// What the answer to a login says of the PIN, and of the login.
-fn judge(answer: Result<(), Pkcs11Error>, settings: &Pkcs11Settings) -> (Outcome, Result<(), Error>) {
+fn judge(
+    answer: Result<(), Pkcs11Error>,
+    session: &Pkcs11Session,
+    settings: &Pkcs11Settings,
+) -> (Outcome, Result<(), Error>) {
     let origin = settings.pin.to_string();
     let Err(error) = answer else { return (Outcome::Right, Ok(())) };
     match &error {
-        Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _) => (Outcome::NotTried, Ok(())),
+        Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _) => (Outcome::NotTried, refuse_logged_out(session)),
         Pkcs11Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _) => {
             (Outcome::Refused, Err(Error::PinIncorrect { origin }))
         }
@@ -104,6 +108,18 @@ fn judge(answer: Result<(), Pkcs11Error>, settings: &Pkcs11Settings) -> (Outcome
         ) => (Outcome::NotTried, Err(failed(error))),
         // Anything else, vendors' own codes above all, may be a wrong PIN by another name.
         _ => (Outcome::Refused, Err(Error::LoginRefused { reason: failed(error).to_string(), origin })),
+    }
+}
+
+/// A module may say that somebody is logged in already where nobody is. Without a login there would be no private
+/// key, and that would be taken for a token without keys: for good.
+fn refuse_logged_out(session: &Pkcs11Session) -> Result<(), Error> {
+    match session.get_session_info().map_err(failed)?.session_state() {
+        SessionState::RoUser | SessionState::RwUser => Ok(()),
+        state => Err(Error::Call {
+            call: "C_Login".to_owned(),
+            reason: format!("CKR_USER_ALREADY_LOGGED_IN, and the session is not logged in ({state:?})"),
+        }),
     }
 }
 

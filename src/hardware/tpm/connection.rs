@@ -152,6 +152,34 @@ impl Connection {
         answer.map_err(|error| self.failed(call, error))
     }
 
+    /// A command that proves the authorization value of one of our keys, and the empty one of another object.
+    pub(super) fn call_with_another<Value>(
+        &mut self,
+        call: &str,
+        mut operation: impl FnMut(&mut Context) -> Result<Value, TssError>,
+    ) -> Result<Value, Error> {
+        let sessions = (Some(self.session), Some(AuthSession::Password), None);
+        let context = &mut self.context;
+        let answer = patiently(|| context.execute_with_sessions(sessions, &mut operation));
+        answer.map_err(|error| self.failed(call, error))
+    }
+
+    /// A command that proves an empty authorization value, and none of ours. The inner error says that there is
+    /// another one.
+    pub(super) fn call_with_empty<Value>(
+        &mut self,
+        call: &str,
+        mut operation: impl FnMut(&mut Context) -> Result<Value, TssError>,
+    ) -> Result<Result<Value, Refused>, Error> {
+        let context = &mut self.context;
+        let answer = patiently(|| context.execute_with_session(Some(AuthSession::Password), &mut operation));
+        match answer {
+            Ok(value) => Ok(Ok(value)),
+            Err(error) if is_refused(error) => Ok(Err(Refused)),
+            Err(error) => Err(self.failed(call, error)),
+        }
+    }
+
     /// What the TPM calls itself.
     pub(super) fn description(&mut self) -> String {
         const NAMES: [PropertyTag; 5] = [
@@ -195,16 +223,10 @@ impl Connection {
     }
 
     fn create_primary(&mut self) -> Result<KeyHandle, Error> {
-        let context = &mut self.context;
-        let made = patiently(|| {
-            context.execute_with_session(Some(AuthSession::Password), |context| {
-                context.create_primary(Hierarchy::Owner, storage_key_template()?, None, None, None, None)
-            })
-        });
-        made.map(|made| made.key_handle).map_err(|error| match kind_of_refusal(error) {
-            Some(Tss2ResponseCodeKind::BadAuth | Tss2ResponseCodeKind::AuthFail) => Error::OwnerRefused,
-            _ => self.failed("TPM2_CreatePrimary", error),
-        })
+        let made = self.call_with_empty("TPM2_CreatePrimary", |context| {
+            context.create_primary(Hierarchy::Owner, storage_key_template()?, None, None, None, None)
+        })?;
+        made.map(|made| made.key_handle).map_err(|Refused| Error::OwnerRefused)
     }
 
     /// A session that is salted by the storage key, so that a listener cannot compute its keys.
@@ -230,15 +252,16 @@ impl Connection {
     fn failed(&self, call: &str, error: TssError) -> Error {
         let (call, reason) = (call.to_owned(), told(error));
         match kind_of_refusal(error) {
-            Some(Tss2ResponseCodeKind::BadAuth | Tss2ResponseCodeKind::AuthFail) => {
-                Error::AuthorizationRefused { origin: self.origin.clone() }
-            }
+            _ if is_refused(error) => Error::AuthorizationRefused { origin: self.origin.clone() },
             Some(Tss2ResponseCodeKind::Handle) => Error::Lost { call, reason },
             _ if is_lost(error) => Error::Lost { call, reason },
             _ => Error::Call { call, reason },
         }
     }
 }
+
+/// The TPM says that the authorization value is another one.
+pub(super) struct Refused;
 
 /// A number of the TPM's, which drops leading zeroes or keeps them as it likes, in 32 bytes.
 pub(super) fn padded(number: &EccParameter, call: &str) -> Result<Zeroizing<[u8; 32]>, Error> {
@@ -297,6 +320,10 @@ fn kind_of_refusal(error: TssError) -> Option<Tss2ResponseCodeKind> {
         TssError::Tss2Error(code @ Tss2ResponseCode::FormatOne(_)) => code.kind(),
         TssError::Tss2Error(_) | TssError::WrapperError(_) => None,
     }
+}
+
+fn is_refused(error: TssError) -> bool {
+    matches!(kind_of_refusal(error), Some(Tss2ResponseCodeKind::BadAuth | Tss2ResponseCodeKind::AuthFail))
 }
 
 /// Whether everything has to be opened anew: the TPM was reset, lost what was loaded, or failed; or the error

@@ -50,6 +50,19 @@ pub(super) fn storage_key_template() -> Result<Public, TssError> {
     ecc(attributes, parameters.build()?)
 }
 
+/// The key that certifies others: restricted, so that it signs nothing from outside that looks like a statement of
+/// the TPM.
+pub(super) fn attestation_key_template() -> Result<Public, TssError> {
+    let attributes = unmovable().with_restricted(true).with_sign_encrypt(true).build()?;
+    let parameters = PublicEccParametersBuilder::new()
+        .with_curve(EccCurve::NistP256)
+        .with_ecc_scheme(ecdsa())
+        .with_key_derivation_function_scheme(KeyDerivationFunctionScheme::Null)
+        .with_is_signing_key(true)
+        .with_restricted(true);
+    ecc(attributes, parameters.build()?)
+}
+
 fn ecdsa() -> EccScheme {
     EccScheme::EcDsa(HashScheme::new(HashingAlgorithm::Sha256))
 }

@@ -11,8 +11,10 @@ use tss_esapi::utils::TpmsContext;
 use super::connection::Connection;
 use super::key_file::{KeyFile, files, refused};
 use super::places::Places;
-use super::{TpmSettings, generate, keys, operations};
+use super::{TpmSettings, attest, generate, keys, operations};
+use crate::clock::Timestamp;
 use crate::entropy::Entropy;
+use crate::hardware::attestation::{Attestation, Nonce};
 use crate::hardware::{DeviceKeys, Error, MOST_KEYS, Role, Sealed, SealingKey, Session};
 use crate::jose::ecdh_es::SharedSecret;
 use crate::jose::jwe::NONCE_BYTES;
@@ -203,6 +205,15 @@ impl Session for OpenSession {
         let generated = self.generate_key(role);
         self.connection.flush_primary()?;
         generated
+    }
+
+    fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {
+        let is_signing = self.signing.iter().any(|key| key.kid == kid);
+        let role = if is_signing { Role::Signing } else { Role::Sealing };
+        let key = self.handle(role, kid)?;
+        // The attestation key takes a place too.
+        self.places.keep(&mut self.connection, 1)?;
+        attest::attest(&mut self.connection, role, key, nonce, now)
     }
 
     fn look_again(&mut self) -> Result<(), Error> {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use cryptoki_sys::{CKR_GENERAL_ERROR, CKR_PIN_INCORRECT};
+use nix::sys::signal::Signal;
 
 use crate::support::faulty::FaultyModule;
 use crate::support::jose::verified;
-use crate::support::process::{one_line_of_error, succeed};
+use crate::support::process::{one_line_of_error, signal, succeed};
 use crate::support::{Deployment, RunningMint};
 
 /// The audience of the tokens of the service.
@@ -153,6 +154,22 @@ fn a_code_from_the_login_that_may_mean_a_wrong_pin_is_the_last_login() {
         assert_eq!(faulty.count("C_Login"), 1);
         assert!(deployment.run(&["keys", "list", "--pin-corrected"]).status.success());
     }
+}
+
+/// Found by the sweep. Without a login the private keys are not seen, and a token without keys is given up for good.
+#[test]
+fn a_login_that_somebody_is_said_to_have_made_before_is_looked_at() {
+    let deployment = Deployment::new();
+    let faulty = FaultyModule::before(&deployment);
+    faulty.script("C_Login 1 return 0x100");
+    let error = one_line_of_error(&deployment.run(&["keys", "list"]), 4);
+    assert!(error.contains("CKR_USER_ALREADY_LOGGED_IN, and the session is not logged in"), "{error}");
+    // Nothing was tried, so nobody has to vouch for the PIN.
+    let mint = deployment.serve();
+    faulty.script("C_Login 1 return 0x100");
+    signal(mint.keeper_pid(), Signal::SIGKILL);
+    assert_recovers(&mint);
+    assert!(faulty.has_happened());
 }
 
 #[test]

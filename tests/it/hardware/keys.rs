@@ -47,7 +47,7 @@ fn refusal(deployment: &Deployment) -> String {
     serving
 }
 
-fn import_signing_key(deployment: &Deployment) {
+pub(super) fn import_signing_key(deployment: &Deployment) {
     let pem = SecretKey::from_slice(&[7; 32]).unwrap().to_pkcs8_pem(Default::default()).unwrap();
     fs::write(deployment.path("key.pem"), pem.as_bytes()).unwrap();
     succeed(

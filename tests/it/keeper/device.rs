@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use mintkeep::clock::SystemClock;
+use mintkeep::clock::{SystemClock, Timestamp};
 use mintkeep::entropy::SystemEntropy;
+use mintkeep::hardware::attestation::{Attestation, Nonce};
 use mintkeep::hardware::{Device, DeviceKeys, Error, Role, Sealed, SealingKey, Session};
 use mintkeep::jose::ecdh_es::SharedSecret;
 use mintkeep::jose::jwe::{KeyManagement, NONCE_BYTES};
@@ -120,6 +121,10 @@ impl Session for FakeDevice {
 
     fn generate(&mut self, _: Role) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn attest(&mut self, kid: &str, _: &Nonce, _: Timestamp) -> Result<Attestation, Error> {
+        Err(Error::UnknownKey(kid.to_owned()))
     }
 
     fn look_again(&mut self) -> Result<(), Error> {
