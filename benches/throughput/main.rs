@@ -6,6 +6,7 @@
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 
+mod devices;
 mod flood;
 mod load;
 mod mint;
@@ -34,7 +35,7 @@ const MOST_CONNECTIONS: usize = 64;
 const FLOODS: [usize; 2] = [64, 700];
 
 /// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
-const PARTS: [&str; 3] = ["tokens", "sessions", "floods"];
+const PARTS: [&str; 4] = ["tokens", "sessions", "floods", "devices"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +43,7 @@ fn main() {
     match words.as_slice() {
         ["raw", config, sequence, threads, keys] => raw::measure(config, sequence, threads, keys, SPAN),
         ["load"] => load::generate(),
+        ["paced"] => devices::generate(),
         ["flood", address, connections, token] => flood::run(address, connections, token),
         parts if parts.iter().all(|part| PARTS.contains(part)) => run(parts),
         other => panic!("expected nothing, or some of {PARTS:?}; found {other:?}"),
@@ -55,6 +57,9 @@ fn run(named: &[&str]) {
     let _ = std::fs::remove_dir_all(&state);
     let mut report = Report::default();
     mint::set_up(&state);
+    if named == ["devices"] {
+        return devices::measure(&state);
+    }
     let (stores, _servers) = if is_wanted("sessions") { sessions::set_up(&state) } else { Default::default() };
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
@@ -78,6 +83,9 @@ fn run(named: &[&str]) {
     std::fs::create_dir_all(results.parent().expect("a file has a folder")).expect("target/bench can be made");
     std::fs::write(&results, report.json()).expect("the results can be written");
     println!("\nwritten to {}", results.display());
+    if is_wanted("devices") {
+        devices::measure(&state);
+    }
 }
 
 fn measure_tokens(state: &Path, report: &mut Report) {
