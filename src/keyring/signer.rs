@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::CurrentKeyring;
 use crate::jose::jws::SigningInput;
-use crate::keeper::{KeeperError, Keepers, SignedBy};
+use crate::keeper::{KeeperError, Keepers, SignedBy, Work};
 
 /// Has the hardware sign. Clones share everything.
 #[derive(Clone)]
@@ -27,6 +27,7 @@ impl Signer {
     pub async fn sign(
         &self,
         client: &str,
+        work: Work,
         profile: &str,
         typ: &str,
         claims: &impl Serialize,
@@ -36,7 +37,7 @@ impl Signer {
             return Err(KeeperError::NoKey);
         }
         let signing_input = |kid: &str| SigningInput::new(typ, kid, claims);
-        let signed = self.keepers.sign_by_any(keyring.signing(), client, profile, signing_input).await?;
+        let signed = self.keepers.sign_by_any(keyring.signing(), client, work, profile, signing_input).await?;
         let SignedBy { kid, signing_input, signature } = signed;
         keyring.count_use(kid);
         Ok(signing_input.into_compact(&signature))
