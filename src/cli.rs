@@ -42,7 +42,7 @@ pub fn run() -> ExitCode {
 fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(config_file) => {
-            let config = load_service(&config_file)?;
+            let config = load_service(&config_file, None)?;
             block_on(async {
                 let mint = Mint::start(&config_file.path, &config).await?;
                 let listen = mint.public_address()?;
@@ -51,8 +51,8 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
                 Ok(())
             })?;
         }
-        Command::Keeper { config, device, standard_input: true, pin_worked } => {
-            let config = load_service(&config)?;
+        Command::Keeper { config, device, standard_input: true, pin_worked, log_level } => {
+            let config = load_service(&config, log_level)?;
             // The mint was told, and says it once.
             if let Err(failure) = keeper_process::run(
                 &config,
@@ -64,7 +64,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             }
         }
         Command::Keeper { config, device, standard_input: false, .. } => {
-            keeper_process::run(&load_service(&config)?, device.name.as_deref(), Meeting::Socket)?
+            keeper_process::run(&load_service(&config, None)?, device.name.as_deref(), Meeting::Socket)?
         }
         Command::Dev { state, listen, hardware } => {
             telemetry::log_to_stderr(LogFormat::Text, "info");
@@ -182,17 +182,16 @@ fn trust(is_known: bool, known: PinTrust) -> PinTrust {
 }
 
 /// For what runs until it is ended.
-fn load_service(file: &ConfigFile) -> Result<Config, Failure> {
-    let config = Config::load(&file.path)?;
+fn load_service(file: &ConfigFile, log_level: Option<String>) -> Result<Config, Failure> {
+    let mut config = Config::load(&file.path)?;
+    config.log.level = log_level.unwrap_or(config.log.level);
     telemetry::log_to_stderr(config.log.format, &config.log.level);
     Ok(config)
 }
 
-/// For what answers a question: what it did is its output, and not its log.
+/// For what answers a question: what it did is its output, and not its log, nor that of a keeper that it starts.
 fn load(file: &ConfigFile) -> Result<Config, Failure> {
-    let config = Config::load(&file.path)?;
-    telemetry::log_to_stderr(config.log.format, "warn");
-    Ok(config)
+    load_service(file, Some("warn".to_owned()))
 }
 
 fn block_on<Value>(work: impl Future<Output = Result<Value, Failure>>) -> Result<Value, Failure> {

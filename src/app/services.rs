@@ -142,6 +142,7 @@ fn keeper_settings(config_path: &Path, config: &Config, hardware: &Hardware) -> 
 
 fn keeper_arguments(config_path: &Path, config: &Config, hardware: &Hardware) -> Vec<OsString> {
     let mut arguments = vec!["keeper".into(), "--config".into(), config_path.into(), "--standard-input".into()];
+    arguments.extend(["--log-level".into(), config.log.level.clone().into()]);
     if config.hardware.len() > 1 {
         arguments.extend(["--device".into(), hardware.name().into()]);
     }

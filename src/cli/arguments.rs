@@ -44,6 +44,9 @@ pub(super) enum Command {
         /// This keeper takes the place of another, whose PIN was right
         #[arg(long, hide = true)]
         pin_worked: bool,
+        /// The level of the log, in the place of the configuration's
+        #[arg(long, hide = true)]
+        log_level: Option<String>,
     },
     /// Set up and serve a whole development mint in one folder, on hardware in software
     Dev {

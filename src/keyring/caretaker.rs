@@ -133,7 +133,6 @@ impl Caretaker {
                 break;
             }
         }
-        self.need(&turn.records);
         self.keyring.was_read();
         Ok(())
     }
@@ -143,6 +142,7 @@ impl Caretaker {
         turn.records = self.store.keys().await?;
         turn.read_at = Some(self.clock.instant());
         self.keyring.replace(Keyring::new(&turn.records, &self.keyring.load())?);
+        self.need(&turn.records);
         Ok(())
     }
 

@@ -1,5 +1,5 @@
 //! Every call that the keeper makes to its module goes wrong once, in every way that PKCS#11 has for it: at a start,
-//! at a restart under a running mint, and in an exchange. No wrong signature may leave, no PIN may be tried twice, the
+//! at a restart under a running mint, in an exchange, and where the next keys are generated. No wrong signature may leave, no PIN may be tried twice, the
 //! mint answers 200 or 503 and comes back by itself, and no client loses its refresh token.
 //!
 //! The test command runs a sample; `make faults` all of it, and prints its size and what was violated.
@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::codes::{Fault, faults_of};
-use self::scene::Scene;
+use self::scene::{Calls, Scene};
 
 /// Deployments at a time. Most of a case is waiting.
 const SCENES: usize = 4;
@@ -30,6 +30,7 @@ enum Stage {
     Start,
     Restart,
     Exchange,
+    Rotation,
 }
 
 impl std::fmt::Display for Case {
@@ -52,10 +53,14 @@ fn cases(stage: Stage, calls: &[String]) -> Vec<Case> {
 fn whatever_call_fails_nothing_wrong_leaves_and_nothing_is_lost() {
     let every = crate::crash::setting("MINTKEEP_FAULTS_EVERY", 150);
     let seed = crate::crash::setting("MINTKEEP_FAULTS_SEED", 7);
-    let (start, exchange) = Scene::new().calls();
+    let Calls { start, exchange, rotation } = Scene::new().calls();
     // Those of an exchange are few, and what clients feel: more of them.
-    let stages =
-        [(Stage::Start, &start, every), (Stage::Restart, &start, every), (Stage::Exchange, &exchange, every / 15)];
+    let stages = [
+        (Stage::Start, &start, every),
+        (Stage::Restart, &start, every),
+        (Stage::Exchange, &exchange, every / 15),
+        (Stage::Rotation, &rotation, every),
+    ];
     let (mut of_all, mut chosen) = (0, Vec::new());
     for (stage, calls, every) in stages {
         let all = cases(stage, calls);
@@ -83,10 +88,11 @@ fn whatever_call_fails_nothing_wrong_leaves_and_nothing_is_lost() {
     });
     let violations = violations.into_inner().unwrap();
     println!(
-        "{} faults of {of_all}: a start of {} calls, alone and under a running mint, and an exchange of {} calls; {} violations",
+        "{} faults of {of_all}: a start of {} calls, alone and under a running mint, an exchange of {} calls, and a rotation of {} calls; {} violations",
         chosen.len(),
         start.len(),
         exchange.len(),
+        rotation.len(),
         violations.len()
     );
     assert!(violations.is_empty(), "{}", violations.join("\n"));

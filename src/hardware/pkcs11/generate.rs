@@ -9,6 +9,9 @@ use super::keys::{Form, P256_PARAMS, read_public_key};
 use crate::entropy::Entropy;
 use crate::hardware::{Error, Role};
 
+/// What the label of a key ends with while it is being made.
+const UNFINISHED: &str = " (unfinished)";
+
 /// A key that was just generated.
 pub(super) struct Made {
     pub(super) handle: ObjectHandle,
@@ -34,14 +37,18 @@ pub(super) fn generate(session: &Session, form: Form, label: &str, entropy: &dyn
 }
 
 /// A P-256 key pair whose `CKA_ID` is the thumbprint of its public half.
+///
+/// It gets its label last, the private half after the public one: where this process ends half-way, what is left has
+/// another label, and stands in nobody's way.
 fn generate_pair(session: &Session, role: Role, label: &str) -> Result<Made, Error> {
+    let unfinished = format!("{label}{UNFINISHED}");
     let public_template = [
         Attribute::Token(true),
         Attribute::Private(false),
-        Attribute::Label(label.into()),
+        Attribute::Label(unfinished.clone().into()),
         Attribute::EcParams(P256_PARAMS.to_vec()),
     ];
-    let mut private_template = unexportable(label);
+    let mut private_template = unexportable(&unfinished);
     private_template.extend([
         Attribute::Sign(role == Role::Signing),
         Attribute::Decrypt(false),
@@ -53,9 +60,12 @@ fn generate_pair(session: &Session, role: Role, label: &str) -> Result<Made, Err
     let made = Made { handle: private, public: Some(public) };
     // The thumbprint is known only now; CKA_ID may be set after generation (PKCS#11 3.1 §4.9).
     let named = read_public_key(session, role, public).and_then(|key| {
-        let id = [Attribute::Id(key.thumbprint().to_vec())];
-        session.update_attributes(public, &id).map_err(failed)?;
-        session.update_attributes(private, &id).map_err(failed)
+        let id = Attribute::Id(key.thumbprint().to_vec());
+        let label = Attribute::Label(label.into());
+        for (object, attribute) in [(public, &id), (private, &id), (public, &label), (private, &label)] {
+            session.update_attributes(object, std::slice::from_ref(attribute)).map_err(failed)?;
+        }
+        Ok(())
     });
     if named.is_err() {
         // A key without its id would only be in the way of the next attempt.

@@ -61,6 +61,19 @@ const KEY: &[CK_RV] = &[
     CKR_PIN_EXPIRED,
 ];
 
+/// What functions that make objects, or change them, may return (§5.7.7, §5.18).
+const CREATION: &[CK_RV] = &[
+    CKR_ACTION_PROHIBITED,
+    CKR_ATTRIBUTE_READ_ONLY,
+    CKR_ATTRIBUTE_VALUE_INVALID,
+    CKR_MECHANISM_INVALID,
+    CKR_OBJECT_HANDLE_INVALID,
+    CKR_SESSION_READ_ONLY,
+    CKR_TEMPLATE_INCONSISTENT,
+    CKR_TOKEN_WRITE_PROTECTED,
+    CKR_USER_NOT_LOGGED_IN,
+];
+
 const OPERATION: &[CK_RV] = &[
     CKR_USER_NOT_LOGGED_IN,
     CKR_OPERATION_NOT_INITIALIZED,
@@ -105,6 +118,7 @@ pub fn faults_of(function: &str) -> Vec<Fault> {
         "C_SignInit" | "C_EncryptInit" | "C_DecryptInit" => &[ALL, DEVICE, SESSION, KEY],
         "C_Sign" | "C_Encrypt" => &[ALL, DEVICE, SESSION, OPERATION],
         "C_Decrypt" => &[ALL, DEVICE, SESSION, OPERATION, &[CKR_ENCRYPTED_DATA_INVALID, CKR_ENCRYPTED_DATA_LEN_RANGE]],
+        "C_GenerateKey" | "C_GenerateKeyPair" | "C_SetAttributeValue" => &[ALL, DEVICE, SESSION, CREATION],
         _ => &[ALL, DEVICE, SESSION, &[CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED]],
     };
     let mut faults: Vec<Fault> =

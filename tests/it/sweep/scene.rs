@@ -8,7 +8,7 @@ use toml_edit::value;
 use super::{Case, Stage};
 use crate::support::faulty::FaultyModule;
 use crate::support::jose::verified;
-use crate::support::process::{child_of, signal};
+use crate::support::process::{child_of, one_line_of_error, signal};
 use crate::support::{Answer, Deployment, RunningMint};
 
 /// Within this many questions, 100 ms apart, everything is well again after a single fault.
@@ -19,6 +19,13 @@ pub struct Scene {
     faulty: FaultyModule,
     mint: Option<RunningMint>,
     refresh_token: String,
+}
+
+/// The functions that each stage calls, in order.
+pub struct Calls {
+    pub start: Vec<String>,
+    pub exchange: Vec<String>,
+    pub rotation: Vec<String>,
 }
 
 impl Scene {
@@ -37,27 +44,30 @@ impl Scene {
         Self { deployment, faulty, mint: None, refresh_token }
     }
 
-    /// The calls of a start, and those of an exchange.
-    pub fn calls(mut self) -> (Vec<String>, Vec<String>) {
+    pub fn calls(mut self) -> Calls {
         self.faulty.script("");
         self.running();
         let start = self.faulty.calls();
         self.faulty.script("");
         self.exchange();
-        (start, self.faulty.calls())
+        let exchange = self.faulty.calls();
+        self.faulty.script("");
+        self.rotation();
+        Calls { start, exchange, rotation: self.faulty.calls() }
     }
 
     /// Plays `case`; panics with the rule where one is violated.
     pub fn play(&mut self, case: &Case) {
         match case.stage {
             Stage::Start => self.mint = None,
-            Stage::Restart | Stage::Exchange => drop(self.running()),
+            Stage::Restart | Stage::Exchange | Stage::Rotation => drop(self.running()),
         }
         self.faulty.script(&format!("{} {} {}", case.function, case.number, case.fault));
         match case.stage {
             Stage::Start => self.start(case),
             Stage::Restart => self.restart(case),
             Stage::Exchange => self.exchange(),
+            Stage::Rotation => self.rotation(),
         }
         self.exchange();
         // Where it took another number of calls this time, such a call was not made.
@@ -112,6 +122,34 @@ impl Scene {
     fn vouch(&self) {
         let listed = self.deployment.run(&["keys", "list", "--pin-corrected"]);
         assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    }
+
+    /// The next keys, asked for until they are published: nothing but that the device did not do it comes before it.
+    /// They are given up again, so that the token is not full one day.
+    fn rotation(&mut self) {
+        self.running();
+        let mut refusal = String::new();
+        for _ in 0..TRIES {
+            let output = self.deployment.run(&["keys", "rotate"]);
+            if output.status.success() {
+                return self.give_up_next_keys();
+            }
+            refusal = one_line_of_error(&output, 1);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{refusal}: {}", self.running().log());
+    }
+
+    fn give_up_next_keys(&self) {
+        let report = self.deployment.run_json(&["keys", "states"]);
+        for key in report["keys"].as_array().expect("a list") {
+            let (kid, state) = (key["kid"].as_str().expect("a kid"), key["state"].as_str().expect("a state"));
+            if matches!(state, "pending" | "published") {
+                self.deployment.run_json(&["keys", "remove", kid]);
+                // Where it is there: a key whose device failed may have been taken back by it.
+                self.deployment.run(&["keys", "destroy", kid]);
+            }
+        }
     }
 
     /// An exchange, asked for until there is one: nothing but 200 and 503 comes before it.
