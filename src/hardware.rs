@@ -5,6 +5,7 @@
 
 mod error;
 pub mod attestation;
+mod trial;
 pub mod pkcs11;
 mod pin_memory;
 pub mod pinned;

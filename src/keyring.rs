@@ -187,6 +187,10 @@ impl CurrentKeyring {
     /// Has everybody use `next` from now on.
     pub fn replace(&self, next: Keyring) {
         self.0.keyring.store(Arc::new(next));
+    }
+
+    /// The store was read, and what followed from it was done.
+    fn was_read(&self) {
         self.0.readings.send_modify(|count| *count += 1);
     }
 

@@ -171,7 +171,13 @@ impl Sealer {
             (SealingKey::EcdhEs(_), KeyManagement::EcdhEs { .. }) => true,
             _ => return Err(KeeperError::NotAuthentic),
         };
-        let plaintext = self.keepers.open(client_id, &presented.0).await?;
+        let plaintext = match self.keepers.open(client_id, &presented.0).await {
+            Err(KeeperError::UnknownKey(_)) => {
+                self.keyring.newer().await;
+                self.keepers.open(client_id, &presented.0).await?
+            }
+            outcome => outcome?,
+        };
         let content: Content = serde_json::from_slice(&plaintext).map_err(|_| KeeperError::NotAuthentic)?;
         let is_proven = match &content.secret {
             Some(secret) => secret.fid() == presented.fid(),

@@ -1,6 +1,8 @@
 //! Where a secret is kept, outside of the configuration, and how it is read from there: the PIN of a token,
 //! the password of a database. The secret itself is never configuration.
 
+mod terminal;
+
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ pub enum SecretSource {
     Environment(String),
     /// A credential that systemd placed in `$CREDENTIALS_DIRECTORY`.
     SystemdCredential(String),
+    /// A person at the terminal of the process that uses it.
+    Prompt,
 }
 
 /// Why a secret could not be read; what to do about it, and nothing of the secret.
@@ -34,6 +38,7 @@ impl SecretSource {
         let text = match self {
             Self::File(path) => read_guarded(path)?,
             Self::Environment(name) => std::env::var(name).map(Zeroizing::new).map_err(|error| told(&error))?,
+            Self::Prompt => terminal::ask("PIN").map_err(|error| told(&error))?,
             Self::SystemdCredential(name) => {
                 let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                     told(&"$CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the unit that reads it")
@@ -56,6 +61,7 @@ impl fmt::Display for SecretSource {
             Self::File(path) => write!(f, "the file {}", path.display()),
             Self::Environment(name) => write!(f, "the environment variable {name}"),
             Self::SystemdCredential(name) => write!(f, "the systemd credential {name}"),
+            Self::Prompt => write!(f, "the answer at the terminal"),
         }
     }
 }

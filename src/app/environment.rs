@@ -24,14 +24,21 @@ pub(super) fn ensure(variables: &BTreeMap<String, String>) -> Result<(), Failure
 }
 
 /// Refuses to run a mint whose own environment holds the PIN of a device: what the process that talks to the network
-/// was started with, it keeps in its memory.
+/// was started with, it keeps in its memory. And one whose keeper would ask for a PIN.
 pub(super) fn refuse_pin_in_mint(config: &Config) -> Result<(), Failure> {
     config.hardware.iter().try_for_each(refuse_pin_of)
 }
 
 fn refuse_pin_of(hardware: &Hardware) -> Result<(), Failure> {
-    let SecretSource::Environment(name) = hardware.secret() else {
-        return Ok(());
+    let name = match hardware.secret() {
+        SecretSource::Environment(name) => name,
+        SecretSource::Prompt if hardware.place().keeper == KeeperPlacement::Child => {
+            return Err(Failure::new(
+                Kind::Configuration,
+                "pin = \"prompt\": a keeper that the mint starts cannot ask, and is started again without you; run the keeper by itself ([keeper] socket), or use pin = { file = … }",
+            ));
+        }
+        _ => return Ok(()),
     };
     let placement = &hardware.place().keeper;
     let hint = match placement {

@@ -24,6 +24,7 @@ use crate::keeper::policy::Policy;
 use crate::keeper::server::{Ending, Greeter, Server, ServerSettings};
 use crate::keeper::wire::{Greeting, StartFailure};
 use crate::keeper::worker::Worker;
+use crate::secret_source::SecretSource;
 
 /// How long letting the device go may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
@@ -103,7 +104,10 @@ fn serve_socket(config: &Config, hardware: &Hardware, signals: SigSet, swap: Swa
     let listener = bind(path)
         .map_err(|error| Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", path.display())))?;
     let progress = Progress::watched(signals, None)?;
-    progress.limit(config.keeper.start_limit)?;
+    // A person may take as long as that takes, and is there to end what hangs.
+    if *hardware.secret() != SecretSource::Prompt {
+        progress.limit(config.keeper.start_limit)?;
+    }
     let server = match open(config, hardware, PinTrust::Unproven, &mut |_| {}) {
         Ok(server) => server,
         Err(error) => {

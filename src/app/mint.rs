@@ -115,6 +115,7 @@ impl Mint {
         let _ = tokio::join!(public, admin);
         pruning.abort();
         caring.abort();
+        services.caretaker.end().await;
         services.stop().await;
     }
 }

@@ -191,6 +191,9 @@ fn store(StoreTable { url, password }: StoreTable, folder: &Path) -> Result<Stor
         None => Ok(location),
         Some(password) => {
             let span = password.span();
+            if password.get_ref().asks() {
+                return Err(Problem::at(password.span(), "expected a place; \"prompt\" is for the PIN of a token"));
+            }
             let source = password.into_inner().source(folder);
             location.with_password(source).map_err(|message| Problem::at(span, message))
         }

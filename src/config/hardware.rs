@@ -250,6 +250,9 @@ impl HardwareTable {
         }
         let keys = from_folder(folder, needed(self.keys, "keys", &kind)?);
         let authorization = match self.auth {
+            Some(auth) if auth.get_ref().asks() => {
+                return Err(Problem::at(auth.span(), "expected a place; \"prompt\" is for the PIN of a token"));
+            }
             Some(auth) => auth.into_inner().source(folder),
             None => SecretSource::File(keys.join("auth")),
         };

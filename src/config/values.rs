@@ -108,18 +108,23 @@ impl<'de, Value: Deserialize<'de>> Visitor<'de> for OneOrSeveralVisitor<Value> {
     }
 }
 
-/// `{ file = … }`, `{ env = … }` or `{ systemd-credential = … }`. A PIN or a password written here by mistake
+/// `{ file = … }`, `{ env = … }`, `{ systemd-credential = … }`, or `"prompt"`. A PIN or a password written here by mistake
 /// is refused without being repeated.
 #[derive(Clone, Debug)]
 pub(super) struct SecretTable(SecretSource);
 
 impl<'de> Deserialize<'de> for SecretTable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(SecretVisitor)
+        deserializer.deserialize_any(SecretVisitor)
     }
 }
 
 impl SecretTable {
+    /// Whether a person is asked, which only the PIN of a token is asked of.
+    pub(super) fn asks(&self) -> bool {
+        self.0 == SecretSource::Prompt
+    }
+
     /// The source; a file is looked for from `folder`.
     pub(super) fn source(self, folder: &Path) -> SecretSource {
         match self.0 {
@@ -138,6 +143,23 @@ impl<'de> Visitor<'de> for SecretVisitor {
         f.write_str(
             "{ file = \"…\" }, { env = \"…\" } or { systemd-credential = \"…\" }; the secret itself is never written here",
         )
+    }
+
+    // The names of the types are told, and what was written is not: it may be the secret.
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretTable, E> {
+        match text {
+            "prompt" => Ok(SecretTable(SecretSource::Prompt)),
+            _ => Err(E::invalid_type(de::Unexpected::Other("a string"), &self)),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretTable, E> {
+        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretTable, E> {
+        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
     }
 
     fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<SecretTable, M::Error> {

@@ -4,6 +4,8 @@
 mod token;
 mod calls;
 mod operations;
+mod gcm;
+mod agreement;
 mod keys;
 mod choice;
 mod generate;
@@ -19,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use cryptoki::error::{Error as Pkcs11Error, RvError};
 use cryptoki::session::Session as Pkcs11Session;
 
-use self::calls::{Calls, Failed};
+use self::calls::Failed;
 use self::inventory::Inventory;
 use self::session::OpenSession;
 use self::token::{Access, OpenToken};
@@ -98,14 +100,16 @@ impl Pkcs11Device {
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
         let token = OpenToken::log_in(settings, Access::ReadOnly, trust, progress, entropy.as_ref())?;
-        let calls = Calls::of_module(&settings.module).map_err(|reason| module_error(settings, reason))?;
-        let place = (token.context, token.slot);
-        let inventory = Inventory::new(place, calls, settings.clone(), Arc::clone(clock), Arc::clone(entropy));
+        let inventory = Inventory::of(&token, settings, clock, entropy)?;
+        Self::with_keys(token, inventory)
+    }
+
+    fn with_keys(token: OpenToken, inventory: Inventory) -> Result<Self, Error> {
         inventory.look(&token.session)?;
         Ok(Self { inventory: Arc::new(inventory), description: token.description, anchor: Mutex::new(token.session) })
     }
 
-    /// Generates the keys of `settings` that the token lacks, and then opens it as [`Self::open`].
+    /// Generates the keys of `settings` that the token lacks, and opens it as [`Self::open`] does.
     ///
     /// # Errors
     /// As [`Self::open`]; a key that is there and unacceptable is refused and not replaced.
@@ -114,10 +118,10 @@ impl Pkcs11Device {
         clock: &Arc<dyn Clock>,
         entropy: &Arc<dyn Entropy>,
     ) -> Result<(Self, Generated), Error> {
-        let generated = writing(settings, entropy.as_ref(), |session| {
-            generate::generate_missing(session, settings, entropy.as_ref())
-        })?;
-        Ok((Self::open(settings, PinTrust::Vouched, &mut |_| {}, clock, entropy)?, generated))
+        let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {}, entropy.as_ref())?;
+        let inventory = Inventory::of(&token, settings, clock, entropy)?;
+        let generated = inventory.generate_missing(&token.session)?;
+        Ok((Self::with_keys(token, inventory)?, generated))
     }
 
     /// Destroys the key `kid`. Keepers that use it go on until they look again, or the token stops them.
@@ -125,21 +129,11 @@ impl Pkcs11Device {
     /// # Errors
     /// [`Error::UnknownKey`] where there is none; or what the token answered.
     pub fn destroy_key(settings: &Pkcs11Settings, kid: &str, entropy: &dyn Entropy) -> Result<(), Error> {
-        writing(settings, entropy, |session| destroy::destroy(session, settings, kid))
+        let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {}, entropy)?;
+        destroy::destroy(&token.session, settings, kid)?;
+        token.session.close().map_err(failed)?;
+        token.context.finalize().map_err(failed)
     }
-}
-
-/// Logs in to the token to change what is in it. One context per process: it is finalized in the end.
-fn writing<Value>(
-    settings: &Pkcs11Settings,
-    entropy: &dyn Entropy,
-    act: impl FnOnce(&Pkcs11Session) -> Result<Value, Error>,
-) -> Result<Value, Error> {
-    let token = OpenToken::log_in(settings, Access::ReadWrite, PinTrust::Unproven, &mut |_| {}, entropy)?;
-    let value = act(&token.session)?;
-    token.session.close().map_err(failed)?;
-    token.context.finalize().map_err(failed)?;
-    Ok(value)
 }
 
 impl Device for Pkcs11Device {

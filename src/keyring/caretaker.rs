@@ -23,9 +23,9 @@ const READ_AT_THE_SOONEST: Duration = Duration::from_millis(200);
 /// Between two attempts to have a device generate a key, or look for one.
 const ASK_DEVICE_EVERY: Duration = Duration::from_secs(10);
 /// Between two notes of what the keys made.
-const NOTE_EVERY: Duration = Duration::from_secs(10);
+const NOTE_EVERY: Duration = Duration::from_secs(5);
 /// A note says that the last token ends this much later than it does, so that the next one may be late.
-const NOTE_AHEAD: Duration = Duration::from_secs(3600);
+const NOTE_AHEAD: Duration = Duration::from_secs(10);
 /// Plans that may follow from one another in one go.
 const MOST_ROUNDS: usize = 16;
 
@@ -47,8 +47,8 @@ pub struct Caretaker {
 struct Turn {
     records: Vec<KeyRecord>,
     read_at: Option<Instant>,
-    /// When a device was last asked for something by its name.
-    asked_at: BTreeMap<String, Instant>,
+    /// When a device was last asked for a key of a role, or to look for keys.
+    asked_at: BTreeMap<(String, Option<Role>), Instant>,
     noted_at: Option<Instant>,
 }
 
@@ -91,6 +91,15 @@ impl Caretaker {
         }
     }
 
+    /// Notes what the keys made, before the mint ends.
+    pub async fn end(&self) {
+        let mut turn = self.turn.lock().await;
+        turn.noted_at = None;
+        if let Err(error) = self.note_uses(&mut turn).await {
+            tracing::warn!(%error, "cannot note what the keys made last");
+        }
+    }
+
     /// Looks after the keys for as long as this is polled.
     pub async fn run(&self) {
         let mut keepers = self.keepers.clone();
@@ -125,6 +134,7 @@ impl Caretaker {
             }
         }
         self.need(&turn.records);
+        self.keyring.was_read();
         Ok(())
     }
 
@@ -151,7 +161,7 @@ impl Caretaker {
                 Err(error) => Err(error),
             },
             Action::Generate { device, role } => {
-                if !self.may_ask(turn, &device) {
+                if !self.may_ask(turn, &device, Some(role)) {
                     return Ok(false);
                 }
                 let Some(member) = self.keepers.members().iter().find(|member| member.name == device) else {
@@ -170,7 +180,7 @@ impl Caretaker {
                 }
             }
             Action::LookAgain { device } => {
-                if !self.may_ask(turn, &device) {
+                if !self.may_ask(turn, &device, None) {
                     return Ok(false);
                 }
                 let member = self.keepers.members().iter().find(|member| member.name == device);
@@ -197,11 +207,11 @@ impl Caretaker {
     }
 
     /// A device is not asked again and again for what it does not do.
-    fn may_ask(&self, turn: &mut Turn, device: &str) -> bool {
-        let now = self.clock.instant();
-        let may = turn.asked_at.get(device).is_none_or(|asked_at| now - *asked_at >= ASK_DEVICE_EVERY);
+    fn may_ask(&self, turn: &mut Turn, device: &str, role: Option<Role>) -> bool {
+        let (now, question) = (self.clock.instant(), (device.to_owned(), role));
+        let may = turn.asked_at.get(&question).is_none_or(|asked_at| now - *asked_at >= ASK_DEVICE_EVERY);
         if may {
-            turn.asked_at.insert(device.to_owned(), now);
+            turn.asked_at.insert(question, now);
         }
         may
     }
@@ -219,7 +229,10 @@ impl Caretaker {
             if count == 0 {
                 continue;
             }
-            let until = self.clock.now().plus(self.schedule.of(record.role).needed_for).plus(NOTE_AHEAD);
+            let schedule = self.schedule.of(record.role);
+            // For as long, a node goes on without the store.
+            let ahead = schedule.publish_ahead.max(NOTE_AHEAD);
+            let until = self.clock.now().plus(schedule.needed_for).plus(ahead);
             if let Err(error) = self.store.note_key_use(counted.kid.clone(), count, until).await {
                 counted.count.fetch_add(count, Ordering::Relaxed);
                 return Err(error.into());

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::CurrentKeyring;
+use super::{CurrentKeyring, Keyring};
 use crate::jose::jws::SigningInput;
 use crate::keeper::{KeeperError, Keepers, SignedBy};
 
@@ -31,7 +31,23 @@ impl Signer {
         typ: &str,
         claims: &impl Serialize,
     ) -> Result<String, KeeperError> {
-        let keyring = self.keyring.load();
+        match self.sign_by(&self.keyring.load(), client, profile, typ, claims).await {
+            // Another node put a key into use, in an emergency, that no device of this one was asked for yet.
+            Err(KeeperError::UnknownKey(_)) => {
+                self.sign_by(self.keyring.newer().await.as_ref(), client, profile, typ, claims).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn sign_by(
+        &self,
+        keyring: &Keyring,
+        client: &str,
+        profile: &str,
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, KeeperError> {
         if keyring.signing().is_empty() {
             return Err(KeeperError::NoKey);
         }

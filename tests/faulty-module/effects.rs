@@ -81,6 +81,10 @@ fn happen(effects: &[Effect]) -> Option<CK_RV> {
             | Effect::OtherKey(_)
             | Effect::RawPoint
             | Effect::OverwriteNonce
+            | Effect::OverwriteZeros
+            | Effect::AppendNonce
+            | Effect::TakeNonce
+            | Effect::HideGcm
             | Effect::Flags(_) => {}
         }
     }
@@ -204,20 +208,6 @@ pub fn replace_key(effects: &[Effect], session: CK_SESSION_HANDLE, key: CK_OBJEC
 
 fn attribute(kind: CK_ATTRIBUTE_TYPE, value: *mut u8, length: usize) -> CK_ATTRIBUTE {
     CK_ATTRIBUTE { type_: kind, pValue: value.cast(), ulValueLen: length as CK_ULONG }
-}
-
-/// Puts another nonce into the parameters of a GCM mechanism.
-pub fn overwrite_nonce(effects: &[Effect], mechanism: *mut CK_MECHANISM) {
-    if !effects.iter().any(|effect| matches!(effect, Effect::OverwriteNonce)) {
-        return;
-    }
-    // SAFETY: the caller of `C_EncryptInit` gave a mechanism with its parameters (PKCS#11 3.1 §6.13.3).
-    unsafe {
-        if (*mechanism).mechanism == CKM_AES_GCM {
-            let parameters = (*mechanism).pParameter.cast::<CK_GCM_PARAMS>();
-            *(*parameters).pIv ^= 0xff;
-        }
-    }
 }
 
 /// DER of an octet string of 65 bytes begins so.

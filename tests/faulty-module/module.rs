@@ -1,7 +1,8 @@
 //! A PKCS#11 module for tests: it stands in front of a real one, passes every call through, and misbehaves
 //! where its script says so. It is an example of the package, so that `cargo test` builds it and no release has it.
 //!
-//! It reads two variables: `FAULTY_MODULE_REAL`, the module behind it, and `FAULTY_MODULE_FOLDER`, a folder with
+//! It reads three variables: `FAULTY_MODULE_VERSION`, `3` where it is to be a module of PKCS#11 3.0 with functions for
+//! messages; `FAULTY_MODULE_REAL`, the module behind it; and `FAULTY_MODULE_FOLDER`, a folder with
 //!
 //! - `script`: what goes wrong, see [`script`]. A new one takes effect at the next call, and counts afresh;
 //! - `calls`: written here; a line for each call when it begins, and one for each that failed.
@@ -11,6 +12,7 @@
 #![expect(unreachable_pub, reason = "the modules of a shared library have no outside")]
 
 mod effects;
+mod gcm;
 mod script;
 
 use std::ffi::c_void;
@@ -18,7 +20,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use cryptoki_sys::*;
 
-use self::effects::{About, around, list_no_slots, overwrite_nonce, point_bare, replace_key, spoil};
+use self::effects::{About, around, list_no_slots, point_bare, replace_key, spoil};
 use self::script::Effect;
 
 /// The module behind this one. It is never let go: its functions are called until the process ends.
@@ -64,8 +66,6 @@ passed_through! {
     About::Module => C_Initialize(arguments: *mut c_void);
     About::Module => C_Finalize(reserved: *mut c_void);
     About::Module => C_GetInfo(info: *mut CK_INFO);
-    About::Token => C_GetMechanismList(slot: CK_SLOT_ID, list: *mut CK_MECHANISM_TYPE, count: *mut CK_ULONG);
-    About::Token => C_GetMechanismInfo(slot: CK_SLOT_ID, kind: CK_MECHANISM_TYPE, info: *mut CK_MECHANISM_INFO);
     About::Session(session) => C_CloseSession(session: CK_SESSION_HANDLE);
     About::Session(session) => C_GetSessionInfo(session: CK_SESSION_HANDLE, info: *mut CK_SESSION_INFO);
     About::Session(session) => C_Logout(session: CK_SESSION_HANDLE);
@@ -84,13 +84,6 @@ passed_through! {
         copy: *mut CK_OBJECT_HANDLE
     );
     About::Session(session) => C_DestroyObject(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE);
-    About::Key(session) => C_DecryptInit(
-        session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE
-    );
-    About::Key(session) => C_DeriveKey(
-        session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE,
-        template: *mut CK_ATTRIBUTE, count: CK_ULONG, derived: *mut CK_OBJECT_HANDLE
-    );
     About::Key(session) => C_GenerateKey(
         session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE, count: CK_ULONG,
         key: *mut CK_OBJECT_HANDLE
@@ -182,14 +175,54 @@ unsafe extern "C" fn C_SignInit(
     })
 }
 
+unsafe extern "C" fn C_DeriveKey(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    key: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    derived: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    around("C_DeriveKey", About::Key(session), |effects| {
+        let key = replace_key(effects, session, key);
+        real!(C_DeriveKey(session, mechanism, key, template, count, derived))
+    })
+}
+
 unsafe extern "C" fn C_EncryptInit(
     session: CK_SESSION_HANDLE,
     mechanism: *mut CK_MECHANISM,
     key: CK_OBJECT_HANDLE,
 ) -> CK_RV {
-    around("C_EncryptInit", About::Key(session), |effects| {
-        overwrite_nonce(effects, mechanism);
-        real!(C_EncryptInit(session, mechanism, key))
+    around("C_EncryptInit", About::Key(session), |effects| gcm::encrypt_init(effects, session, mechanism, key))
+}
+
+unsafe extern "C" fn C_DecryptInit(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    around("C_DecryptInit", About::Key(session), |effects| {
+        // SAFETY: the caller gave a mechanism.
+        match gcm::is_hidden(effects, unsafe { (*mechanism).mechanism }) {
+            true => CKR_MECHANISM_INVALID,
+            false => real!(C_DecryptInit(session, mechanism, key)),
+        }
+    })
+}
+
+unsafe extern "C" fn C_GetMechanismList(slot: CK_SLOT_ID, list: *mut CK_MECHANISM_TYPE, count: *mut CK_ULONG) -> CK_RV {
+    around("C_GetMechanismList", About::Token, |effects| gcm::list_mechanisms(effects, slot, list, count))
+}
+
+unsafe extern "C" fn C_GetMechanismInfo(
+    slot: CK_SLOT_ID,
+    kind: CK_MECHANISM_TYPE,
+    info: *mut CK_MECHANISM_INFO,
+) -> CK_RV {
+    around("C_GetMechanismInfo", About::Token, |effects| match gcm::is_hidden(effects, kind) {
+        true => CKR_MECHANISM_INVALID,
+        false => real!(C_GetMechanismInfo(slot, kind, info)),
     })
 }
 
@@ -204,7 +237,12 @@ macro_rules! with_output {
             output_length: *mut CK_ULONG,
         ) -> CK_RV {
             around(stringify!($name), About::Operation(session), |effects| {
-                let code = real!($name(session, input, input_length, output, output_length));
+                // SAFETY: the caller said how much room there is.
+                let room = unsafe { *output_length };
+                let mut code = real!($name(session, input, input_length, output, output_length));
+                if code == CKR_OK && effects.iter().any(|effect| matches!(effect, Effect::AppendNonce)) {
+                    code = gcm::append_nonce(session, output, output_length, room);
+                }
                 if code == CKR_OK {
                     spoil(effects, output, output_length);
                 }
@@ -216,13 +254,19 @@ macro_rules! with_output {
 
 with_output!(C_Sign, C_Encrypt, C_Decrypt);
 
-/// PKCS#11 3.1 §5.4.4. There is no `C_GetInterface`: this module is one of version 2.40.
+/// PKCS#11 3.1 §5.4.4.
 ///
 /// # Safety
 /// `list` is valid to write one pointer to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> CK_RV {
-    let ours = LIST.get_or_init(|| CK_FUNCTION_LIST {
+    // SAFETY: the caller's duty; nobody writes through the pointer (§3.6).
+    unsafe { *list = std::ptr::from_ref(ours()).cast_mut() };
+    CKR_OK
+}
+
+fn ours() -> &'static CK_FUNCTION_LIST {
+    LIST.get_or_init(|| CK_FUNCTION_LIST {
         C_Initialize: Some(C_Initialize),
         C_Finalize: Some(C_Finalize),
         C_GetInfo: Some(C_GetInfo),
@@ -253,8 +297,49 @@ pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> 
         C_GenerateKey: Some(C_GenerateKey),
         C_GenerateKeyPair: Some(C_GenerateKeyPair),
         ..REAL.functions
-    });
-    // SAFETY: the caller's duty; nobody writes through the pointer (§3.6).
-    unsafe { *list = std::ptr::from_ref(ours).cast_mut() };
+    })
+}
+
+/// What `C_GetInterface` tells, and the functions in it.
+struct Interface {
+    interface: CK_INTERFACE,
+    _functions: Box<CK_FUNCTION_LIST_3_0>,
+}
+
+// SAFETY: what the pointers in it point to is written once, before there is one, and only read then.
+unsafe impl Send for Interface {}
+// SAFETY: likewise.
+unsafe impl Sync for Interface {}
+
+static INTERFACE: LazyLock<Interface> = LazyLock::new(|| {
+    let mut functions = Box::new(CK_FUNCTION_LIST_3_0::default());
+    // SAFETY: a list of a later version begins with those before it (PKCS#11 3.1 §3.6).
+    unsafe { std::ptr::from_mut(functions.as_mut()).cast::<CK_FUNCTION_LIST>().write(*ours()) };
+    if std::env::var_os("FAULTY_MODULE_VERSION").is_some_and(|version| version == "3") {
+        functions.version = CK_VERSION { major: 3, minor: 0 };
+        functions.C_GetInterface = Some(C_GetInterface);
+        gcm::add_messages(&mut functions);
+    }
+    let interface = CK_INTERFACE {
+        pInterfaceName: c"PKCS 11".as_ptr().cast_mut().cast(),
+        pFunctionList: std::ptr::from_mut(functions.as_mut()).cast(),
+        flags: 0,
+    };
+    Interface { interface, _functions: functions }
+});
+
+/// PKCS#11 3.1 §5.4.6. Without being asked for version 3 this module is one of version 2.40, as before.
+///
+/// # Safety
+/// `interface` is valid to write one pointer to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_GetInterface(
+    _name: *mut CK_UTF8CHAR,
+    _version: *mut CK_VERSION,
+    interface: *mut *mut CK_INTERFACE,
+    _flags: CK_FLAGS,
+) -> CK_RV {
+    // SAFETY: the caller's duty; nobody writes through the pointer.
+    unsafe { *interface = std::ptr::from_ref(&INTERFACE.interface).cast_mut() };
     CKR_OK
 }

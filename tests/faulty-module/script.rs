@@ -48,6 +48,14 @@ pub enum Effect {
     RawPoint,
     /// `overwrite-nonce`: the device uses a nonce of its own, and writes it back.
     OverwriteNonce,
+    /// `overwrite-zeros`: the same, and it insists on being given zeroes in its place.
+    OverwriteZeros,
+    /// `append-nonce`, of `C_EncryptInit,C_Encrypt`: the device uses a nonce of its own, and appends it to the output.
+    AppendNonce,
+    /// `take-nonce`, of `C_EncryptMessage`: the device takes the nonce that it is given where it should generate one.
+    TakeNonce,
+    /// `hide-gcm`: the device has no `CKM_AES_GCM`.
+    HideGcm,
     /// `flags BITS`: further flags of the token.
     Flags(CK_FLAGS),
 }
@@ -189,6 +197,10 @@ fn parse_effect(words: &[&str]) -> Option<Effect> {
         ["other-key", label] => Effect::OtherKey((*label).to_owned()),
         ["raw-point"] => Effect::RawPoint,
         ["overwrite-nonce"] => Effect::OverwriteNonce,
+        ["overwrite-zeros"] => Effect::OverwriteZeros,
+        ["append-nonce"] => Effect::AppendNonce,
+        ["take-nonce"] => Effect::TakeNonce,
+        ["hide-gcm"] => Effect::HideGcm,
         ["flags", bits] => Effect::Flags(number(bits)),
         _ => return None,
     })

@@ -4,6 +4,8 @@ mod contract;
 mod faulty;
 mod keys;
 mod pins;
+mod prompt;
+mod sealing;
 mod several;
 #[cfg(feature = "tpm")]
 mod several_in_tpm;

@@ -10,6 +10,7 @@ mod support;
 mod hardware;
 mod keeper;
 mod store;
+mod keyring;
 mod oauth;
 mod http;
 mod config;

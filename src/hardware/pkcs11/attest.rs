@@ -116,7 +116,7 @@ fn object(
     let points = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::KeyType(KeyType::EC)];
     for point in session.find_objects(&points).map_err(failed)? {
         // Keys on other curves are not ours.
-        if read_public_key(session, point).is_ok_and(|found| found == *public) {
+        if read_public_key(session, role, point).is_ok_and(|found| found == *public) {
             return the_one(session, role, ObjectClass::PRIVATE_KEY, read_id(session, point)?);
         }
     }

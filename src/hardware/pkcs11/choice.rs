@@ -4,10 +4,12 @@
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session as Pkcs11Session;
 
+use super::agreement::Agreement;
 use super::calls::Calls;
 use super::failed;
+use super::gcm::{At, Gcm};
 use super::keys::{self, Candidate};
-use super::operations::{CANARY, Canary, encrypt, sign};
+use super::operations::sign;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::hardware::{Error, PinnedPublicKey};
@@ -27,8 +29,16 @@ pub(super) struct Key<Kind> {
 /// A key that signs.
 pub(super) type SigningKey = Key<PinnedPublicKey>;
 
-/// A key that seals, and what tells whether it still opens.
-pub(super) type SealingKey = Key<Canary>;
+/// A key that seals.
+pub(super) type SealingKey = Key<Sealing>;
+
+/// How refresh tokens are sealed to a key.
+pub(super) enum Sealing {
+    /// By the device.
+    Gcm(Gcm),
+    /// By everybody who knows its public half.
+    Agreement(Agreement),
+}
 
 impl<Kind> Key<Kind> {
     /// Whether it is this very object.
@@ -89,18 +99,34 @@ impl Trial<'_> {
         Ok(Key { kid: public.kid().to_owned(), kind: public, object, use_session_copy })
     }
 
-    /// Has the sealing key seal, and finds out whether a session copy seals faster.
-    pub(super) fn sealing_key(
+    /// Finds a way in which the AES key seals and opens, and whether a session copy is faster.
+    pub(super) fn secret_key(
         &self,
         object: Candidate,
         kid: String,
         preference: Preference,
     ) -> Result<SealingKey, Error> {
-        let operation =
-            |handle| encrypt(self.session, self.calls, handle, &self.entropy.bytes(), CANARY, CANARY).map(drop);
-        let canary = Canary::seal(self.session, self.calls, object.handle, self.entropy)?;
+        let at = |key| At { session: self.session, calls: self.calls, key };
+        let gcm = Gcm::probe(at(object.handle), self.entropy)?;
+        tracing::info!(kid, mechanism = gcm.name(), "the sealing key works");
+        let operation = |handle| gcm.try_out(at(handle), self.entropy);
         let use_session_copy = self.copy_is_faster(object.handle, preference, operation, operation)?;
-        Ok(Key { kid, kind: canary, object, use_session_copy })
+        Ok(Key { kid, kind: Sealing::Gcm(gcm), object, use_session_copy })
+    }
+
+    /// Has the P-256 key open what is sealed to it, and finds out whether a session copy is faster.
+    pub(super) fn agreement_key(
+        &self,
+        object: Candidate,
+        public: &PinnedPublicKey,
+        preference: Preference,
+    ) -> Result<SealingKey, Error> {
+        let agreement = Agreement::probe(self.session, object.handle, *public.public_key(), self.entropy)?;
+        let kid = public.kid().to_owned();
+        tracing::info!(kid, mechanism = "CKM_ECDH1_DERIVE", "the sealing key works");
+        let operation = |handle| agreement.try_out(self.session, handle, self.entropy);
+        let use_session_copy = self.copy_is_faster(object.handle, preference, operation, operation)?;
+        Ok(Key { kid, kind: Sealing::Agreement(agreement), object, use_session_copy })
     }
 
     /// Whether the device allows a session copy of `key`, the copy works, and is the faster of the two:

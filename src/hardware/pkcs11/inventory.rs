@@ -4,17 +4,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use cryptoki::context::Pkcs11;
+use cryptoki::error::{Error as Pkcs11Error, RvError};
+use cryptoki::mechanism::MechanismType;
 use cryptoki::session::Session as Pkcs11Session;
 use cryptoki::slot::Slot;
 
 use super::calls::Calls;
-use super::choice::{Key, Preference, SealingKey, SigningKey, Trial};
+use super::choice::{Key, Preference, Sealing, SealingKey, SigningKey, Trial};
 use super::generate::generate;
-use super::keys::{Candidate, candidate, candidates, check_sealing, check_signing, labelled};
-use super::{Pkcs11Settings, failed};
+use super::keys::{Candidate, Form, candidate, candidates, check_any, check_pair, check_secret, labelled};
+use super::token::OpenToken;
+use super::{Pkcs11Settings, failed, module_error};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::hardware::{self, DeviceKeys, Error, MOST_KEYS, Role};
+use crate::hardware::{self, DeviceKeys, Error, Generated, MOST_KEYS, Role};
 
 /// How the token is called, and its keys.
 pub(super) struct Inventory {
@@ -41,22 +44,36 @@ impl Keys {
     pub(super) fn told(&self) -> DeviceKeys {
         DeviceKeys {
             signing: self.signing.iter().map(|key| *key.kind.public_key()).collect(),
-            sealing: self.sealing.iter().map(|key| hardware::SealingKey::Direct(key.kid.clone())).collect(),
+            sealing: self.sealing.iter().map(|key| told(key)).collect(),
         }
     }
 }
 
+fn told(key: &SealingKey) -> hardware::SealingKey {
+    match &key.kind {
+        Sealing::Gcm(_) => hardware::SealingKey::Direct(key.kid.clone()),
+        Sealing::Agreement(agreement) => hardware::SealingKey::EcdhEs(agreement.public),
+    }
+}
+
 impl Inventory {
-    /// Without any keys yet.
-    pub(super) fn new(
-        (context, slot): (Pkcs11, Slot),
-        calls: Calls,
-        settings: Pkcs11Settings,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Self {
-        let keys = ArcSwap::default();
-        Self { context, slot, calls, settings, clock, entropy, keys, adding: Mutex::new(()) }
+    /// Of a token that was logged in to; without any keys yet.
+    pub(super) fn of(
+        token: &OpenToken,
+        settings: &Pkcs11Settings,
+        clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            context: token.context.clone(),
+            slot: token.slot,
+            calls: Calls::of_module(&settings.module).map_err(|reason| module_error(settings, reason))?,
+            settings: settings.clone(),
+            clock: Arc::clone(clock),
+            entropy: Arc::clone(entropy),
+            keys: ArcSwap::default(),
+            adding: Mutex::new(()),
+        })
     }
 
     pub(super) fn keys(&self) -> Guard<Arc<Keys>> {
@@ -74,6 +91,23 @@ impl Inventory {
         Ok(())
     }
 
+    /// Generates the keys that are missing. A run that fails half-way is taken up by the next one.
+    pub(super) fn generate_missing(&self, session: &Pkcs11Session) -> Result<Generated, Error> {
+        let is_there = |role| Ok::<_, Error>(!labelled(session, role, self.settings.label(role))?.is_empty());
+        let there = [(Role::Signing, is_there(Role::Signing)?), (Role::Sealing, is_there(Role::Sealing)?)];
+        // What is there has to be good before anything is added beside it.
+        for (role, _) in there.iter().filter(|(_, is_there)| *is_there) {
+            for key in candidates(session, *role, &self.settings)? {
+                check_any(session, &key, self.settings.provenance)?;
+            }
+        }
+        for (role, _) in there.iter().filter(|(_, is_there)| !*is_there) {
+            self.generate(*role)?;
+        }
+        let [(_, has_signing), (_, has_sealing)] = there;
+        Ok(Generated { signing: !has_signing, sealing: !has_sealing })
+    }
+
     /// Generates one more key of `role`. It is destroyed again where it is not what was asked for.
     pub(super) fn generate(&self, role: Role) -> Result<(), Error> {
         let _alone = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,10 +116,44 @@ impl Inventory {
         if labelled(&session, role, self.settings.label(role))?.len() >= MOST_KEYS {
             return Err(Error::KeysFull { role: role.name(), most: MOST_KEYS });
         }
-        let made = generate(&session, role, &self.settings, self.entropy.as_ref())?;
-        let added = candidate(&session, role, made.handle).and_then(|object| self.add(&session, role, object));
+        let mut refusal = None;
+        for form in self.forms(role)? {
+            match self.generate_form(&session, role, form) {
+                Ok(()) => return Ok(()),
+                // No other form would fare better.
+                Err(error @ Error::Lost { .. }) => return Err(error),
+                Err(error) => refusal = Some(error),
+            }
+        }
+        Err(refusal.expect("there is a form"))
+    }
+
+    /// The forms of key that may be generated, the better one first.
+    fn forms(&self, role: Role) -> Result<Vec<Form>, Error> {
+        let mut forms = Form::of(role).to_vec();
+        if role == Role::Sealing && !(self.has(MechanismType::AES_GCM)? && self.has(MechanismType::AES_KEY_GEN)?) {
+            forms.retain(|form| *form != Form::Aes);
+        }
+        if self.keys.load().sealing.iter().any(|key| key.object.form == Form::Aes) {
+            // It works here, so that it does not now is a fault that passes.
+            forms.retain(|form| *form != Form::Ecdh);
+        }
+        Ok(forms)
+    }
+
+    fn has(&self, mechanism: MechanismType) -> Result<bool, Error> {
+        match self.context.get_mechanism_info(self.slot, mechanism) {
+            Ok(_) => Ok(true),
+            Err(Pkcs11Error::Pkcs11(RvError::MechanismInvalid, _)) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn generate_form(&self, session: &Pkcs11Session, role: Role, form: Form) -> Result<(), Error> {
+        let made = generate(session, form, self.settings.label(role), self.entropy.as_ref())?;
+        let added = candidate(session, form, made.handle).and_then(|object| self.add(session, role, object));
         if added.is_err() {
-            made.destroy(&session);
+            made.destroy(session);
         }
         added
     }
@@ -129,7 +197,7 @@ impl Inventory {
         object: Candidate,
         preference: Preference,
     ) -> Result<Arc<SigningKey>, Error> {
-        let public = check_signing(session, &object, self.settings.provenance)?;
+        let public = check_pair(session, &object, self.settings.provenance)?;
         self.trial(session).signing_key(object, public, preference).map(Arc::new)
     }
 
@@ -139,8 +207,18 @@ impl Inventory {
         object: Candidate,
         preference: Preference,
     ) -> Result<Arc<SealingKey>, Error> {
-        let kid = check_sealing(session, &object, self.settings.provenance)?;
-        self.trial(session).sealing_key(object, kid, preference).map(Arc::new)
+        let (trial, provenance) = (self.trial(session), self.settings.provenance);
+        let key = match object.form {
+            Form::Aes => {
+                let kid = check_secret(session, &object, provenance)?;
+                trial.secret_key(object, kid, preference)
+            }
+            Form::Ecdsa | Form::Ecdh => {
+                let public = check_pair(session, &object, provenance)?;
+                trial.agreement_key(object, &public, preference)
+            }
+        };
+        key.map(Arc::new)
     }
 
     fn trial<'a>(&'a self, session: &'a Pkcs11Session) -> Trial<'a> {

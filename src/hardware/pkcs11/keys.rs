@@ -12,19 +12,55 @@ use crate::jose::jwk::P256PublicKey;
 /// DER of the object identifier of P-256, 1.2.840.10045.3.1.7: what `CKA_EC_PARAMS` holds.
 pub(super) const P256_PARAMS: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-impl Role {
-    fn class_and_type(self) -> [Attribute; 2] {
+/// What a key of a role is in the token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Form {
+    /// A P-256 key that signs.
+    Ecdsa,
+    /// An AES-256 key that seals.
+    Aes,
+    /// A P-256 key that opens by ECDH what was sealed to its public half.
+    Ecdh,
+}
+
+impl Form {
+    /// The forms of the keys of `role`, the one that is preferred first.
+    pub(super) fn of(role: Role) -> &'static [Self] {
+        match role {
+            Role::Signing => &[Self::Ecdsa],
+            Role::Sealing => &[Self::Aes, Self::Ecdh],
+        }
+    }
+
+    fn role(self) -> Role {
         match self {
-            Self::Signing => [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::EC)],
-            Self::Sealing => [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)],
+            Self::Ecdsa => Role::Signing,
+            Self::Aes | Self::Ecdh => Role::Sealing,
+        }
+    }
+
+    fn class(self) -> ObjectClass {
+        match self {
+            Self::Ecdsa | Self::Ecdh => ObjectClass::PRIVATE_KEY,
+            Self::Aes => ObjectClass::SECRET_KEY,
+        }
+    }
+
+    /// What tells it from keys that happen to have the same label.
+    fn further(self) -> &'static [Attribute] {
+        match self {
+            Self::Ecdsa => &[Attribute::KeyType(KeyType::EC)],
+            Self::Aes => &[Attribute::KeyType(KeyType::AES)],
+            Self::Ecdh => &[Attribute::KeyType(KeyType::EC), Attribute::Derive(true)],
         }
     }
 
     /// The uses that the role needs.
     fn required_uses(self) -> &'static [(AttributeType, &'static str)] {
         match self {
-            Self::Signing => &[(AttributeType::Sign, "CKA_SIGN")],
-            Self::Sealing => &[(AttributeType::Encrypt, "CKA_ENCRYPT"), (AttributeType::Decrypt, "CKA_DECRYPT")],
+            Self::Ecdsa => &[(AttributeType::Sign, "CKA_SIGN")],
+            Self::Aes => &[(AttributeType::Encrypt, "CKA_ENCRYPT"), (AttributeType::Decrypt, "CKA_DECRYPT")],
+            Self::Ecdh => &[(AttributeType::Derive, "CKA_DERIVE")],
         }
     }
 }
@@ -32,68 +68,91 @@ impl Role {
 /// A key object labelled for a role, the only one of its class under its `CKA_ID`.
 #[derive(Clone)]
 pub(super) struct Candidate {
+    pub(super) form: Form,
     pub(super) handle: ObjectHandle,
     pub(super) id: Vec<u8>,
 }
 
 /// All keys labelled for `role`, in the token's order.
-pub(super) fn labelled(session: &Session, role: Role, label: &str) -> Result<Vec<ObjectHandle>, Error> {
-    let [class, key_type] = role.class_and_type();
-    let template = [class, key_type, Attribute::Token(true), Attribute::Label(label.into())];
-    session.find_objects(&template).map_err(failed)
+pub(super) fn labelled(session: &Session, role: Role, label: &str) -> Result<Vec<(Form, ObjectHandle)>, Error> {
+    let mut found = Vec::new();
+    for form in Form::of(role) {
+        let mut template = vec![Attribute::Class(form.class()), Attribute::Token(true), Attribute::Label(label.into())];
+        template.extend_from_slice(form.further());
+        let handles = session.find_objects(&template).map_err(failed)?;
+        found.extend(handles.into_iter().map(|handle| (*form, handle)));
+    }
+    Ok(found)
 }
 
 /// The keys of `role`, of which there must be one.
 pub(super) fn candidates(session: &Session, role: Role, settings: &Pkcs11Settings) -> Result<Vec<Candidate>, Error> {
     let label = settings.label(role);
-    let handles = labelled(session, role, label)?;
-    if handles.is_empty() {
+    let found = labelled(session, role, label)?;
+    if found.is_empty() {
         return Err(Error::KeyMissing { role: role.name(), label: label.to_owned() });
     }
-    handles.into_iter().map(|handle| candidate(session, role, handle)).collect()
+    found.into_iter().map(|(form, handle)| candidate(session, form, handle)).collect()
 }
 
 /// The key `handle`, which must be the only one of its class in the token with its `CKA_ID`: a signature must
 /// never depend on the order of a search.
-pub(super) fn candidate(session: &Session, role: Role, handle: ObjectHandle) -> Result<Candidate, Error> {
+pub(super) fn candidate(session: &Session, form: Form, handle: ObjectHandle) -> Result<Candidate, Error> {
     let id = read_id(session, handle)?;
-    let [class, _] = role.class_and_type();
-    let same_id = [class, Attribute::Token(true), Attribute::Id(id.clone())];
+    let same_id = [Attribute::Class(form.class()), Attribute::Token(true), Attribute::Id(id.clone())];
     let same_id = session.find_objects(&same_id).map_err(failed)?;
-    exactly_one(&same_id, format!("{} keys with CKA_ID {}", role.name(), hexadecimal(&id)))?;
-    Ok(Candidate { handle, id })
+    exactly_one(&same_id, format!("{} keys with CKA_ID {}", form.role().name(), hexadecimal(&id)))?;
+    Ok(Candidate { form, handle, id })
 }
 
-/// The public half of a signing key that passes every check.
-pub(super) fn check_signing(
-    session: &Session,
-    key: &Candidate,
-    provenance: Provenance,
-) -> Result<PinnedPublicKey, Error> {
-    let public = PinnedPublicKey::new(public_half(session, &key.id)?).map_err(|_| {
-        unacceptable(Role::Signing, &key.id, "CKA_EC_POINT", "a point off the curve", "a point on P-256")
+/// The public half of a P-256 key that passes every check.
+pub(super) fn check_pair(session: &Session, key: &Candidate, provenance: Provenance) -> Result<PinnedPublicKey, Error> {
+    let public = PinnedPublicKey::new(public_half(session, key)?).map_err(|_| {
+        unacceptable(key.form.role(), &key.id, "CKA_EC_POINT", "a point off the curve", "a point on P-256")
     })?;
-    check(session, key.handle, Role::Signing, public.kid(), provenance)?;
+    check(session, key, public.kid(), provenance)?;
     Ok(public)
 }
 
-/// The `kid` of a sealing key that passes every check.
-pub(super) fn check_sealing(session: &Session, key: &Candidate, provenance: Provenance) -> Result<String, Error> {
+/// The `kid` of an AES key that passes every check.
+pub(super) fn check_secret(session: &Session, key: &Candidate, provenance: Provenance) -> Result<String, Error> {
     let kid = base64url::encode(&key.id);
-    check(session, key.handle, Role::Sealing, &kid, provenance)?;
+    check(session, key, &kid, provenance)?;
     Ok(kid)
 }
 
-/// What the token says is the public half of the private key `id`.
-pub(super) fn public_half(session: &Session, id: &[u8]) -> Result<P256PublicKey, Error> {
-    let handles = public_objects(session, id)?;
-    let what = format!("public keys with CKA_ID {}", hexadecimal(id));
-    read_public_key(session, exactly_one(&handles, what)?)
+/// Refuses what [`check_pair`] or [`check_secret`] does.
+pub(super) fn check_any(session: &Session, key: &Candidate, provenance: Provenance) -> Result<(), Error> {
+    match key.form {
+        Form::Ecdsa | Form::Ecdh => check_pair(session, key, provenance).map(drop),
+        Form::Aes => check_secret(session, key, provenance).map(drop),
+    }
 }
 
-/// The public keys with this `CKA_ID`.
-pub(super) fn public_objects(session: &Session, id: &[u8]) -> Result<Vec<ObjectHandle>, Error> {
-    session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Id(id.to_vec())]).map_err(failed)
+/// The `kid` of a key, acceptable or not.
+pub(super) fn kid_of(session: &Session, key: &Candidate) -> Result<String, Error> {
+    match key.form {
+        Form::Ecdsa | Form::Ecdh => public_half(session, key).map(|public| public.kid()),
+        Form::Aes => Ok(base64url::encode(&key.id)),
+    }
+}
+
+/// What the token says is the public half of a private key.
+fn public_half(session: &Session, key: &Candidate) -> Result<P256PublicKey, Error> {
+    let handles = public_objects(session, key)?;
+    let what = format!("public keys with CKA_ID {}", hexadecimal(&key.id));
+    read_public_key(session, key.form.role(), exactly_one(&handles, what)?)
+}
+
+/// The public keys that belong to a private one, by their `CKA_ID`. A secret key has none.
+pub(super) fn public_objects(session: &Session, key: &Candidate) -> Result<Vec<ObjectHandle>, Error> {
+    match key.form {
+        Form::Ecdsa | Form::Ecdh => {
+            let template = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Id(key.id.clone())];
+            session.find_objects(&template).map_err(failed)
+        }
+        Form::Aes => Ok(Vec::new()),
+    }
 }
 
 fn exactly_one(handles: &[ObjectHandle], what: String) -> Result<ObjectHandle, Error> {
@@ -112,27 +171,29 @@ pub(super) fn read_id(session: &Session, key: ObjectHandle) -> Result<Vec<u8>, E
 
 /// The public key of `key`, a public-key object on P-256. `CKA_EC_POINT` is a DER octet string
 /// around the point by the specification (PKCS#11 3.1 §6.3.3), and the bare point on some modules.
-pub(super) fn read_public_key(session: &Session, key: ObjectHandle) -> Result<P256PublicKey, Error> {
+pub(super) fn read_public_key(session: &Session, role: Role, key: ObjectHandle) -> Result<P256PublicKey, Error> {
     let id = read_id(session, key)?;
     match read(session, key, AttributeType::EcParams)? {
         Some(Attribute::EcParams(params)) if params == P256_PARAMS => {}
-        other => return Err(unacceptable(Role::Signing, &id, "CKA_EC_PARAMS", &shown(other.as_ref()), "P-256")),
+        other => return Err(unacceptable(role, &id, "CKA_EC_PARAMS", &shown(other.as_ref()), "P-256")),
     }
     let Some(Attribute::EcPoint(point)) = read(session, key, AttributeType::EcPoint)? else {
-        return Err(unacceptable(Role::Signing, &id, "CKA_EC_POINT", "absent", "a point on P-256"));
+        return Err(unacceptable(role, &id, "CKA_EC_POINT", "absent", "a point on P-256"));
     };
     let bare = match point.as_slice() {
         [0x04, 0x41, bare @ ..] if bare.len() == 65 => bare,
         bare => bare,
     };
     P256PublicKey::from_uncompressed(bare).map_err(|_| {
-        unacceptable(Role::Signing, &id, "CKA_EC_POINT", &format!("{} bytes", point.len()), "an uncompressed point")
+        unacceptable(role, &id, "CKA_EC_POINT", &format!("{} bytes", point.len()), "an uncompressed point")
     })
 }
 
 /// Refuses a key that could leave the token, whose history is not known to be inside it, or that
 /// cannot do what its role needs (PKCS#11 3.1 §4.9, §4.10).
-fn check(session: &Session, key: ObjectHandle, role: Role, kid: &str, provenance: Provenance) -> Result<(), Error> {
+fn check(session: &Session, candidate: &Candidate, kid: &str, provenance: Provenance) -> Result<(), Error> {
+    let (form, key) = (candidate.form, candidate.handle);
+    let role = form.role();
     const WHAT_IT_IS: [(AttributeType, &str, bool); 2] =
         [(AttributeType::Extractable, "CKA_EXTRACTABLE", false), (AttributeType::Sensitive, "CKA_SENSITIVE", true)];
     const WHAT_IT_WAS: [(AttributeType, &str, bool); 3] = [
@@ -154,7 +215,7 @@ fn check(session: &Session, key: ObjectHandle, role: Role, kid: &str, provenance
             return Err(refuse(name, found, expected, ""));
         }
     }
-    for (attribute, name) in role.required_uses() {
+    for (attribute, name) in form.required_uses() {
         let found = read_bool(session, key, *attribute)?;
         if found != Some(true) {
             return Err(refuse(name, found, true, ""));
@@ -196,7 +257,8 @@ fn read_bool(session: &Session, key: ObjectHandle, attribute: AttributeType) -> 
             | Attribute::NeverExtractable(value)
             | Attribute::Sign(value)
             | Attribute::Encrypt(value)
-            | Attribute::Decrypt(value),
+            | Attribute::Decrypt(value)
+            | Attribute::Derive(value),
         ) => Some(value),
         _ => None,
     })

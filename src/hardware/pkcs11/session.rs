@@ -7,11 +7,11 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session as Pkcs11Session;
 
 use super::attest;
-use super::calls::DECRYPT;
-use super::choice::Key;
+use super::choice::{Key, Sealing};
+use super::failed;
+use super::gcm::At;
 use super::inventory::{Inventory, Keys};
-use super::operations::{decrypt, encrypt, sign};
-use super::{failed, failed_call};
+use super::operations::sign;
 use crate::clock::Timestamp;
 use crate::hardware::attestation::{Attestation, Nonce};
 use crate::hardware::{DeviceKeys, Error, PinnedPublicKey, Role, Sealed, Session};
@@ -27,7 +27,7 @@ pub(super) struct OpenSession {
     /// The keys that this session knows of.
     keys: Arc<Keys>,
     signing: Objects<PinnedPublicKey>,
-    sealing: Objects<super::operations::Canary>,
+    sealing: Objects<Sealing>,
 }
 
 impl OpenSession {
@@ -43,6 +43,14 @@ impl OpenSession {
             sealing.of(&session, key)?;
         }
         Ok(Self { session, inventory: Arc::clone(inventory), keys, signing, sealing })
+    }
+
+    /// The key `kid`, and where it is in this session.
+    fn sealing_key(&mut self, kid: &str) -> Result<(&Sealing, At<'_>), Error> {
+        self.catch_up();
+        let key = named(&self.keys.sealing, kid)?;
+        let object = self.sealing.of(&self.session, key)?;
+        Ok((&key.kind, At { session: &self.session, calls: &self.inventory.calls, key: object }))
     }
 
     /// Takes over what other sessions found out about the keys.
@@ -101,10 +109,11 @@ impl Session for OpenSession {
     }
 
     fn encrypt(&mut self, kid: &str, nonce: &[u8; NONCE_BYTES], aad: &[u8], plaintext: &[u8]) -> Result<Sealed, Error> {
-        self.catch_up();
-        let key = self.sealing.of(&self.session, named(&self.keys.sealing, kid)?)?;
-        let ciphertext_and_tag = encrypt(&self.session, &self.inventory.calls, key, nonce, aad, plaintext)?;
-        Ok(Sealed { nonce: *nonce, ciphertext_and_tag })
+        match self.sealing_key(kid)? {
+            (Sealing::Gcm(gcm), at) => gcm.seal(at, nonce, aad, plaintext),
+            // Whoever seals needs only the public half.
+            (Sealing::Agreement(_), _) => Err(Error::UnknownKey(kid.to_owned())),
+        }
     }
 
     fn decrypt(
@@ -114,29 +123,21 @@ impl Session for OpenSession {
         aad: &[u8],
         ciphertext_and_tag: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        self.catch_up();
-        let calls = &self.inventory.calls;
-        let sealing = named(&self.keys.sealing, kid)?;
-        let key = self.sealing.of(&self.session, sealing)?;
-        let open = || decrypt(&self.session, calls, key, nonce, aad, ciphertext_and_tag);
-        open().or_else(|failure| {
-            // No code is believed by itself. The canary tells a bad ciphertext from a bad device, so that an
-            // attacker cannot feign a fault; the second try tells it from a device that has recovered, so
-            // that a fault does not pass for an invalid token.
-            if !sealing.kind.opens(&self.session, calls, key) {
-                return Err(failed_call(failure));
-            }
-            open().map_err(|again| match again.0 {
-                DECRYPT => Error::NotAuthentic,
-                // The ciphertext was not looked at.
-                _ => failed_call(again),
-            })
-        })
+        match self.sealing_key(kid)? {
+            (Sealing::Gcm(gcm), at) => gcm.open(at, nonce, aad, ciphertext_and_tag),
+            (Sealing::Agreement(_), _) => Err(Error::UnknownKey(kid.to_owned())),
+        }
     }
 
-    fn agree(&mut self, kid: &str, _epk: &P256PublicKey) -> Result<SharedSecret, Error> {
-        // The sealing key is an AES key here.
-        Err(Error::UnknownKey(kid.to_owned()))
+    fn agree(&mut self, kid: &str, epk: &P256PublicKey) -> Result<SharedSecret, Error> {
+        // Not left to the module: one that agrees with a point off the curve gives its key away bit by bit.
+        if !epk.is_on_curve() {
+            return Err(Error::NotAuthentic);
+        }
+        match self.sealing_key(kid)? {
+            (Sealing::Gcm(_), _) => Err(Error::UnknownKey(kid.to_owned())),
+            (Sealing::Agreement(agreement), at) => agreement.agree(at.session, at.key, epk),
+        }
     }
 
     fn generate(&mut self, role: Role) -> Result<(), Error> {

@@ -7,13 +7,13 @@ use tss_esapi::structures::{Digest, EccParameter, EccPoint, HashScheme, Signatur
 
 use super::connection::{self, Connection, padded};
 use crate::entropy::Entropy;
+use crate::hardware::trial::{TRIAL, try_agreement};
 use crate::hardware::{Error, PinnedPublicKey, Role};
-use crate::jose::ecdh_es::{SharedSecret, seal};
-use crate::jose::jwe::{FAMILY_BYTES, KeyManagement, PresentedJwe};
+use crate::jose::ecdh_es::SharedSecret;
 use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
 
-const TRIAL: &[u8] = b"mintkeep trial";
+const ZGEN: &str = "TPM2_ECDH_ZGen";
 
 pub(super) fn sign(connection: &mut Connection, key: KeyHandle, digest: &[u8; 32]) -> Result<Signature, Error> {
     let call = "TPM2_Sign";
@@ -32,12 +32,11 @@ pub(super) fn sign(connection: &mut Connection, key: KeyHandle, digest: &[u8; 32
 }
 
 pub(super) fn agree(connection: &mut Connection, key: KeyHandle, epk: &P256PublicKey) -> Result<SharedSecret, Error> {
-    let call = "TPM2_ECDH_ZGen";
     let (x, y) = epk.as_uncompressed()[1..].split_at(32);
     let coordinate = |bytes: &[u8]| EccParameter::try_from(bytes).expect("32 bytes are a coordinate");
     let point = EccPoint::new(coordinate(x), coordinate(y));
-    let agreed = connection.call(call, |context| context.ecdh_z_gen(key, point.clone()))?;
-    Ok(SharedSecret::new(padded(agreed.x(), call)?))
+    let agreed = connection.call(ZGEN, |context| context.ecdh_z_gen(key, point.clone()))?;
+    Ok(SharedSecret::new(padded(agreed.x(), ZGEN)?))
 }
 
 /// Has a key make one operation of its role, and checks what came of it.
@@ -50,7 +49,7 @@ pub(super) fn try_out(
 ) -> Result<(), Error> {
     match role {
         Role::Signing => try_signing(connection, handle, public),
-        Role::Sealing => try_sealing(connection, handle, public, entropy),
+        Role::Sealing => try_agreement(public, ZGEN, entropy, |epk| agree(connection, handle, epk)),
     }
 }
 
@@ -60,23 +59,4 @@ fn try_signing(connection: &mut Connection, handle: KeyHandle, public: &P256Publ
     let hash = digest(&SHA256, TRIAL);
     let signature = sign(connection, handle, hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))?;
     pinned.verifies(TRIAL, &signature).then_some(()).ok_or(Error::WrongSignature)
-}
-
-fn try_sealing(
-    connection: &mut Connection,
-    handle: KeyHandle,
-    public: &P256PublicKey,
-    entropy: &dyn Entropy,
-) -> Result<(), Error> {
-    let failed = |reason: &str| Error::Call { call: "TPM2_ECDH_ZGen".to_owned(), reason: reason.to_owned() };
-    let text = seal(public, &[0; FAMILY_BYTES], TRIAL, entropy).map_err(|error| failed(&error.to_string()))?;
-    let sealed = PresentedJwe::parse(&text).map_err(|error| failed(&error.to_string()))?;
-    let KeyManagement::EcdhEs { epk } = sealed.key_management else {
-        return Err(failed("no ephemeral key"));
-    };
-    let secret = agree(connection, handle, &epk)?;
-    let aad = sealed.protected_header.as_bytes();
-    let opened = secret.content_key().decrypt(&sealed.nonce, aad, &sealed.ciphertext_and_tag);
-    let is_right = opened.is_some_and(|text| text.as_slice() == TRIAL);
-    is_right.then_some(()).ok_or_else(|| failed("the agreement does not open what was sealed to its public key"))
 }

@@ -90,15 +90,6 @@ fn a_handle_that_means_another_key_releases_nothing() {
 }
 
 #[test]
-fn a_module_that_makes_its_own_nonce_is_refused() {
-    let deployment = Deployment::new();
-    let faulty = FaultyModule::before(&deployment);
-    faulty.script("C_EncryptInit 1+ overwrite-nonce");
-    let error = one_line_of_error(&deployment.run(&["serve"]), 4);
-    assert!(error.contains("the module chose another nonce"), "{error}");
-}
-
-#[test]
 fn lost_sessions_a_lost_login_and_a_removed_token_are_recovered_from() {
     let deployment = Deployment::new();
     let faulty = FaultyModule::before(&deployment);

@@ -118,8 +118,9 @@ fn a_key_is_destroyed_with_its_public_half_and_no_other_key_is() {
     keeper.keys_after(&GENERATE_SIGNING);
     let keys = keeper.keys_after(&GENERATE_SEALING).keys;
     drop(keeper);
-    let message = one_line_of_error(&deployment.run(&["keys", "destroy", "unknown"]), 4);
-    assert!(message.contains("no key unknown in this device"), "{message}");
+    // Every sixty-fourth name begins with a hyphen.
+    let message = one_line_of_error(&deployment.run(&["keys", "destroy", "-unknown"]), 4);
+    assert!(message.contains("no key -unknown in this device"), "{message}");
     for kid in [keys.signing[1].kid(), keys.sealing[0].kid()] {
         succeed(&mut deployment.command(&["keys", "destroy", &kid]));
         one_line_of_error(&deployment.run(&["keys", "destroy", &kid]), 4);
@@ -159,7 +160,7 @@ fn a_generated_key_that_does_not_pass_is_destroyed_again() {
         (&GENERATE_SIGNING, "C_Sign 1 flip-bit", "a signature that its own public key does not verify"),
         (&GENERATE_SIGNING, "C_SetAttributeValue 2 return 0x6", "FunctionFailed"),
         (&GENERATE_SIGNING, "C_GenerateKeyPair 1 return 0x31", "DeviceMemory"),
-        (&GENERATE_SEALING, "C_Encrypt 1 return 0x6", "FunctionFailed"),
+        (&GENERATE_SEALING, "C_Encrypt 1+ return 0x6", "FunctionFailed"),
     ] {
         faulty.script(fault);
         assert_failed(keeper.ask(request), reason);

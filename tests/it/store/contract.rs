@@ -1,5 +1,7 @@
 //! What every store keeps to. A backend runs all of it by [`contract`].
 
+mod keys;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ pub async fn contract(open: Open<'_>) {
     a_selection_is_revoked_and_nothing_else(open).await;
     a_token_is_revoked_until_it_ends(open).await;
     what_is_restored_is_as_it_was_and_replaces_nothing(open).await;
+    keys::a_key_is_kept_as_it_was_added_and_moved_on_by_one(open).await;
     open().probe().await.unwrap();
 }
 

@@ -32,6 +32,13 @@ impl FaultyModule {
         Self { folder }
     }
 
+    /// Has it be a module of PKCS#11 3.0, with functions for messages.
+    pub fn speak_version_3(&self, deployment: &Deployment) {
+        deployment.edit(|config| {
+            config["hardware"]["softhsm"]["environment"]["FAULTY_MODULE_VERSION"] = value("3");
+        });
+    }
+
     /// From the next call on, what `lines` say goes wrong. The log begins anew.
     pub fn script(&self, lines: &str) {
         for entry in fs::read_dir(&self.folder).expect("it is there").flatten() {

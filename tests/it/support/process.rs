@@ -23,6 +23,18 @@ pub fn one_line_of_error(output: &Output, code: i32) -> String {
     text
 }
 
+/// Waits until `is_so`, as long as a test has patience.
+#[track_caller]
+pub fn eventually(is_so: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("it never came to that");
+}
+
 pub fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.try_into().expect("a process id")), signal).expect("the process is there");
 }
