@@ -3,7 +3,7 @@
 # crash  kills mints, keepers and the database at random under load, for longer than the tests do
 # faults has every call into the hardware go wrong in every way, where the tests take a sample
 # bench  measures throughput, latency and memory against the raw rate of the hardware; PART names one of
-#        its parts: tokens, sessions, floods, tpm
+#        its parts: tokens, sessions, floods, tpm, devices
 #
 # For `run`: STATE is the folder to keep everything in, LISTEN the address, HARDWARE the
 # device: softhsm or tpm (see `mintkeep dev --help`).
@@ -38,6 +38,7 @@ faults:
 
 bench:
 	scripts/install-packages test
+	cargo build --locked --release --examples
 	cargo bench --locked --bench throughput $(if $(PART),-- $(PART))
 
 format:

@@ -22,7 +22,7 @@ use crate::jose::jwe::NONCE_BYTES;
 use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
 
-pub use error::Error;
+pub use error::{Error, Fault};
 pub use pinned::PinnedPublicKey;
 
 /// The most keys of a role that are generated in a device: a mint that was taken over must not be able to fill it.

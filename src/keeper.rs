@@ -11,6 +11,8 @@ pub mod wire;
 pub mod worker;
 pub mod server;
 mod health;
+mod error;
+mod admission;
 mod link;
 mod known_keys;
 pub mod launch;
@@ -19,5 +21,8 @@ mod handle;
 mod keepers;
 mod route;
 
-pub use handle::{Keeper, KeeperError};
+pub use admission::Work;
+pub use error::KeeperError;
+pub use handle::Keeper;
+pub use health::Condition;
 pub use keepers::{Keepers, MOST_DEVICES, Member, SignedBy, Standing};

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
+use crate::hardware::Fault;
 use crate::keeper::counters::{Counter, Counters};
 use crate::keeper::{Keeper, Keepers};
 use crate::oauth::attempts::FailedAttempts;
@@ -79,8 +80,17 @@ impl Collector for KeeperMetrics {
         };
         let up = device(|keeper| i64::from(keeper.is_well()));
         write_by_device(&mut encoder, "device_up", "Whether the device answers", up)?;
-        let waiting = device(|keeper| i64::try_from(keeper.in_flight()).unwrap_or(i64::MAX));
-        write_by_device(&mut encoder, "device_requests", "Requests that are with the device now", waiting)
+        let waiting = device(|keeper| i64::try_from(keeper.requests()).unwrap_or(i64::MAX));
+        write_by_device(
+            &mut encoder,
+            "device_requests",
+            "Requests that are with the device now, or wait for it",
+            waiting,
+        )?;
+        let opened = device(|keeper| i64::try_from(keeper.counters().breaker_opened.value()).unwrap_or(i64::MAX));
+        let help = "Times that requests began to be refused because the device failed or said nothing";
+        write_by_device(&mut encoder, "device_breaker_openings", help, opened)?;
+        write_faults(&mut encoder, &self.0)
     }
 }
 
@@ -123,6 +133,18 @@ fn write_by_device<'a>(
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (device, number) in numbers {
         ConstGauge::new(number).encode(family.encode_family(&[("device", device)])?)?;
+    }
+    Ok(())
+}
+
+fn write_faults(encoder: &mut DescriptorEncoder<'_>, keepers: &Keepers) -> fmt::Result {
+    let help = "What the device failed by";
+    let mut family = encoder.encode_descriptor("device_faults", help, None, MetricType::Counter)?;
+    for member in keepers.members() {
+        for fault in Fault::ALL {
+            let labels = [("device", member.name.as_str()), ("fault", fault.name())];
+            ConstCounter::new(member.keeper.counters().faults(fault).value()).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ const DRIVERS: [(&str, &[&str]); 16] = [
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
     ("rustls", &["store/postgres/pool"]),
-    ("moka", &["oauth/access_token"]),
+    ("moka", &["oauth/access_token", "oauth/shared_tokens"]),
     ("governor", &["oauth/attempts"]),
     ("axum", &["http"]),
     ("ipnet", &["http/forwarded"]),

@@ -45,11 +45,7 @@ impl Load {
     pub fn new(mint: &Mint, work: Work, connections: usize, span: Duration) -> Self {
         let forms = match work {
             Work::ClientCredentials => {
-                let form = format!(
-                    "grant_type=client_credentials&client_id=billing-service&client_secret={}",
-                    mint.client_secret()
-                );
-                vec![form; connections]
+                vec![client_credentials_form(mint); connections]
             }
             Work::RefreshToken | Work::Introspection => {
                 mint.grants(connections).iter().map(|token| refresh_form(token)).collect()
@@ -76,6 +72,10 @@ impl Load {
     }
 }
 
+pub fn client_credentials_form(mint: &Mint) -> String {
+    format!("grant_type=client_credentials&client_id=billing-service&client_secret={}", mint.client_secret())
+}
+
 fn refresh_form(token: &str) -> String {
     format!("grant_type=refresh_token&client_id=ci-cd-pipeline-runner&refresh_token={token}")
 }
@@ -88,7 +88,7 @@ pub async fn generate() {
     for form in &load.forms {
         let stream = TcpStream::connect(&load.address).await.expect("the mint listens");
         stream.set_nodelay(true).expect("an option");
-        let mut connection = Connection { stream, buffer: vec![0; 16 * 1024] };
+        let mut connection = Connection::new(stream);
         let form = match load.work {
             Work::ClientCredentials | Work::RefreshToken => form.clone(),
             // Each connection asks about an access token of its own.
@@ -146,14 +146,25 @@ async fn run(mut connection: Connection, mut form: String, work: Work, end: Inst
 }
 
 /// A keep-alive connection with one request under way at a time.
-struct Connection {
+pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    /// Sends a form and returns the body of the answer.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, buffer: vec![0; 16 * 1024] }
+    }
+
+    /// Sends a form and returns the body of the answer, which is a good one.
     async fn exchange(&mut self, path: &str, form: &str) -> &str {
+        let (status, body) = self.try_exchange(path, form).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Sends a form and returns status and body of the answer.
+    pub async fn try_exchange(&mut self, path: &str, form: &str) -> (u16, &str) {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: mint\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             form.len()
@@ -163,8 +174,8 @@ impl Connection {
     }
 }
 
-/// Reads one whole answer and returns its body.
-async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut [u8]) -> &'a str {
+/// Reads one whole answer and returns its status and body.
+async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut [u8]) -> (u16, &'a str) {
     let mut length = 0;
     loop {
         let read = stream.read(&mut buffer[length..]).await.expect("the mint answers");
@@ -173,15 +184,14 @@ async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut [u8]) -> &'a str {
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut response = httparse::Response::new(&mut headers);
         let httparse::Status::Complete(head) = response.parse(&buffer[..length]).expect("HTTP") else { continue };
-        let status = response.code;
+        let status = response.code.expect("a status");
         let content_length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
         let content_length: usize = content_length
             .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok())
             .expect("an answer with a length");
         if length == head + content_length {
             let body = std::str::from_utf8(&buffer[head..length]).expect("UTF-8");
-            assert_eq!(status, Some(200), "{body}");
-            return body;
+            return (status, body);
         }
     }
 }

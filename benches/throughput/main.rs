@@ -6,6 +6,7 @@
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 
+mod devices;
 mod flood;
 mod load;
 mod mint;
@@ -36,9 +37,11 @@ const MOST_CONNECTIONS: usize = 64;
 const FLOODS: [usize; 2] = [64, 700];
 
 /// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
-const PARTS: [&str; 4] = ["tokens", "sessions", "floods", TPM];
+const PARTS: [&str; 5] = ["tokens", "sessions", "floods", TPM, DEVICES];
 /// The one that is not on SoftHSM2.
 const TPM: &str = "tpm";
+/// The one that is on devices of other speeds.
+const DEVICES: &str = "devices";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +51,7 @@ fn main() {
         #[cfg(feature = "tpm")]
         ["esys", tcti, session] => tpm::run(tcti, session, SPAN),
         ["load"] => load::generate(),
+        ["paced"] => devices::generate(),
         ["flood", address, connections, token] => flood::run(address, connections, token),
         parts if parts.iter().all(|part| PARTS.contains(part)) => run(parts),
         other => panic!("expected nothing, or some of {PARTS:?}; found {other:?}"),
@@ -63,6 +67,9 @@ fn run(named: &[&str]) {
     }
     let mut report = Report::default();
     mint::set_up(&state, "softhsm");
+    if named == [DEVICES] {
+        return devices::measure(&state);
+    }
     #[cfg(feature = "tpm")]
     let on_tpm = is_wanted(TPM).then(|| tpm::OnTpm::set_up(&state.with_file_name("bench-tpm")));
     let is_on_softhsm = named != [TPM];
@@ -93,6 +100,9 @@ fn run(named: &[&str]) {
     std::fs::create_dir_all(results.parent().expect("a file has a folder")).expect("target/bench can be made");
     std::fs::write(&results, report.json()).expect("the results can be written");
     println!("\nwritten to {}", results.display());
+    if is_wanted("devices") {
+        devices::measure(&state);
+    }
 }
 
 fn measure_tokens(state: &Path, report: &mut Report) {

@@ -71,9 +71,11 @@ impl Mint {
         }
         let hash = config.split("secret_sha256 = \"").nth(1).expect("the service has a secret")[..64].to_owned();
         let path = state.join("bench.toml");
+        let mut config: toml_edit::DocumentMut = config.parse().expect("TOML");
+        config["keeper"]["verify_signatures"] = toml_edit::value(verify);
         // The resource server has the secret of the service.
         let text = format!(
-            "{config}\n[keeper]\nverify_signatures = {verify}\n[[resource_server]]\nid = \"{API}\"\nauthentication = \"client_secret_post\"\nsecret_sha256 = \"{hash}\"\naudience = \"https://api.example.com\"\n"
+            "{config}\n[[resource_server]]\nid = \"{API}\"\nauthentication = \"client_secret_post\"\nsecret_sha256 = \"{hash}\"\naudience = \"https://api.example.com\"\n"
         );
         std::fs::write(&path, text).expect("the folder is writable");
         let process = Command::new(PROGRAM).args(["serve", "--config"]).arg(&path).stderr(Stdio::null()).spawn();

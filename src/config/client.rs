@@ -78,6 +78,7 @@ pub(super) struct ClientTable {
     scope: ScopeText,
     audience: Spanned<OneOrSeveral<String>>,
     access_token_lifetime: Option<AccessTokenLifetime>,
+    share_tokens_for: Option<Spanned<Seconds>>,
     refresh_token_lifetime: Option<Seconds>,
     refresh_token_idle_lifetime: Option<Seconds>,
     #[serde(default)]
@@ -135,6 +136,8 @@ impl ClientTable {
             let message = "client_credentials needs a client that authenticates (RFC 6749 §4.4); expected client_secret_basic or client_secret_post";
             return Err(Problem::at(grants_span, message));
         }
+        let access_token_lifetime = self.access_token_lifetime.unwrap_or(tokens.access_token_lifetime).0;
+        let share_tokens_for = share_tokens_for(self.share_tokens_for, access_token_lifetime, &grants)?;
         let lifetime = self.refresh_token_lifetime.unwrap_or(tokens.refresh_token_lifetime).0;
         let idle_lifetime = self.refresh_token_idle_lifetime.or(tokens.refresh_token_idle_lifetime);
         Ok(Client {
@@ -146,7 +149,8 @@ impl ClientTable {
                 Ok([one]) => Audience::One(one),
                 Err(several) => Audience::Several(several),
             },
-            access_token_lifetime: self.access_token_lifetime.unwrap_or(tokens.access_token_lifetime).0,
+            access_token_lifetime,
+            share_tokens_for,
             refresh: RefreshRules {
                 lifetime,
                 idle_lifetime: idle_lifetime.map_or(lifetime, |idle| idle.0),
@@ -170,6 +174,23 @@ impl Grant {
             Self::RefreshToken => GrantType::RefreshToken,
         }
     }
+}
+
+/// A token that is shared has to live on for longer than it is shared: who has it last is to have some use of it too.
+fn share_tokens_for(
+    setting: Option<Spanned<Seconds>>,
+    lifetime: Duration,
+    grants: &[GrantType],
+) -> Result<Option<Duration>, Problem> {
+    let Some(setting) = setting else { return Ok(None) };
+    let (span, duration) = (setting.span(), setting.into_inner().0);
+    if !grants.contains(&GrantType::ClientCredentials) {
+        return Err(Problem::at(span, "share_tokens_for is for clients with the grant client_credentials"));
+    }
+    if duration * 2 >= lifetime {
+        return Err(Problem::at(span, "expected less than half of access_token_lifetime"));
+    }
+    Ok(Some(duration))
 }
 
 /// RFC 6749 A.1: VSCHAR, which a form, a header and a log line all carry unchanged.

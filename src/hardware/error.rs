@@ -1,5 +1,42 @@
 //! Why a device may refuse, and whether another try could help.
 
+use serde::{Deserialize, Serialize};
+
+/// What a fault of a device means for what comes next.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Fault {
+    /// The next call may succeed.
+    Transient,
+    /// The session is no good any more; the device may be.
+    SessionLost,
+    /// The device wants the PIN again.
+    LoginLost,
+    /// The device does not answer, was taken out, or was reset.
+    DeviceGone,
+    /// The handle does not mean the key any more.
+    KeyGone,
+    /// The device cannot do it, or did it wrongly; no other try can help.
+    Fatal,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Transient, Self::SessionLost, Self::LoginLost, Self::DeviceGone, Self::KeyGone, Self::Fatal];
+
+    /// Its name, for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::SessionLost => "session_lost",
+            Self::LoginLost => "login_lost",
+            Self::DeviceGone => "device_gone",
+            Self::KeyGone => "key_gone",
+            Self::Fatal => "fatal",
+        }
+    }
+}
+
 /// Why a device, or a key in it, could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -196,6 +233,16 @@ pub enum Error {
     /// The session, the login or the device itself is gone: the device has to be opened anew.
     #[error("{call} failed: {reason}: the session or the device is gone")]
     Lost {
+        /// Which of them.
+        fault: Fault,
+        /// The PKCS#11 function or TPM command.
+        call: String,
+        /// The return code's name.
+        reason: String,
+    },
+    /// The device does not do what it was asked to do, and would not the next time.
+    #[error("{call} failed: {reason}: the device cannot do this")]
+    Unable {
         /// The PKCS#11 function or TPM command.
         call: String,
         /// The return code's name.
@@ -240,7 +287,22 @@ impl Error {
             | Self::NotAuthentic
             | Self::WrongSignature
             | Self::Lost { .. }
+            | Self::Unable { .. }
             | Self::Call { .. } => false,
+        }
+    }
+
+    /// What it means for what comes next. What a request was at fault for is no fault of the device, and has none.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::NotAuthentic => None,
+            Self::Call { .. } | Self::PinMemory { .. } => Some(Fault::Transient),
+            Self::Lost { fault, .. } => Some(*fault),
+            Self::UnknownKey(_) => Some(Fault::KeyGone),
+            Self::Module { .. } | Self::Initialize { .. } | Self::TokenAbsent { .. } | Self::Unreachable { .. } => {
+                Some(Fault::DeviceGone)
+            }
+            _ => Some(Fault::Fatal),
         }
     }
 }

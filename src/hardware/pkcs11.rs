@@ -25,7 +25,7 @@ use self::calls::Failed;
 use self::inventory::Inventory;
 use self::session::OpenSession;
 use self::token::{Access, OpenToken};
-use super::{Device, DeviceKeys, Error, Generated, LoginStep, PinTrust, Provenance, Role, Session};
+use super::{Device, DeviceKeys, Error, Fault, Generated, LoginStep, PinTrust, Provenance, Role, Session};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::secret_source::SecretSource;
@@ -174,20 +174,25 @@ fn failed_call((call, code): Failed) -> Error {
     call_error(call.to_owned(), code)
 }
 
-/// Sorts out the codes after which no further call of this session can succeed.
+/// Sorts the codes (PKCS#11 3.1 §5.1): those after which no further call of this session can succeed, those that say
+/// that the device cannot do it, and the others, which may not come again.
 fn call_error(call: String, code: RvError) -> Error {
     let reason = format!("{code:?}");
-    match code {
-        RvError::SessionHandleInvalid
-        | RvError::SessionClosed
-        | RvError::UserNotLoggedIn
-        | RvError::CryptokiNotInitialized
-        | RvError::DeviceRemoved
-        | RvError::DeviceError
-        | RvError::TokenNotPresent
-        | RvError::OperationActive
-        | RvError::KeyHandleInvalid
-        | RvError::ObjectHandleInvalid => Error::Lost { call, reason },
-        _ => Error::Call { call, reason },
-    }
+    let fault = match code {
+        // An operation that was begun and cannot be ended stays in the session.
+        RvError::SessionHandleInvalid | RvError::SessionClosed | RvError::OperationActive => Fault::SessionLost,
+        RvError::UserNotLoggedIn => Fault::LoginLost,
+        RvError::CryptokiNotInitialized | RvError::DeviceRemoved | RvError::DeviceError | RvError::TokenNotPresent => {
+            Fault::DeviceGone
+        }
+        RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => Fault::KeyGone,
+        RvError::FunctionNotSupported
+        | RvError::MechanismInvalid
+        | RvError::MechanismParamInvalid
+        | RvError::KeyFunctionNotPermitted
+        | RvError::KeyTypeInconsistent
+        | RvError::KeySizeRange => return Error::Unable { call, reason },
+        _ => return Error::Call { call, reason },
+    };
+    Error::Lost { fault, call, reason }
 }

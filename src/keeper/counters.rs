@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::hardware::Fault;
+
 /// What the mint asked of the keeper since it started.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -16,6 +18,16 @@ pub struct Counters {
     pub refused: Counter,
     /// Times that a keeper was connected to.
     pub connected: Counter,
+    /// Times that requests began to be refused because the device failed or said nothing.
+    pub breaker_opened: Counter,
+    faults: [Counter; Fault::ALL.len()],
+}
+
+impl Counters {
+    /// How often the device failed by `fault`.
+    pub fn faults(&self, fault: Fault) -> &Counter {
+        &self.faults[fault as usize]
+    }
 }
 
 /// A number that only grows.

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::zeroize::Zeroizing;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use super::admission::{Admission, NotAdmitted, Work};
 use super::counters::Counters;
-use super::health::Health;
+use super::error::KeeperError;
+use super::health::{Condition, Health};
 use super::known_keys::KnownKeys;
 use super::launch::Settings;
-use super::link::{Asked, Link, LinkFault};
+use super::link::{Asked, Link, LinkFault, LinkedDevice, Patience};
 use super::supervisor::Presence;
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
@@ -34,16 +35,11 @@ pub struct Keeper {
     counters: Arc<Counters>,
     /// Told when the keys change.
     changed: watch::Sender<()>,
-    openings: Arc<Semaphore>,
-    in_flight: Arc<AtomicUsize>,
+    admission: Arc<Admission>,
     sessions: usize,
     request_limit: Duration,
     clock: Arc<dyn Clock>,
 }
-
-/// Of the requests that may wait for the keeper, one in this many may be an opening. Anybody can ask for those, by
-/// a forged token; further ones wait here, and leave room for signatures and seals, which only good requests need.
-const ONE_OPENING_IN: usize = 4;
 
 /// For whom a device is asked, and until when.
 #[derive(Clone, Copy, Debug)]
@@ -53,85 +49,36 @@ pub(super) struct Errand<'a> {
     /// Until when the answer is of use.
     pub(super) deadline: Instant,
     /// Whether another device may be asked instead: then nothing is waited for that would only come back here.
-    pub(super) may_move: bool,
+    pub(super) patience: Patience,
+    /// What it is for the request that it is part of.
+    pub(super) work: Work,
 }
 
-/// Why the keeper did not do what it was asked.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum KeeperError {
-    /// No keeper answered in time; another one is being started, or the device is slow.
-    #[error("the keeper did not answer in time")]
-    TimedOut,
-    /// Keepers died while they had the request.
-    #[error("the keeper was lost during the request")]
-    Lost,
-    /// The keeper says nothing, and was not waited for any longer.
-    #[error("the keeper says nothing")]
-    Silent,
-    /// Nobody has answered for this device since the mint started.
-    #[error("the keeper was not there yet")]
-    Absent,
-    /// More requests wait than may wait.
-    #[error("the keeper is busy")]
-    Busy,
-    /// The keeper cannot be started until an operator acts.
-    #[error("there is no keeper: {0}")]
-    Refused(String),
-    /// The signing policy forbids it.
-    #[error("the signing policy refused: {0}")]
-    Policy(String),
-    /// What was to be opened was not sealed by this keeper's key, or was changed since.
-    #[error("what was to be opened is not authentic")]
-    NotAuthentic,
-    /// No key may be used now: none is active, or nobody knows whether it still is.
-    #[error("no key is active")]
-    NoKey,
-    /// No device that has answered has this key.
-    #[error("no device has the key {0}")]
-    UnknownKey(String),
-    /// The hardware failed.
-    #[error("the hardware failed: {0}")]
-    Hardware(String),
-    /// Mint and keeper do not understand each other.
-    #[error("unexpected answer from the keeper")]
-    Protocol,
-}
+/// How long a request waits for a keeper that is being replaced. Most are back within it, so that the loss of one costs
+/// clients nothing; after it, the device is down, and that is said at once.
+const GRACE: Duration = Duration::from_secs(1);
 
-impl KeeperError {
-    /// Whether another device may do what this one did not: neither the request nor the mint is at fault.
-    pub fn is_device_fault(&self) -> bool {
-        match self {
-            Self::TimedOut
-            | Self::Lost
-            | Self::Silent
-            | Self::Absent
-            | Self::Busy
-            | Self::Refused(_)
-            | Self::UnknownKey(_)
-            | Self::Hardware(_) => true,
-            Self::NoKey | Self::Policy(_) | Self::NotAuthentic | Self::Protocol => false,
-        }
-    }
-}
+/// What clients are told to wait where nothing better is known, and at the least.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 impl Keeper {
     pub(super) fn new(
         presence: watch::Receiver<Presence>,
-        health: Arc<Health>,
+        device: LinkedDevice,
         known_keys: Arc<KnownKeys>,
-        counters: Arc<Counters>,
         changed: watch::Sender<()>,
         settings: &Settings,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let LinkedDevice { health, counters, admission, .. } = device;
         Self {
             presence,
             health,
             known_keys,
             counters,
             changed,
-            openings: Arc::new(Semaphore::new((settings.max_in_flight / ONE_OPENING_IN).max(1))),
-            in_flight: Arc::default(),
+            admission,
             sessions: settings.sessions.max(1),
             request_limit: settings.request_limit,
             clock,
@@ -150,17 +97,27 @@ impl Keeper {
 
     /// Whether requests are answered now.
     pub fn is_well(&self) -> bool {
-        self.health.is_well()
+        self.condition() == Condition::Well
     }
 
-    /// Requests that are with the device now.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+    /// Whether requests are answered now, and why not.
+    pub fn condition(&self) -> Condition {
+        self.health.condition()
     }
 
-    /// Requests that are with the device now, and how many it can work on at a time.
-    pub(super) fn load(&self) -> (usize, usize) {
-        (self.in_flight(), self.sessions)
+    /// Requests that are with the device now, or wait for it.
+    pub fn requests(&self) -> usize {
+        self.admission.ahead()
+    }
+
+    /// How many operations the device does at a time.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions
+    }
+
+    /// How long one more request would take, as far as the device was seen to work.
+    pub(super) fn expected_time(&self) -> Duration {
+        self.admission.time_of(self.admission.ahead() + 1)
     }
 
     /// Says which keys of this device a keeper that comes back must have; one that lacks any is refused. Before this
@@ -174,7 +131,7 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError`].
     pub async fn look_again(&self) -> Result<Arc<PublicKeys>, KeeperError> {
-        self.learn(&Request::LookAgain).await
+        self.learn(&Request::LookAgain, Patience::Stays).await
     }
 
     /// Has the device generate one more key; it is among the keys that are returned.
@@ -182,11 +139,12 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError`].
     pub async fn generate(&self, role: Role) -> Result<Arc<PublicKeys>, KeeperError> {
-        self.learn(&Request::Generate { role }).await
+        self.learn(&Request::Generate { role }, Patience::TakesLong).await
     }
 
-    async fn learn(&self, request: &Request<'_>) -> Result<Arc<PublicKeys>, KeeperError> {
-        match self.ask(request).await? {
+    async fn learn(&self, request: &Request<'_>, patience: Patience) -> Result<Arc<PublicKeys>, KeeperError> {
+        let errand = Errand { client: "", deadline: self.deadline(), patience, work: Work::New };
+        match self.ask_for(errand, request).await? {
             Reply::PublicKeys(keys) => {
                 self.known_keys.update(keys);
                 self.changed.send_replace(());
@@ -205,7 +163,7 @@ impl Keeper {
     pub fn process_id(&self) -> Option<u32> {
         match &*self.presence.borrow() {
             Presence::Up(_, process_id) => *process_id,
-            Presence::Down | Presence::Refused(_) => None,
+            Presence::Down { .. } | Presence::Refused(_) => None,
         }
     }
 
@@ -213,7 +171,7 @@ impl Keeper {
     pub fn refusal(&self) -> Option<String> {
         match &*self.presence.borrow() {
             Presence::Refused(failure) => Some(failure.message.clone()),
-            Presence::Up(..) | Presence::Down => None,
+            Presence::Up(..) | Presence::Down { .. } => None,
         }
     }
 
@@ -235,7 +193,7 @@ impl Keeper {
     ) -> Result<Signature, KeeperError> {
         self.counters.sign.increment();
         let request = Request::Sign { client: errand.client, kid, profile, signing_input: signing_input.as_bytes() };
-        match self.ask_for(errand, &request).await? {
+        match self.ask_admitted(errand, errand.work, &request).await? {
             Reply::Signature(signature) => Ok(signature),
             _ => Err(KeeperError::Protocol),
         }
@@ -250,7 +208,8 @@ impl Keeper {
         plaintext: &[u8],
     ) -> Result<Sealed, KeeperError> {
         self.counters.seal.increment();
-        match self.ask_for(errand, &Request::Seal { client: errand.client, kid, aad, plaintext }).await? {
+        let request = Request::Seal { client: errand.client, kid, aad, plaintext };
+        match self.ask_admitted(errand, errand.work, &request).await? {
             Reply::Sealed { nonce, ciphertext_and_tag } => Ok(Sealed { nonce, ciphertext_and_tag }),
             _ => Err(KeeperError::Protocol),
         }
@@ -262,8 +221,6 @@ impl Keeper {
         errand: Errand<'_>,
         presented: &PresentedJwe,
     ) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
-        let place = tokio::time::timeout_at(errand.deadline.into(), self.openings.acquire());
-        let _place = place.await.map_err(|_| KeeperError::TimedOut)?;
         self.counters.open.increment();
         let request = Request::Open {
             client: errand.client,
@@ -273,7 +230,7 @@ impl Keeper {
             aad: presented.protected_header.as_bytes(),
             ciphertext_and_tag: &presented.ciphertext_and_tag,
         };
-        match self.ask_for(errand, &request).await? {
+        match self.ask_admitted(errand, Work::Opening, &request).await? {
             Reply::Opened(plaintext) => Ok(Zeroizing::new(plaintext)),
             _ => Err(KeeperError::Protocol),
         }
@@ -295,7 +252,8 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError`].
     pub async fn probe(&self) -> Result<(), KeeperError> {
-        match self.ask(&Request::Health).await? {
+        let errand = Errand { client: "", deadline: self.deadline(), patience: Patience::Stays, work: Work::New };
+        match self.ask_for(errand, &Request::Health).await? {
             Reply::Healthy => Ok(()),
             _ => Err(KeeperError::Protocol),
         }
@@ -305,21 +263,45 @@ impl Keeper {
         self.clock.instant() + self.request_limit
     }
 
-    async fn ask(&self, request: &Request<'_>) -> Result<Reply, KeeperError> {
-        self.ask_for(Errand { client: "", deadline: self.deadline(), may_move: false }, request).await
+    /// Asks when it is its turn.
+    async fn ask_admitted(&self, errand: Errand<'_>, work: Work, request: &Request<'_>) -> Result<Reply, KeeperError> {
+        self.refuse_unwell()?;
+        let admitted = self.admission.admit(errand.client, work, errand.deadline).await;
+        let permit = admitted.map_err(|refused| self.not_admitted(refused))?;
+        let outcome = self.ask_for(errand, request).await;
+        if matches!(outcome, Ok(_) | Err(KeeperError::NotAuthentic)) {
+            permit.answered();
+        }
+        outcome
+    }
+
+    fn not_admitted(&self, refused: NotAdmitted) -> KeeperError {
+        match refused {
+            NotAdmitted::Congested(expected) => {
+                KeeperError::Congested { retry_after: expected.clamp(RETRY_AFTER, LONGEST_RETRY_AFTER) }
+            }
+            NotAdmitted::TurnedAway => {
+                KeeperError::Unavailable { condition: self.condition(), retry_after: RETRY_AFTER }
+            }
+        }
     }
 
     async fn ask_for(&self, errand: Errand<'_>, request: &Request<'_>) -> Result<Reply, KeeperError> {
-        let Errand { deadline, may_move, .. } = errand;
-        let _under_way = UnderWay::begin(&self.in_flight);
+        let Errand { deadline, patience, .. } = errand;
         for _attempt in 0..2 {
-            let link = if may_move { self.present_link()? } else { self.link(deadline).await? };
-            match link.exchange(request, Asked { deadline, may_move }).await {
+            self.refuse_unwell()?;
+            let link = self.link(deadline, patience).await?;
+            match link.exchange(request, Asked { deadline, patience }).await {
                 Ok(Reply::Refused(refusal)) => return Err(self.refused(refusal)),
-                Ok(reply) => return Ok(reply),
-                Err(LinkFault::Lost) if may_move => break,
+                Ok(reply) => {
+                    self.health.worked();
+                    return Ok(reply);
+                }
+                Err(LinkFault::Lost) if patience == Patience::Moves => break,
                 Err(LinkFault::Lost) => {}
-                Err(LinkFault::Silent) => return Err(KeeperError::Silent),
+                Err(LinkFault::Silent) => {
+                    return Err(KeeperError::Unavailable { condition: Condition::Silent, retry_after: RETRY_AFTER });
+                }
                 Err(LinkFault::Busy) => return Err(KeeperError::Busy),
                 Err(LinkFault::TimedOut) => return Err(KeeperError::TimedOut),
                 Err(LinkFault::TooLarge) => return Err(KeeperError::Protocol),
@@ -328,34 +310,49 @@ impl Keeper {
         Err(KeeperError::Lost)
     }
 
-    /// The connection of the present keeper, where there is one.
-    fn present_link(&self) -> Result<Arc<Link>, KeeperError> {
-        match &*self.presence.borrow() {
-            Presence::Up(link, _) if link.is_open() => Ok(Arc::clone(link)),
-            Presence::Up(..) | Presence::Down => Err(KeeperError::Lost),
-            Presence::Refused(failure) => Err(KeeperError::Refused(failure.message.clone())),
+    /// Answers at once while the breaker is open. A device that is gone is waited for a little.
+    fn refuse_unwell(&self) -> Result<(), KeeperError> {
+        match self.condition() {
+            Condition::Well | Condition::Gone => Ok(()),
+            condition @ (Condition::Silent | Condition::Failing) => {
+                Err(KeeperError::Unavailable { condition, retry_after: RETRY_AFTER })
+            }
         }
     }
 
-    /// The connection of the present keeper; waits for one that is being started.
-    async fn link(&self, deadline: Instant) -> Result<Arc<Link>, KeeperError> {
-        if let Ok(link) = self.present_link() {
-            return Ok(link);
+    /// The connection of the present keeper; waits a little for one that is being started, where nobody else can do it.
+    async fn link(&self, deadline: Instant, patience: Patience) -> Result<Arc<Link>, KeeperError> {
+        let lost_at = match &*self.presence.borrow() {
+            Presence::Up(link, _) if link.is_open() => return Ok(Arc::clone(link)),
+            // Its end is about to be told.
+            Presence::Up(..) => self.clock.instant(),
+            Presence::Down { since, .. } => *since,
+            Presence::Refused(failure) => return Err(KeeperError::Refused(failure.message.clone())),
+        };
+        if patience == Patience::Moves {
+            return Err(self.gone());
         }
         let mut presence = self.presence.clone();
         let settled = presence.wait_for(|presence| match presence {
             Presence::Up(link, _) => link.is_open(),
-            Presence::Down => false,
+            Presence::Down { .. } => false,
             Presence::Refused(_) => true,
         });
-        match tokio::time::timeout_at(deadline.into(), settled).await {
-            Ok(Ok(presence)) => match &*presence {
-                Presence::Up(link, _) => Ok(Arc::clone(link)),
-                Presence::Refused(failure) => Err(KeeperError::Refused(failure.message.clone())),
-                Presence::Down => Err(KeeperError::TimedOut),
-            },
-            Ok(Err(_)) | Err(_) => Err(KeeperError::TimedOut),
+        let settled = tokio::time::timeout_at(deadline.min(lost_at + GRACE).into(), settled).await;
+        match settled.ok().and_then(Result::ok).as_deref() {
+            Some(Presence::Up(link, _)) => Ok(Arc::clone(link)),
+            Some(Presence::Refused(failure)) => Err(KeeperError::Refused(failure.message.clone())),
+            Some(Presence::Down { .. }) | None => Err(self.gone()),
         }
+    }
+
+    /// That there is no keeper, and when one may be there.
+    fn gone(&self) -> KeeperError {
+        let next_try = match &*self.presence.borrow() {
+            Presence::Down { next_try, .. } => next_try.saturating_duration_since(self.clock.instant()),
+            Presence::Up(..) | Presence::Refused(_) => Duration::ZERO,
+        };
+        KeeperError::Unavailable { condition: Condition::Gone, retry_after: RETRY_AFTER.max(next_try) }
     }
 
     fn refused(&self, refusal: Refusal) -> KeeperError {
@@ -368,24 +365,15 @@ impl Keeper {
             Refusal::TooLate => KeeperError::TimedOut,
             Refusal::NotAuthentic => KeeperError::NotAuthentic,
             Refusal::UnknownKey(kid) => KeeperError::UnknownKey(kid),
-            Refusal::Hardware(reason) => KeeperError::Hardware(reason),
+            Refusal::Hardware(fault, reason) => {
+                self.counters.faults(fault).increment();
+                if self.health.failed() {
+                    self.counters.breaker_opened.increment();
+                    self.admission.turn_away();
+                }
+                KeeperError::Hardware(fault, reason)
+            }
             Refusal::Malformed => KeeperError::Protocol,
         }
-    }
-}
-
-/// A request that counts for the load of its device, as long as this lives.
-struct UnderWay<'a>(&'a AtomicUsize);
-
-impl<'a> UnderWay<'a> {
-    fn begin(in_flight: &'a AtomicUsize) -> Self {
-        in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(in_flight)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

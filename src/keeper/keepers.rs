@@ -9,8 +9,12 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::handle::{Errand, Keeper, KeeperError};
+use super::admission::Work;
+use super::error::KeeperError;
+use super::handle::{Errand, Keeper};
+use super::health::Condition;
 use super::launch::Settings;
+use super::link::Patience;
 use super::route::{Fitness, Route, fittest};
 use super::supervisor::{self, Kept};
 use super::wire::StartFailure;
@@ -144,7 +148,7 @@ impl Keepers {
         }
         let able = left.clone().flat_map(|kid| {
             let has = move |member: &&Member| member.keeper.has(kid);
-            self.members.iter().filter(has).map(move |member| (kid, Fitness::of(member)))
+            self.members.iter().filter(has).map(move |member| (kid, Fitness::of(member, turn)))
         });
         // A key that no device told leads to the error that says so.
         fittest(able).or_else(|| left.next())
@@ -165,7 +169,8 @@ impl Keepers {
         self.sign_for(self.errand(client), kid, profile, signing_input).await
     }
 
-    /// Signs by any of `kids`: what is signed is made by `signing_input` from the `kid` that is used.
+    /// Signs by any of `kids`: what is signed is made by `signing_input` from the `kid` that is used. What is
+    /// [`Work::Continued`] goes before what is new.
     ///
     /// # Errors
     /// As [`Self::sign`], after all that can do it were tried, as far as there was time.
@@ -173,11 +178,12 @@ impl Keepers {
         &self,
         kids: &'a [String],
         client: &str,
+        work: Work,
         profile: &str,
         signing_input: impl Fn(&str) -> SigningInput,
     ) -> Result<SignedBy<'a>, KeeperError> {
-        let errand = self.errand(client);
-        let mut failed = KeeperError::Absent;
+        let errand = Errand { work, ..self.errand(client) };
+        let mut failed = KeeperError::NoKey;
         let mut passed_over = Vec::new();
         while let Some(kid) = self.choose(kids, &passed_over) {
             let input = signing_input(kid);
@@ -209,12 +215,13 @@ impl Keepers {
         }
     }
 
-    /// Seals `plaintext` by the key `kid` on behalf of `client`, as [`Self::sign`] signs.
+    /// Seals `plaintext` by the key `kid` on behalf of `client`, as [`Self::sign`] signs, and before all that is new: it
+    /// renews what was opened, or an operator waits for it.
     ///
     /// # Errors
     /// [`KeeperError`].
     pub async fn seal(&self, kid: &str, client: &str, aad: &[u8], plaintext: &[u8]) -> Result<Sealed, KeeperError> {
-        let errand = self.errand(client);
+        let errand = Errand { work: Work::Continued, ..self.errand(client) };
         let mut route = self.route(kid);
         loop {
             match route.next()?.seal(kid, errand, aad, plaintext).await {
@@ -231,7 +238,8 @@ impl Keepers {
     pub async fn open(&self, client: &str, presented: &PresentedJwe) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
         let mut route = self.route(&presented.kid);
         // No other key opens it: where one device has it, that one is waited for.
-        let errand = Errand { may_move: route.width() > 1, ..self.errand(client) };
+        let patience = if route.width() > 1 { Patience::Moves } else { Patience::Stays };
+        let errand = Errand { patience, ..self.errand(client) };
         loop {
             match route.next()?.open(errand, presented).await {
                 Ok(plaintext) => return Ok(plaintext),
@@ -262,7 +270,9 @@ impl Keepers {
     pub async fn attest_all(&self, nonce: &Nonce) -> Result<Vec<Vec<u8>>, KeeperError> {
         let mut documents = Vec::new();
         for Member { keeper, .. } in self.members.iter() {
-            let told = keeper.public_keys().ok_or(KeeperError::Absent)?;
+            let told = keeper
+                .public_keys()
+                .ok_or(KeeperError::Unavailable { condition: Condition::Gone, retry_after: Duration::from_secs(1) })?;
             for kid in told.keys.kids() {
                 documents.push(keeper.attest(&kid, self.errand(""), nonce).await?);
             }
@@ -284,7 +294,8 @@ impl Keepers {
 
     /// On behalf of `client`, from now on. With several devices, what is signed or sealed may be by another key too.
     fn errand<'a>(&self, client: &'a str) -> Errand<'a> {
-        Errand { client, deadline: self.now() + self.limit, may_move: self.members.len() > 1 }
+        let patience = if self.members.len() > 1 { Patience::Moves } else { Patience::Stays };
+        Errand { client, deadline: self.now() + self.limit, patience, work: Work::New }
     }
 
     fn route<'a>(&'a self, kid: &'a str) -> Route<'a> {

@@ -14,8 +14,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use super::health::Health;
-use super::link::{Asked, Driver, Link, LinkLimits};
+use super::link::{Asked, Driver, Link, LinkLimits, LinkedDevice, Patience};
 use super::wire::{PublicKeys, Reply, Request, StartFailure};
 use crate::clock::Clock;
 use crate::hardware::PinTrust;
@@ -81,34 +80,45 @@ impl Running {
         self.link.close();
         self.driver.abort();
     }
+
+    fn useless(&self, message: String) -> StartFailure {
+        self.close();
+        StartFailure { message, is_final: false }
+    }
 }
 
-/// Starts or finds the keeper, and has it tell its keys.
+/// Starts or finds the keeper of `device`, and has it tell its keys.
 ///
 /// # Errors
 /// Why there is none to be had now, and whether there can be at all.
 pub(super) async fn launch(
     settings: &Settings,
     trust: PinTrust,
-    health: &Arc<Health>,
+    device: LinkedDevice,
     clock: &Arc<dyn Clock>,
 ) -> Result<(PublicKeys, Running), StartFailure> {
-    let Connected { link, driver, child } = connect(settings, trust, health, clock).await?;
+    let Connected { link, driver, child } = connect(settings, trust, device, clock).await?;
     let running = Running { link, driver: tokio::spawn(driver.run()), child };
-    let asked = Asked { deadline: clock.instant() + settings.request_limit, may_move: false };
-    match running.link.exchange(&Request::PublicKeys, asked).await {
-        Ok(Reply::PublicKeys(keys)) => Ok((keys, running)),
-        other => {
-            running.close();
-            Err(StartFailure { message: format!("the keeper did not tell its keys: {other:?}"), is_final: false })
+    let asked = Asked { deadline: clock.instant() + settings.request_limit, patience: Patience::Stays };
+    let keys = match running.link.exchange(&Request::PublicKeys, asked).await {
+        Ok(Reply::PublicKeys(keys)) => keys,
+        other => return Err(running.useless(format!("the keeper did not tell its keys: {other:?}"))),
+    };
+    // One that takes the place of another has to show that the device works. The keeper that was started tried its keys
+    // already; one that runs by itself may have done that long ago.
+    if trust == PinTrust::WorkedBefore {
+        match running.link.exchange(&Request::Health, asked).await {
+            Ok(Reply::Healthy) => {}
+            other => return Err(running.useless(format!("the keeper cannot sign: {other:?}"))),
         }
     }
+    Ok((keys, running))
 }
 
 async fn connect(
     settings: &Settings,
     trust: PinTrust,
-    health: &Arc<Health>,
+    device: LinkedDevice,
     clock: &Arc<dyn Clock>,
 ) -> Result<Connected, StartFailure> {
     let passing = |message: String| StartFailure { message, is_final: false };
@@ -123,7 +133,7 @@ async fn connect(
     };
     let limits = LinkLimits { max_in_flight: settings.max_in_flight, silence: settings.request_limit };
     let logging_in = AtomicBool::new(false);
-    let established = Link::establish(stream, limits, &logging_in, Arc::clone(health), Arc::clone(clock));
+    let established = Link::establish(stream, limits, &logging_in, device, Arc::clone(clock));
     let outcome = tokio::time::timeout(settings.start_limit, established).await;
     let was_logging_in = logging_in.load(Ordering::Relaxed);
     let (message, may_have_cost_a_try) = match outcome {

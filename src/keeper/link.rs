@@ -1,20 +1,25 @@
 //! One connection to a keeper, as the mint uses it: requests of all tasks leave in one write, and
 //! the answers of one read wake them all.
 
+mod driver;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
 
+pub(super) use self::driver::Driver;
+use self::driver::Incoming;
+use super::admission::Admission;
+use super::counters::Counters;
 use super::health::Health;
 use super::wire::{
-    Frame, GREETING_ID, Greeting, Inbox, PREAMBLE, Reply, Request, StartFailure, WireError, append_frame, decode,
+    Frame, GREETING_ID, Greeting, PREAMBLE, Reply, Request, StartFailure, WireError, append_frame, decode,
 };
 use crate::clock::Clock;
 
@@ -28,9 +33,6 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// A device whose answers were this many times further apart is slow, and not silent.
 const SLOWER_THAN_BEFORE: u32 = 4;
 
-/// How often a link is looked at.
-const TICK: Duration = Duration::from_millis(100);
-
 /// The shared half of a connection; [`Driver`] does the reading and writing.
 pub(super) struct Link {
     state: Mutex<State>,
@@ -38,9 +40,19 @@ pub(super) struct Link {
     queued: Notify,
     /// Ends the driver: the keeper is to be replaced.
     suspected: Notify,
-    health: Arc<Health>,
+    device: LinkedDevice,
     limits: LinkLimits,
     clock: Arc<dyn Clock>,
+}
+
+/// What all connections to one device have in common with its handle.
+#[derive(Clone)]
+pub(super) struct LinkedDevice {
+    /// Its name in the configuration.
+    pub(super) name: String,
+    pub(super) health: Arc<Health>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) admission: Arc<Admission>,
 }
 
 /// What a connection allows both sides.
@@ -57,14 +69,25 @@ pub(super) struct LinkLimits {
 pub(super) struct Asked {
     /// Until when its answer is of use.
     pub(super) deadline: Instant,
-    /// Whether it can be put to another device, should this one fall silent.
-    pub(super) may_move: bool,
+    /// What becomes of it where the keeper says nothing.
+    pub(super) patience: Patience,
+}
+
+/// What becomes of a request whose keeper says nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Patience {
+    /// It is put to another device.
+    Moves,
+    /// It waits: nobody else can do it.
+    Stays,
+    /// It waits, and it is what the others wait for: making a key takes a device as long as it takes.
+    TakesLong,
 }
 
 /// Who waits for an answer.
 struct Waiter {
     answer: oneshot::Sender<Result<Reply, LinkFault>>,
-    may_move: bool,
+    patience: Patience,
 }
 
 struct State {
@@ -101,12 +124,12 @@ impl Link {
         stream: UnixStream,
         limits: LinkLimits,
         logging_in: &AtomicBool,
-        health: Arc<Health>,
+        device: LinkedDevice,
         clock: Arc<dyn Clock>,
     ) -> io::Result<(Result<Arc<Self>, StartFailure>, Driver)> {
         let (reader, mut writer) = stream.into_split();
         writer.write_all(&PREAMBLE).await?;
-        let mut incoming = Incoming { reader, inbox: Inbox::default(), chunk: vec![0; 64 * 1024] };
+        let mut incoming = Incoming::new(reader);
         let ready = loop {
             match incoming.greeting().await? {
                 Greeting::LoggingIn => logging_in.store(true, Ordering::Relaxed),
@@ -127,7 +150,7 @@ impl Link {
             }),
             queued: Notify::new(),
             suspected: Notify::new(),
-            health,
+            device,
             limits,
             clock,
         });
@@ -137,9 +160,9 @@ impl Link {
     /// Asks and waits for the answer, at the longest until the deadline. Dropping the future takes the
     /// request back.
     pub(super) async fn exchange(&self, request: &Request<'_>, asked: Asked) -> Result<Reply, LinkFault> {
-        let Asked { deadline, may_move } = asked;
+        let Asked { deadline, patience } = asked;
         let asked_at = self.clock.instant();
-        let (id, answer) = self.enqueue(request, deadline.saturating_duration_since(asked_at), may_move)?;
+        let (id, answer) = self.enqueue(request, deadline.saturating_duration_since(asked_at), patience)?;
         let mut waiting = Waiting { link: self, id, answered: false };
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(Ok(reply))) => {
@@ -162,7 +185,7 @@ impl Link {
         }
     }
 
-    fn enqueue(&self, request: &Request<'_>, allowed: Duration, may_move: bool) -> Result<Enqueued, LinkFault> {
+    fn enqueue(&self, request: &Request<'_>, allowed: Duration, patience: Patience) -> Result<Enqueued, LinkFault> {
         let milliseconds = u32::try_from(allowed.as_millis()).unwrap_or(u32::MAX);
         let mut state = self.lock();
         if state.closed {
@@ -175,7 +198,7 @@ impl Link {
         state.next_id += 1;
         append_frame(&mut state.buffer, id, milliseconds, request).map_err(|_| LinkFault::TooLarge)?;
         let (answer, receiver) = oneshot::channel();
-        state.waiting.insert(id, Waiter { answer, may_move });
+        state.waiting.insert(id, Waiter { answer, patience });
         if state.unanswered_since.is_none() {
             state.unanswered_since = Some(self.clock.instant());
         }
@@ -218,8 +241,8 @@ impl Link {
         // What is still open is waited for from now on: it may be behind what was just answered.
         state.unanswered_since = (!state.waiting.is_empty()).then_some(now);
         drop(state);
-        if self.health.heard() {
-            tracing::info!("the keeper answers again");
+        if self.device.health.heard() {
+            tracing::info!(device = self.device.name, "the keeper answers again");
         }
     }
 
@@ -231,11 +254,14 @@ impl Link {
         let Some(silent_for) = state.unanswered_since.map(|since| now - since) else {
             return false;
         };
-        if silent_for > SILENCE.max(state.slowest * SLOWER_THAN_BEFORE) {
-            if self.health.silent() {
-                tracing::warn!("the keeper was asked and says nothing");
+        let is_expected = || state.waiting.values().any(|waiter| waiter.patience == Patience::TakesLong);
+        if silent_for > SILENCE.max(state.slowest * SLOWER_THAN_BEFORE) && !is_expected() {
+            if self.device.health.silent() {
+                self.device.counters.breaker_opened.increment();
+                self.device.admission.turn_away();
+                tracing::warn!(device = self.device.name, "the keeper was asked and says nothing");
             }
-            for (_, waiter) in state.waiting.extract_if(|_, waiter| waiter.may_move) {
+            for (_, waiter) in state.waiting.extract_if(|_, waiter| waiter.patience == Patience::Moves) {
                 // Nobody waits where the asking task ended at this very moment.
                 let _ = waiter.answer.send(Err(LinkFault::Silent));
             }
@@ -278,102 +304,5 @@ impl Drop for Waiting<'_> {
         if !self.answered {
             self.link.take_back(self.id);
         }
-    }
-}
-
-/// What moves the bytes of one [`Link`]; the link works while this runs.
-pub(super) struct Driver {
-    link: Arc<Link>,
-    incoming: Incoming,
-    writer: OwnedWriteHalf,
-}
-
-impl Driver {
-    /// Runs until the keeper closes the connection, breaks the protocol, or is suspected to hang.
-    /// Every request still waiting is then lost.
-    pub(super) async fn run(self) -> &'static str {
-        let Self { link, incoming, writer } = self;
-        let reason = tokio::select! {
-            reason = incoming.deliver_to(&link) => reason,
-            _ = write_queued(&link, writer) => "writing to it failed",
-            () = link.suspected.notified() => "it did not answer in time",
-            () = silence(&link) => "it did not answer in time",
-        };
-        link.close();
-        reason
-    }
-}
-
-/// Returns when the keeper is silent though it was asked, even by clients that did not wait for it.
-async fn silence(link: &Link) {
-    let mut ticks = tokio::time::interval(TICK);
-    loop {
-        ticks.tick().await;
-        if link.is_silent() {
-            return;
-        }
-    }
-}
-
-async fn write_queued(link: &Link, mut writer: OwnedWriteHalf) -> io::Result<()> {
-    let mut writing = Vec::new();
-    loop {
-        link.queued.notified().await;
-        // Behind the other tasks that are ready now, so that what they are about to ask leaves too.
-        tokio::task::yield_now().await;
-        std::mem::swap(&mut writing, &mut link.lock().buffer);
-        writer.write_all(&writing).await?;
-        writing.clear();
-    }
-}
-
-struct Incoming {
-    reader: OwnedReadHalf,
-    inbox: Inbox,
-    chunk: Vec<u8>,
-}
-
-impl Incoming {
-    async fn greeting(&mut self) -> io::Result<Greeting> {
-        loop {
-            if let Some(frame) = self.inbox.next_frame().map_err(io::Error::other)? {
-                return decode(frame.message).map_err(io::Error::other);
-            }
-            if self.receive().await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-    }
-
-    async fn deliver_to(mut self, link: &Link) -> &'static str {
-        loop {
-            match self.receive().await {
-                Ok(0) => return "it closed the connection",
-                Ok(_) => {}
-                Err(_) => return "reading from it failed",
-            }
-            let broken = loop {
-                match self.inbox.next_frame() {
-                    Ok(Some(frame)) => {
-                        if link.deliver(&frame).is_err() {
-                            break Some("it sent a message that does not decode");
-                        }
-                    }
-                    Ok(None) => break None,
-                    Err(_) => break Some("it broke the protocol"),
-                }
-            };
-            // Behind the delivery: only then is it known who is still waiting.
-            link.received();
-            if let Some(reason) = broken {
-                return reason;
-            }
-        }
-    }
-
-    async fn receive(&mut self) -> io::Result<usize> {
-        let length = self.reader.read(&mut self.chunk).await?;
-        self.inbox.extend(&self.chunk[..length]);
-        Ok(length)
     }
 }

@@ -1,34 +1,57 @@
 //! Which device does a request: the fittest of those that have its key, and after a fault the next.
 
-use std::cmp::Ordering;
+use std::time::{Duration, Instant};
 
-use super::handle::{Errand, Keeper, KeeperError};
+use super::error::KeeperError;
+use super::handle::{Errand, Keeper};
+use super::health::Condition;
 use super::keepers::{Member, Standing};
 
-/// How fit a device is for one more request; the best is the least.
+/// What clients are told to wait for a device that was not there yet.
+const NOT_YET: Duration = Duration::from_secs(5);
+
+/// A device that is this many times slower than another is asked only where the other has as much more to do. Devices
+/// that are closer are told apart by how many of their sessions are taken.
+const MUCH_SLOWER: u32 = 4;
+
+/// One choice in so many does not look at the pace of devices, so that one that was slow once is seen again.
+const UNPREJUDICED: usize = 16;
+
+/// How fit a device is for one more request.
 #[derive(Clone, Copy)]
 pub(super) struct Fitness {
     /// Well primaries before well standbys before those that are not well.
     class: u8,
-    /// Requests that it has, against how many it works on at a time.
+    /// How long one more request would take.
+    time: Duration,
+    /// Requests that it would have, against how many it works on at a time.
     load: (usize, usize),
 }
 
 impl Fitness {
-    pub(super) fn of(member: &Member) -> Self {
-        let class = match (member.keeper.is_well(), member.standing) {
+    /// Of `member`, for the choice that is the `turn`th.
+    pub(super) fn of(member: &Member, turn: usize) -> Self {
+        let keeper = &member.keeper;
+        let class = match (keeper.is_well(), member.standing) {
             (true, Standing::Primary) => 0,
             (true, Standing::Standby) => 1,
             (false, Standing::Primary) => 2,
             (false, Standing::Standby) => 3,
         };
-        Self { class, load: member.keeper.load() }
+        let time = if turn.is_multiple_of(UNPREJUDICED) { Duration::ZERO } else { keeper.expected_time() };
+        Self { class, time, load: (keeper.requests() + 1, keeper.sessions()) }
     }
 
-    pub(super) fn is_better_than(self, other: Self) -> bool {
-        let ((waiting, sessions), (others_waiting, others_sessions)) = (self.load, other.load);
-        let by_load = || ((waiting + 1) * others_sessions).cmp(&((others_waiting + 1) * sessions));
-        self.class.cmp(&other.class).then_with(by_load) == Ordering::Less
+    fn is_better_than(self, other: Self) -> bool {
+        if self.class != other.class {
+            return self.class < other.class;
+        }
+        let is_much_faster = |one: Self, other: Self| one.time * MUCH_SLOWER < other.time;
+        if is_much_faster(self, other) || is_much_faster(other, self) {
+            return self.time < other.time;
+        }
+        let ((load, sessions), (others_load, others_sessions)) = (self.load, other.load);
+        load * others_sessions < others_load * sessions
     }
 }
 
@@ -70,7 +93,7 @@ impl<'a> Route<'a> {
         let left = in_turn.filter(|position| self.asked & (1 << position) == 0);
         let offers = left.map(|position| (position, &self.members[position]));
         let able = offers.filter(|(_, member)| member.keeper.has(self.kid));
-        let Some(position) = fittest(able.map(|(position, member)| (position, Fitness::of(member)))) else {
+        let Some(position) = fittest(able.map(|(position, member)| (position, Fitness::of(member, self.turn)))) else {
             return Err(self.failed.take().unwrap_or_else(|| self.nobody()));
         };
         self.asked |= 1 << position;
@@ -81,12 +104,7 @@ impl<'a> Route<'a> {
     ///
     /// # Errors
     /// That, where no other device can do better, or none could in time.
-    pub(super) fn failed(
-        &mut self,
-        error: KeeperError,
-        errand: Errand<'_>,
-        now: std::time::Instant,
-    ) -> Result<(), KeeperError> {
+    pub(super) fn failed(&mut self, error: KeeperError, errand: Errand<'_>, now: Instant) -> Result<(), KeeperError> {
         if !error.is_device_fault() || now >= errand.deadline {
             return Err(error);
         }
@@ -97,7 +115,7 @@ impl<'a> Route<'a> {
     /// Why no device has the key: one that has not answered yet may have it.
     fn nobody(&self) -> KeeperError {
         if self.members.iter().any(|member| member.keeper.public_keys().is_none()) {
-            KeeperError::Absent
+            KeeperError::Unavailable { condition: Condition::Gone, retry_after: NOT_YET }
         } else {
             KeeperError::UnknownKey(self.kid.to_owned())
         }

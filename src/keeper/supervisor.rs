@@ -2,18 +2,18 @@
 //! A keeper that says it must not be tried again (a wrong PIN would lock the token) is not.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::counters::Counters;
-use super::handle::{Keeper, KeeperError};
+use super::admission::Admission;
+use super::handle::Keeper;
 use super::health::Health;
 use super::known_keys::KnownKeys;
 use super::launch::{Running, Settings, end, kill, launch};
-use super::link::Link;
-use super::wire::StartFailure;
+use super::link::{Asked, Link, LinkFault, LinkedDevice, Patience};
+use super::wire::{Refusal, Reply, Request, StartFailure};
 use crate::clock::Clock;
 use crate::hardware::PinTrust;
 
@@ -34,7 +34,12 @@ pub(super) enum Presence {
     /// It answers.
     Up(Arc<Link>, Option<u32>),
     /// It is being started again.
-    Down,
+    Down {
+        /// Since when.
+        since: Instant,
+        /// When it is tried next.
+        next_try: Instant,
+    },
     /// It must not be started again until somebody changed something.
     Refused(StartFailure),
 }
@@ -57,13 +62,18 @@ pub async fn start(
     clock: Arc<dyn Clock>,
     shutdown: watch::Receiver<bool>,
 ) -> Kept {
-    let (publish, presence) = watch::channel(Presence::Down);
+    let now = clock.instant();
+    let (publish, presence) = watch::channel(Presence::Down { since: now, next_try: now });
     let mut supervisor = Supervisor {
         publish,
         changed: changed.clone(),
-        health: Arc::default(),
+        device: LinkedDevice {
+            name: settings.device.clone(),
+            health: Arc::default(),
+            counters: Arc::default(),
+            admission: Admission::new(settings.sessions, settings.max_in_flight, Arc::clone(&clock)),
+        },
         known_keys: Arc::default(),
-        counters: Arc::default(),
         trust: PinTrust::Unproven,
         clock: Arc::clone(&clock),
         shutdown,
@@ -71,9 +81,8 @@ pub async fn start(
     };
     let keeper = Keeper::new(
         presence,
-        Arc::clone(&supervisor.health),
+        supervisor.device.clone(),
         Arc::clone(&supervisor.known_keys),
-        Arc::clone(&supervisor.counters),
         changed,
         &supervisor.settings,
         clock,
@@ -94,9 +103,8 @@ struct Supervisor {
     settings: Settings,
     publish: watch::Sender<Presence>,
     changed: watch::Sender<()>,
-    health: Arc<Health>,
+    device: LinkedDevice,
     known_keys: Arc<KnownKeys>,
-    counters: Arc<Counters>,
     /// What is known of the PIN.
     trust: PinTrust,
     clock: Arc<dyn Clock>,
@@ -118,14 +126,16 @@ impl Supervisor {
             let started = self.clock.instant();
             let reason = tokio::select! {
                 reason = &mut running.driver => reason.unwrap_or("its driver panicked"),
+                reason = prove(&self.device.health, &running.link, &self.settings, &self.clock) => reason,
                 () = asked(&mut self.shutdown) => {
                     running.close();
-                    self.tell(Presence::Down);
+                    self.down(Duration::ZERO);
                     end(running.child).await;
                     return;
                 }
             };
-            self.tell(Presence::Down);
+            running.close();
+            self.down(Duration::ZERO);
             tracing::warn!(device = self.settings.device, reason, "the keeper is gone; starting another");
             if let Some(child) = running.child {
                 // It is gone or hangs: there is nothing left to ask it for.
@@ -144,6 +154,7 @@ impl Supervisor {
                 return None;
             }
             let mut shutdown = self.shutdown.clone();
+            self.down(*pause);
             tokio::select! {
                 () = tokio::time::sleep(*pause) => {}
                 () = asked(&mut shutdown) => return None,
@@ -166,15 +177,25 @@ impl Supervisor {
 
     /// One start, whose keeper is told of where it succeeds.
     async fn attempt(&mut self) -> Result<Running, StartFailure> {
-        let (keys, running) = launch(&self.settings, self.trust, &self.health, &self.clock).await?;
+        let (keys, running) = launch(&self.settings, self.trust, self.device.clone(), &self.clock).await?;
         if !self.known_keys.accept(keys) {
             running.close();
             return Err(StartFailure { message: CHANGED.to_owned(), is_final: true });
         }
         self.trust = PinTrust::WorkedBefore;
-        self.counters.connected.increment();
+        self.device.counters.connected.increment();
         self.tell(Presence::Up(Arc::clone(&running.link), running.child.as_ref().and_then(tokio::process::Child::id)));
         Ok(running)
+    }
+
+    /// Says that there is no keeper, and that one is tried after `pause`.
+    fn down(&self, pause: Duration) {
+        let now = self.clock.instant();
+        let since = match &*self.publish.borrow() {
+            Presence::Down { since, .. } => *since,
+            Presence::Up(..) | Presence::Refused(_) => now,
+        };
+        self.tell(Presence::Down { since, next_try: now + pause });
     }
 
     fn failed(&self, failure: &StartFailure) {
@@ -188,9 +209,32 @@ impl Supervisor {
     }
 
     fn tell(&self, presence: Presence) {
-        self.health.present(matches!(presence, Presence::Up(..)));
+        self.device.health.present(matches!(presence, Presence::Up(..)));
         self.publish.send_replace(presence);
         self.changed.send_replace(());
+    }
+}
+
+/// Tries out a device each time that it failed again and again, and closes its breaker where it works. Returns where it
+/// does not: what ails a session, a login or a module ends with its keeper.
+async fn prove(health: &Health, link: &Link, settings: &Settings, clock: &Arc<dyn Clock>) -> &'static str {
+    let device = &settings.device;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        health.failing().await;
+        tracing::warn!(device, "the device fails again and again, and is not asked any more until it works");
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            let asked = Asked { deadline: clock.instant() + settings.request_limit, patience: Patience::Stays };
+            match link.exchange(&Request::Health, asked).await {
+                Ok(Reply::Healthy) => break,
+                Ok(Reply::Refused(Refusal::Busy | Refusal::TooLate)) | Err(LinkFault::Busy) => {}
+                Ok(_) | Err(_) => return "the device fails, and did when it was tried out",
+            }
+        }
+        health.proven();
+        tracing::info!(device, "the device works again");
     }
 }
 
@@ -198,10 +242,4 @@ impl Supervisor {
 async fn asked(shutdown: &mut watch::Receiver<bool>) {
     // An error says that whoever could ask is gone, which asks for the same.
     let _ = shutdown.wait_for(|asked| *asked).await;
-}
-
-impl From<StartFailure> for KeeperError {
-    fn from(failure: StartFailure) -> Self {
-        Self::Refused(failure.message)
-    }
 }

@@ -12,12 +12,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy::Profile;
-use crate::hardware::{DeviceKeys, Role};
+use crate::hardware::{DeviceKeys, Fault, Role};
 use crate::jose::jwe::{KeyManagement, NONCE_BYTES};
 use crate::jose::jws::Signature;
 
 /// The first bytes in both directions: the protocol's name and, last, its version.
-pub const PREAMBLE: [u8; 8] = *b"mkkeep\x00\x03";
+pub const PREAMBLE: [u8; 8] = *b"mkkeep\x00\x04";
 
 /// The largest frame in bytes, after its length. A signing input is a few hundred bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
@@ -149,8 +149,8 @@ pub enum Refusal {
     UnknownKey(String),
     /// What was to be opened is not authentic.
     NotAuthentic,
-    /// The hardware failed; its error.
-    Hardware(String),
+    /// The hardware failed; what that means, and its error.
+    Hardware(Fault, String),
     /// The message could not be read.
     Malformed,
 }

@@ -11,7 +11,7 @@ use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::hardware::attestation::Nonce;
-use crate::hardware::{Device, DeviceKeys, Error, PinnedPublicKey, Sealed, Session};
+use crate::hardware::{Device, DeviceKeys, Error, Fault, PinnedPublicKey, Sealed, Session};
 use crate::jose::jwe::KeyManagement;
 
 const TRIAL: &[u8] = b"mintkeep health";
@@ -151,8 +151,9 @@ impl Worker {
             (Err(Error::NotAuthentic), _) => Answer::refused(Refusal::NotAuthentic),
             (Err(Error::UnknownKey(kid)), _) => Answer::refused(Refusal::UnknownKey(kid)),
             (Err(error), operation) => {
-                tracing::error!(%error, "the hardware failed");
-                let reply = Reply::Refused(Refusal::Hardware(error.to_string()));
+                let fault = error.fault().unwrap_or(Fault::Fatal);
+                tracing::error!(%error, fault = fault.name(), "the hardware failed");
+                let reply = Reply::Refused(Refusal::Hardware(fault, error.to_string()));
                 let verdict = operation.map_or(Verdict::None, |operation| Verdict::Fault(operation, error));
                 Answer { reply, verdict }
             }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{CurrentKeyring, Keyring};
 use crate::jose::jws::SigningInput;
-use crate::keeper::{KeeperError, Keepers, SignedBy};
+use crate::keeper::{KeeperError, Keepers, SignedBy, Work};
 
 /// Has the hardware sign. Clones share everything.
 #[derive(Clone)]
@@ -27,14 +27,15 @@ impl Signer {
     pub async fn sign(
         &self,
         client: &str,
+        work: Work,
         profile: &str,
         typ: &str,
         claims: &impl Serialize,
     ) -> Result<String, KeeperError> {
-        match self.sign_by(&self.keyring.load(), client, profile, typ, claims).await {
+        match self.sign_by(&self.keyring.load(), client, work, profile, typ, claims).await {
             // Another node put a key into use, in an emergency, that no device of this one was asked for yet.
             Err(KeeperError::UnknownKey(_)) => {
-                self.sign_by(self.keyring.newer().await.as_ref(), client, profile, typ, claims).await
+                self.sign_by(self.keyring.newer().await.as_ref(), client, work, profile, typ, claims).await
             }
             outcome => outcome,
         }
@@ -44,6 +45,7 @@ impl Signer {
         &self,
         keyring: &Keyring,
         client: &str,
+        work: Work,
         profile: &str,
         typ: &str,
         claims: &impl Serialize,
@@ -52,7 +54,7 @@ impl Signer {
             return Err(KeeperError::NoKey);
         }
         let signing_input = |kid: &str| SigningInput::new(typ, kid, claims);
-        let signed = self.keepers.sign_by_any(keyring.signing(), client, profile, signing_input).await?;
+        let signed = self.keepers.sign_by_any(keyring.signing(), client, work, profile, signing_input).await?;
         let SignedBy { kid, signing_input, signature } = signed;
         keyring.count_use(kid);
         Ok(signing_input.into_compact(&signature))

@@ -23,6 +23,8 @@ pub struct Client {
     pub audience: Audience,
     /// How long its access tokens live.
     pub access_token_lifetime: Duration,
+    /// How young an access token of its own has to be to be given out again to who asks for the same.
+    pub share_tokens_for: Option<Duration>,
     /// The rules for its refresh tokens.
     pub refresh: RefreshRules,
 }

@@ -81,15 +81,17 @@ impl From<KeeperError> for OAuthError {
             KeeperError::NotAuthentic => INVALID_REFRESH_TOKEN,
             KeeperError::TimedOut
             | KeeperError::Lost
-            | KeeperError::Silent
-            | KeeperError::Absent
             | KeeperError::Busy
             | KeeperError::Refused(_)
             | KeeperError::NoKey
             | KeeperError::UnknownKey(_)
-            | KeeperError::Hardware(_) => {
+            | KeeperError::Hardware(..) => {
                 tracing::warn!(%error, "answering 503");
                 Self::TemporarilyUnavailable { retry_after: RETRY_AFTER }
+            }
+            KeeperError::Unavailable { retry_after, .. } | KeeperError::Congested { retry_after } => {
+                tracing::warn!(%error, "answering 503");
+                Self::TemporarilyUnavailable { retry_after: whole_seconds(retry_after) }
             }
             KeeperError::Policy(_) | KeeperError::Protocol => {
                 tracing::error!(%error, "mint and keeper disagree");
@@ -97,6 +99,11 @@ impl From<KeeperError> for OAuthError {
             }
         }
     }
+}
+
+/// `Retry-After` has no fractions (RFC 9110 §10.2.3): rounded up, so that nobody comes too early.
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
 }
 
 impl From<store::Error> for OAuthError {

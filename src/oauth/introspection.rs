@@ -12,6 +12,7 @@ use super::parameters::PresentedParameters;
 use super::resource_server::ResourceServer;
 use crate::clock::{Clock, Timestamp};
 use crate::jose::claims::{INTROSPECTION_TYPE, ReadAccessTokenClaims};
+use crate::keeper::Work;
 use crate::keeper::policy::INTROSPECTION_PROFILE;
 use crate::keyring::Signer;
 use crate::store::Store;
@@ -130,6 +131,6 @@ impl IntrospectionEndpoint {
             iat: self.clock.now(),
             token_introspection: introspection,
         };
-        Ok(self.signer.sign(&server.id, INTROSPECTION_PROFILE, INTROSPECTION_TYPE, &claims).await?)
+        Ok(self.signer.sign(&server.id, Work::New, INTROSPECTION_PROFILE, INTROSPECTION_TYPE, &claims).await?)
     }
 }

@@ -13,21 +13,26 @@ use super::authorized::{Authorized, AuthorizedWorkload, Renewal};
 use super::client::Client;
 use super::error::INVALID_REFRESH_TOKEN;
 use super::refresh_token;
+use super::scope::Scope;
+use super::shared_tokens::{SharedToken, SharedTokens, Slot};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::jose::base64url;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
+use crate::jose::jws::PresentedJws;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
-use crate::keeper::{KeeperError, Keepers};
+use crate::keeper::{KeeperError, Keepers, Work};
 use crate::keyring::{CurrentKeyring, Signer};
 use crate::sealing::{Content, FamilySecret, Sealer};
-use crate::store::{Family, Redeemed, Redemption, Store};
+use crate::store::{Family, FamilyId, Redeemed, Redemption, Store, TokenId};
 
 /// Makes tokens.
 pub struct Issuer {
     identifier: String,
     signer: Signer,
     sealer: Sealer,
+    keyring: CurrentKeyring,
+    shared: SharedTokens,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -63,6 +68,18 @@ pub struct IssuedGrant {
     pub expires_at: Timestamp,
 }
 
+impl TokenResponse {
+    fn new(access_token: String, lifetime: Duration, scope: &Scope) -> Self {
+        Self {
+            access_token,
+            token_type: "Bearer",
+            expires_in: lifetime.as_secs(),
+            scope: scope.as_str().to_owned(),
+            refresh_token: None,
+        }
+    }
+}
+
 impl Issuer {
     /// An issuer under the issuer identifier `identifier` (RFC 8414 §2).
     pub fn new(
@@ -74,7 +91,8 @@ impl Issuer {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let sealer = Sealer::new(keepers.clone(), keyring.clone(), Arc::clone(&entropy));
-        Self { identifier, signer: Signer::new(keepers, keyring), sealer, store, clock, entropy }
+        let signer = Signer::new(keepers, keyring.clone());
+        Self { identifier, signer, sealer, keyring, shared: SharedTokens::new(), store, clock, entropy }
     }
 
     /// The sealer of its refresh tokens.
@@ -98,40 +116,121 @@ impl Issuer {
     /// What the keeper or the store failed by, with nothing committed; [`OAuthError::InvalidGrant`] where
     /// the family ended, or was replayed, in the meantime.
     pub async fn issue(&self, authorized: Authorized<'_>) -> Result<TokenResponse, OAuthError> {
-        let Authorized { client, subject, scope, renewal } = authorized;
+        match authorized {
+            Authorized { client, subject, scope, renewal: Some(renewal) } => {
+                self.issue_renewed(client, &subject, &scope, renewal).await
+            }
+            Authorized { client, subject, scope, renewal: None } => match client.share_tokens_for {
+                Some(age) => self.issue_shared(client, &subject, &scope, age).await,
+                None => {
+                    let (now, lifetime) = (self.clock.now(), client.access_token_lifetime);
+                    let (access_token, _) = self.sign(client, &subject, &scope, now, lifetime, None).await?;
+                    Ok(TokenResponse::new(access_token, lifetime, &scope))
+                }
+            },
+        }
+    }
+
+    /// Makes an access token, and where it is due the next refresh token with it.
+    async fn issue_renewed(
+        &self,
+        client: &Client,
+        subject: &str,
+        scope: &Scope,
+        renewal: Renewal,
+    ) -> Result<TokenResponse, OAuthError> {
         let now = self.clock.now();
-        let lifetime = lifetime(client, renewal.as_ref(), now);
+        // An access token never outlives the family that it came from.
+        let lifetime = client.access_token_lifetime.min(renewal.family.expires_at.since(now));
         if lifetime.is_zero() {
             // The family ended between the grant and now.
             return Err(INVALID_REFRESH_TOKEN);
         }
-        let jti = base64url::encode(self.entropy.bytes::<16>());
-        let sid = renewal.as_ref().map(|renewal| renewal.family.fid.to_string());
+        let ((access_token, _), refresh_token) = tokio::try_join!(
+            self.sign(client, subject, scope, now, lifetime, Some(renewal.family.fid)),
+            self.renew(client, &renewal),
+        )?;
+        self.commit(client, renewal).await?;
+        Ok(TokenResponse { refresh_token, ..TokenResponse::new(access_token, lifetime, scope) })
+    }
+
+    /// Gives out the token that was made for the same before, as long as it is younger than `age` and good; or makes
+    /// the next one, while others who want the same wait for it.
+    async fn issue_shared(
+        &self,
+        client: &Client,
+        subject: &str,
+        scope: &Scope,
+        age: Duration,
+    ) -> Result<TokenResponse, OAuthError> {
+        let (slot, asked_at) = (self.shared.slot(client, scope), self.clock.instant());
+        let mut slot = slot.lock().await;
+        let now = self.clock.now();
+        match &*slot {
+            Slot::Token(token) if token.is_young(age, now) && self.is_good(token).await => {
+                return Ok(TokenResponse::new(token.access_token.clone(), token.expires_at.since(now), scope));
+            }
+            Slot::Failed(error, failed_at) if *failed_at > asked_at => return Err(error.clone()),
+            Slot::Token(_) | Slot::Failed(..) | Slot::Empty => {}
+        }
+        let lifetime = client.access_token_lifetime;
+        match self.sign(client, subject, scope, now, lifetime, None).await {
+            Ok((access_token, jti)) => {
+                let answer = TokenResponse::new(access_token.clone(), lifetime, scope);
+                let kid =
+                    PresentedJws::parse(&access_token).and_then(|jws| jws.header().map(|header| header.kid.to_owned()));
+                *slot = match kid {
+                    Ok(kid) => Slot::Token(SharedToken {
+                        access_token,
+                        kid,
+                        jti,
+                        issued_at: now,
+                        expires_at: now.plus(lifetime),
+                    }),
+                    Err(_) => Slot::Empty,
+                };
+                Ok(answer)
+            }
+            Err(error) => {
+                let error = OAuthError::from(error);
+                *slot = Slot::Failed(error.clone(), self.clock.instant());
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether others still take `token`: its key is published, and nobody revoked it. What cannot be known is no.
+    async fn is_good(&self, token: &SharedToken) -> bool {
+        self.keyring.load().publishes(&token.kid) && matches!(self.store.is_revoked(token.jti, None).await, Ok(false))
+    }
+
+    /// An access token, and its name.
+    async fn sign(
+        &self,
+        client: &Client,
+        subject: &str,
+        scope: &Scope,
+        now: Timestamp,
+        lifetime: Duration,
+        family: Option<FamilyId>,
+    ) -> Result<(String, TokenId), KeeperError> {
+        let jti = TokenId(self.entropy.bytes());
+        let sid = family.map(|fid| fid.to_string());
         let claims = AccessTokenClaims {
             iss: &self.identifier,
-            sub: &subject,
+            sub: subject,
             aud: &client.audience,
             client_id: &client.id,
             scope: scope.as_str(),
             iat: now,
             exp: now.plus(lifetime),
-            jti: &jti,
+            jti: &base64url::encode(jti.0),
             sid: sid.as_deref(),
         };
-        let (access_token, refresh_token) = tokio::try_join!(
-            self.signer.sign(&client.id, ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, &claims),
-            self.renew(client, renewal.as_ref()),
-        )?;
-        if let Some(renewal) = renewal {
-            self.commit(client, renewal).await?;
-        }
-        Ok(TokenResponse {
-            access_token,
-            token_type: "Bearer",
-            expires_in: lifetime.as_secs(),
-            scope: scope.as_str().to_owned(),
-            refresh_token,
-        })
+        // A refresh token was opened for it.
+        let work = if family.is_some() { Work::Continued } else { Work::New };
+        let token = self.signer.sign(&client.id, work, ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, &claims).await?;
+        Ok((token, jti))
     }
 
     /// Begins the family that an operator granted.
@@ -166,14 +265,12 @@ impl Issuer {
         Ok(issued)
     }
 
-    async fn renew(&self, client: &Client, renewal: Option<&Renewal>) -> Result<Option<String>, KeeperError> {
-        match renewal {
-            Some(renewal) if renewal.renewed => {
-                let content = content(client, renewal.generation, renewal.secret.clone());
-                self.sealer.seal(renewal.family.fid, &content).await.map(Some)
-            }
-            Some(_) | None => Ok(None),
+    async fn renew(&self, client: &Client, renewal: &Renewal) -> Result<Option<String>, KeeperError> {
+        if !renewal.renewed {
+            return Ok(None);
         }
+        let content = content(client, renewal.generation, renewal.secret.clone());
+        self.sealer.seal(renewal.family.fid, &content).await.map(Some)
     }
 
     /// Makes the renewal durable. Others may have used the family since it was read: what was sealed
@@ -193,10 +290,4 @@ impl Issuer {
 
 fn content(client: &Client, generation: u32, secret: Option<FamilySecret>) -> Content {
     Content { generation, client_id: client.id.clone(), secret }
-}
-
-/// An access token never outlives the family that it came from.
-fn lifetime(client: &Client, renewal: Option<&Renewal>, now: Timestamp) -> Duration {
-    let left = renewal.map_or(Duration::MAX, |renewal| renewal.family.expires_at.since(now));
-    client.access_token_lifetime.min(left)
 }

@@ -1,3 +1,5 @@
+mod admission;
+mod breaker;
 mod device;
 mod faults;
 pub mod line;

@@ -19,7 +19,7 @@ use tss_esapi::{Context, Error as TssError, TctiNameConf};
 
 use super::keys::storage_key_template;
 use super::{Protection, TpmSettings};
-use crate::hardware::Error;
+use crate::hardware::{Error, Fault};
 
 /// How often a TPM that is busy with itself is asked again, and after which pause: two seconds in all.
 const ATTEMPTS: u32 = 40;
@@ -110,7 +110,9 @@ impl Connection {
         match refusal {
             Some(error) if is_full(error) => Ok(None),
             // It was reset, which ends what was saved.
-            Some(error) if is_foreign(error) => Err(Error::Lost { call: call.to_owned(), reason: told(error) }),
+            Some(error) if is_foreign(error) => {
+                Err(Error::Lost { fault: Fault::KeyGone, call: call.to_owned(), reason: told(error) })
+            }
             _ => loaded.map(|handle| Some(handle.into())),
         }
     }
@@ -253,8 +255,8 @@ impl Connection {
         let (call, reason) = (call.to_owned(), told(error));
         match kind_of_refusal(error) {
             _ if is_refused(error) => Error::AuthorizationRefused { origin: self.origin.clone() },
-            Some(Tss2ResponseCodeKind::Handle) => Error::Lost { call, reason },
-            _ if is_lost(error) => Error::Lost { call, reason },
+            Some(Tss2ResponseCodeKind::Handle) => Error::Lost { fault: Fault::KeyGone, call, reason },
+            _ if is_lost(error) => Error::Lost { fault: Fault::DeviceGone, call, reason },
             _ => Error::Call { call, reason },
         }
     }

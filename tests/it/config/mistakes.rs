@@ -146,3 +146,13 @@ fn several_devices_have_one_primary_at_least_and_a_socket_each() {
     let error = said(&|text| text.replacen("[store]", &alone, 1));
     assert!(error.contains("expected socket, user and mint_user together"), "{error}");
 }
+
+#[test]
+fn a_token_is_shared_for_less_than_half_of_its_life_and_only_where_a_client_asks_for_itself() {
+    let service = "grants = [\"client_credentials\"]";
+    let shared = |duration: &str| format!("{service}\nshare_tokens_for = \"{duration}\"");
+    assert_said(service, &shared("150s"), "expected less than half of access_token_lifetime");
+    let workload = "grants = [\"refresh_token\"]";
+    let error = "share_tokens_for is for clients with the grant client_credentials";
+    assert_said(workload, &format!("{workload}\nshare_tokens_for = \"60s\""), error);
+}

@@ -212,8 +212,9 @@ fn what_the_device_agrees_to_is_checked_before_it_is_used() {
     let faulty = FaultyModule::before(&deployment);
     faulty.script("any 1+ hide-gcm");
     succeed(&mut deployment.command(&["keys", "init"]));
-    // A module that agrees by another key.
-    faulty.script("C_DeriveKey 1+ other-key mintkeep-signing\nany 1+ hide-gcm");
+    let words = ["--keypairgen", "--key-type", "EC:prime256v1", "--label", "other", "--id", "0f", "--usage-derive"];
+    succeed(&mut deployment.pkcs11_tool(&words));
+    faulty.script("C_DeriveKey 1+ other-key other\nany 1+ hide-gcm");
     let error = one_line_of_error(&deployment.run(&["keys", "list"]), 4);
-    assert!(error.contains("C_DeriveKey"), "{error}");
+    assert!(error.contains("the agreement does not open what was sealed to its public key"), "{error}");
 }

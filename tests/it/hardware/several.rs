@@ -55,7 +55,7 @@ fn counts(keys: &DeviceKeys) -> (usize, usize) {
 #[track_caller]
 fn assert_failed(answer: Reply, reason: &str) {
     match answer {
-        Reply::Refused(Refusal::Hardware(said)) => assert!(said.contains(reason), "{said}"),
+        Reply::Refused(Refusal::Hardware(_, said)) => assert!(said.contains(reason), "{said}"),
         other => panic!("{other:?}"),
     }
 }

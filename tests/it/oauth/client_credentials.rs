@@ -72,3 +72,68 @@ fn a_client_without_the_grant_is_unauthorized() {
         .assert_error(400, "unauthorized_client");
     mint.post_form(&[&mint.basic()], "grant_type=password").assert_error(400, "unsupported_grant_type");
 }
+
+fn share(deployment: &Deployment, duration: &str) {
+    deployment.edit(|config| {
+        let clients = config["client"].as_array_of_tables_mut().expect("clients");
+        clients.get_mut(1).expect("the service")["share_tokens_for"] = toml_edit::value(duration);
+    });
+}
+
+#[test]
+fn a_token_is_shared_while_it_is_young_by_those_who_ask_for_the_same() {
+    let deployment = Deployment::new();
+    share(&deployment, "149s");
+    let mint = deployment.serve();
+    let before = mint.metric("mintkeep_keeper_signatures_requested_total");
+    let tokens: Vec<String> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(|| mint.client_credentials())).collect();
+        asked.into_iter().map(|answer| answer.join().unwrap().text("access_token")).collect()
+    });
+    assert!(tokens.iter().all(|token| *token == tokens[0]));
+    assert_eq!(mint.metric("mintkeep_keeper_signatures_requested_total"), before + 1);
+    // What is left of it, and not all of it.
+    let claims = jose::verified(&mint, &tokens[0], "https://billing.example.com");
+    loop {
+        let left = mint.client_credentials().json()["expires_in"].as_i64().unwrap();
+        assert!((150..=300).contains(&left), "{left}");
+        if left < 300 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let scope = |scope: &str| {
+        let form = form(&[("grant_type", "client_credentials"), ("scope", scope)]);
+        mint.post_form(&[&mint.basic()], &form).text("access_token")
+    };
+    let narrow = scope("read:invoices");
+    assert_ne!(narrow, tokens[0]);
+    assert_eq!(jose::verified(&mint, &narrow, "https://billing.example.com")["scope"], "read:invoices");
+    assert_eq!(scope("read:invoices"), narrow);
+    // One that was revoked is not given to anybody any more.
+    let revoke = form(&[("token", &tokens[0])]);
+    assert_eq!(mint.post_form_to("/oauth/revoke", &[&mint.basic()], &revoke).status, 200);
+    let next = jose::verified(&mint, &mint.client_credentials().text("access_token"), "https://billing.example.com");
+    assert_ne!(next["jti"], claims["jti"]);
+}
+
+#[test]
+fn a_token_that_is_not_young_any_more_is_not_shared() {
+    let deployment = Deployment::new();
+    share(&deployment, "1s");
+    let mint = deployment.serve();
+    let first = mint.client_credentials().text("access_token");
+    while mint.client_credentials().text("access_token") == first {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_wrong_secret_gets_no_shared_token() {
+    let deployment = Deployment::new();
+    share(&deployment, "60s");
+    let mint = deployment.serve();
+    mint.client_credentials().text("access_token");
+    let wrong = crate::support::running::basic(SERVICE, "wrong");
+    mint.post_form(&[&wrong], "grant_type=client_credentials").assert_error(401, "invalid_client");
+}

@@ -10,6 +10,7 @@ use mintkeep::config::Config;
 use mintkeep::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 use mintkeep::jose::jws::SigningInput;
 use mintkeep::keeper::launch::{Launcher, Settings};
+use mintkeep::keeper::policy::ACCESS_TOKEN_PROFILE;
 use mintkeep::keeper::{KeeperError, Keepers};
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
@@ -150,13 +151,15 @@ impl Fleet {
             };
             SigningInput::new(ACCESS_TOKEN_TYPE, kid, &claims)
         };
-        let used = std::sync::Mutex::new(String::new());
-        let input = |kid: &str| {
-            kid.clone_into(&mut used.lock().expect("no panic while it is held"));
-            claims(kid)
-        };
-        self.keepers.sign_by_any(kids, SERVICE, "access-token", input).await?;
-        Ok(used.into_inner().expect("no panic while it was held"))
+        let mut passed_over = Vec::new();
+        loop {
+            let kid = self.keepers.choose(kids, &passed_over).expect("a key that was not tried");
+            match self.keepers.sign(kid, SERVICE, ACCESS_TOKEN_PROFILE, &claims(kid)).await {
+                Ok(_) => return Ok(kid.to_owned()),
+                Err(error) if error.is_device_fault() && passed_over.len() + 1 < kids.len() => passed_over.push(kid),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Signatures that were asked of each device.

@@ -1,0 +1,244 @@
+//! Devices of other speeds than SoftHSM2's, played by the module of the fault tests: what a mint makes of each when it
+//! is asked for as much as the device can do, and for more.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+
+use crate::load::{Connection, client_credentials_form};
+use crate::mint::Mint;
+use crate::raw::{self, Sequence};
+
+/// A device: how many operations it does at a time, and how long each takes.
+pub struct Emulated {
+    pub name: &'static str,
+    pub sessions: usize,
+    pub latency_us: u64,
+}
+
+/// What is measured.
+pub const DEVICES: [Emulated; 4] = [
+    Emulated { name: "USB HSM, 14/s", sessions: 1, latency_us: 71_428 },
+    Emulated { name: "TPM, 5/s", sessions: 1, latency_us: 200_000 },
+    Emulated { name: "cloud HSM, 3,000/s", sessions: 10, latency_us: 3_333 },
+    Emulated { name: "network HSM, 20,000/s", sessions: 30, latency_us: 1_500 },
+];
+
+/// What is asked for, in what the device can do.
+pub const LOADS: [u32; 4] = [1, 2, 5, 10];
+
+/// The limit of the mint to one request to its keeper.
+pub const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Before the measurement: the queue fills as far as it ever does.
+const WARM_UP: Duration = Duration::from_secs(4);
+const SPAN: Duration = Duration::from_secs(10);
+
+/// Connections at the most, below what the mint takes at a time.
+const MOST_CONNECTIONS: f64 = 900.0;
+
+/// Requests at a pace of their own, whatever becomes of them.
+#[derive(Deserialize, Serialize)]
+struct Paced {
+    address: String,
+    form: String,
+    per_second: f64,
+    connections: usize,
+}
+
+/// What came of them.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct Outcome {
+    /// Requests a second that were really sent.
+    pub offered: f64,
+    /// Tokens a second.
+    pub served: f64,
+    /// Answers 503 a second.
+    pub refused: f64,
+    /// From the request to its token.
+    pub p99_ms: f64,
+    /// From the request to its 503.
+    pub refusal_p99_ms: f64,
+}
+
+/// Puts the played device into the configuration in `state`.
+fn play(state: &Path, device: &Emulated) {
+    let module = program_folder().join("examples/libfaulty_module.so");
+    assert!(module.exists(), "{} is built by `cargo build --release --examples`", module.display());
+    let folder = state.join("played");
+    std::fs::create_dir_all(&folder).expect("a writable folder");
+    std::fs::write(folder.join("calls"), "").expect("a writable folder");
+    let script = format!("C_Sign 1+ latency {}us {}\n", device.latency_us, device.sessions);
+    std::fs::write(folder.join("next"), script).expect("a writable folder");
+    std::fs::rename(folder.join("next"), folder.join("script")).expect("a writable folder");
+    let own = state.join("dev.toml");
+    let text = std::fs::read_to_string(&own).expect("dev wrote it");
+    let mut config: toml_edit::DocumentMut = text.parse().expect("TOML");
+    let hardware = &mut config["hardware"]["softhsm"];
+    let real = hardware["module"].as_str().expect("a path").to_owned();
+    hardware["environment"]["FAULTY_MODULE_REAL"] = toml_edit::value(real);
+    hardware["environment"]["FAULTY_MODULE_FOLDER"] = toml_edit::value(folder.display().to_string());
+    hardware["module"] = toml_edit::value(module.display().to_string());
+    hardware["sessions"] = toml_edit::value(i64::try_from(device.sessions).expect("a small number"));
+    config["keeper"]["request_timeout"] = toml_edit::value(format!("{}s", DEADLINE.as_secs()));
+    std::fs::write(state.join("mintkeep.toml"), config.to_string()).expect("the folder is writable");
+}
+
+/// `target/release` or its like.
+fn program_folder() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_mintkeep")).parent().expect("it is in a folder").to_owned()
+}
+
+/// Measures every device at every load, and prints a line for each.
+pub fn measure(state: &Path) {
+    std::fs::copy(state.join("mintkeep.toml"), state.join("dev.toml")).expect("the folder is writable");
+    println!("| device | it can do | asked for | tokens/s | of what it can | p99 | refused/s | p99 of refusals |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for device in &DEVICES {
+        play(state, device);
+        // Keys in the token: their handles are what every session has.
+        let ceiling = raw::in_process_of_its_own(state, Sequence::Token, device.sessions, "token");
+        for load in LOADS {
+            let mint = Mint::start(state, true);
+            let outcome = offer(&mint, ceiling * f64::from(load));
+            println!(
+                "| {} | {ceiling:.1}/s | {load} × ({:.0}/s sent) | {:.1} | {:.3} | {:.0} ms | {:.0} | {:.0} ms |",
+                device.name,
+                outcome.offered,
+                outcome.served,
+                outcome.served / ceiling,
+                outcome.p99_ms,
+                outcome.refused,
+                outcome.refusal_p99_ms
+            );
+        }
+    }
+    println!("\nEach request may take the mint {} s; p99 is of requests that got a token.", DEADLINE.as_secs());
+}
+
+fn offer(mint: &Mint, per_second: f64) -> Outcome {
+    // As many as are under way where each waits as long as it may.
+    let most_waiting = (per_second * (DEADLINE.as_secs_f64() + 0.5)).clamp(16.0, MOST_CONNECTIONS);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 16 and 900")]
+    let connections = most_waiting as usize;
+    let form = client_credentials_form(mint);
+    let paced = Paced { address: mint.address(), form, per_second, connections };
+    let mut generator = Command::new(std::env::current_exe().expect("this program"))
+        .arg("paced")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program starts");
+    let mut input = generator.stdin.take().expect("its input is piped");
+    input.write_all(&serde_json::to_vec(&paced).expect("JSON")).expect("it reads");
+    drop(input);
+    let output = generator.wait_with_output().expect("it ends");
+    serde_json::from_slice(&output.stdout).expect("it measured")
+}
+
+/// What the connections came to, of what was answered within the measurement.
+struct Tally {
+    sent: u64,
+    tokens: Histogram<u64>,
+    refusals: Histogram<u64>,
+}
+
+/// The process that [`offer`] starts.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+#[tokio::main(flavor = "current_thread")]
+pub async fn generate() {
+    let paced: Paced = serde_json::from_reader(std::io::stdin().lock()).expect("a pace in JSON");
+    let mut connections = Vec::new();
+    for _ in 0..paced.connections {
+        let stream = TcpStream::connect(&paced.address).await.expect("the mint listens");
+        stream.set_nodelay(true).expect("an option");
+        connections.push(Connection::new(stream));
+    }
+    let start = Instant::now();
+    let next = std::rc::Rc::new(std::cell::Cell::new(0_u32));
+    let local = tokio::task::LocalSet::new();
+    let tallies = local
+        .run_until(async {
+            let running: Vec<_> = connections
+                .into_iter()
+                .map(|connection| {
+                    let (next, form) = (std::rc::Rc::clone(&next), paced.form.clone());
+                    tokio::task::spawn_local(run(connection, form, paced.per_second, next, start))
+                })
+                .collect();
+            let mut tallies = Vec::new();
+            for connection in running {
+                tallies.push(connection.await.expect("no connection fails"));
+            }
+            tallies
+        })
+        .await;
+    let mut all = Tally::new();
+    for tally in tallies {
+        all.sent += tally.sent;
+        all.tokens.add(tally.tokens).expect("the same kind");
+        all.refusals.add(tally.refusals).expect("the same kind");
+    }
+    let per_second = |count: u64| count as f64 / SPAN.as_secs_f64();
+    let p99_ms = |times: &Histogram<u64>| times.value_at_quantile(0.99) as f64 / 1000.0;
+    let outcome = Outcome {
+        offered: per_second(all.sent),
+        served: per_second(all.tokens.len()),
+        refused: per_second(all.refusals.len()),
+        p99_ms: p99_ms(&all.tokens),
+        refusal_p99_ms: p99_ms(&all.refusals),
+    };
+    println!("{}", serde_json::to_string(&outcome).expect("JSON"));
+}
+
+impl Tally {
+    fn new() -> Self {
+        let histogram = || Histogram::new(3).expect("three digits");
+        Self { sent: 0, tokens: histogram(), refusals: histogram() }
+    }
+}
+
+/// One connection: takes the next request of all, waits for its time, and for its answer.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+async fn run(
+    mut connection: Connection,
+    form: String,
+    per_second: f64,
+    next: std::rc::Rc<std::cell::Cell<u32>>,
+    start: Instant,
+) -> Tally {
+    let mut tally = Tally::new();
+    loop {
+        let number = next.get();
+        next.set(number + 1);
+        let due = start + Duration::from_secs_f64(f64::from(number) / per_second);
+        if due > start + WARM_UP + SPAN {
+            return tally;
+        }
+        // Late ones go at once. Milliseconds are what the runtime's timer has.
+        if due > Instant::now() + Duration::from_millis(1) {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let sent = Instant::now();
+        if sent > start + WARM_UP + SPAN {
+            return tally;
+        }
+        let (status, _) = connection.try_exchange("/oauth/token", &form).await;
+        let answered = Instant::now();
+        if answered < start + WARM_UP || answered > start + WARM_UP + SPAN {
+            continue;
+        }
+        tally.sent += 1;
+        let times = match status {
+            200 => &mut tally.tokens,
+            503 => &mut tally.refusals,
+            other => panic!("HTTP {other}"),
+        };
+        times.record((answered - sent).as_micros().try_into().expect("microseconds")).expect("any value");
+    }
+}
