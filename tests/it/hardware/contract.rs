@@ -1,5 +1,5 @@
 //! What every device must do, whatever it is: the same tests on SoftHSM2, on SoftHSM2 behind a module that could
-//! misbehave and does not, and on a TPM.
+//! misbehave and does not, on that without AES-GCM, and on a TPM.
 //!
 //! A PKCS#11 module reads its environment when it is loaded, and is loaded once a process. So each device is
 //! judged in a process of its own, which this program starts.
@@ -22,6 +22,7 @@ use mintkeep::jose::jwk::P256PublicKey;
 
 use crate::support::Deployment;
 use crate::support::faulty::FaultyModule;
+use crate::support::process::succeed;
 
 const CONFIG: &str = "MINTKEEP_TEST_CONTRACT";
 
@@ -37,6 +38,17 @@ fn softhsm_behind_another_module_keeps_the_contract() {
     faulty.script("");
     judge(&deployment);
     assert!(faulty.count("C_Sign") > 50 && faulty.count("C_GenerateKeyPair") == 2, "the wrapper was not asked");
+}
+
+/// A token of this kind opens by an agreement, as a TPM does.
+#[test]
+fn a_token_without_aes_gcm_keeps_the_contract() {
+    let deployment = Deployment::without_keys();
+    let faulty = FaultyModule::before(&deployment);
+    faulty.script("any 1+ hide-gcm");
+    succeed(&mut deployment.command(&["keys", "init"]));
+    judge(&deployment);
+    assert!(faulty.count("C_DeriveKey") > 50 && faulty.count("C_Decrypt") == 0, "AES-GCM was used");
 }
 
 #[cfg(feature = "tpm")]
