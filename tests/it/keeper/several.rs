@@ -85,20 +85,23 @@ fn one_keeper_killed_or_stopped_under_load_fails_no_request() {
     // Longer than the test takes: nothing is answered because the stopped one was replaced.
     deployment.edit(|config| config["keeper"]["request_timeout"] = value("60s"));
     let mint = deployment.serve();
-    let (done, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (done, answers) = (AtomicBool::new(false), [const { AtomicUsize::new(0) }; CLIENTS]);
     std::thread::scope(|scope| {
         let _done = Done(&done);
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
+        for answers in &answers {
+            let (mint, done) = (&mint, &done);
+            scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
                     mint.client_credentials().text("access_token");
                     answers.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
+        // Of each client: none is left waiting for a keeper that is stopped.
         let some_more = || {
-            let before = answers.load(Ordering::Relaxed);
-            while answers.load(Ordering::Relaxed) < before + 10 * CLIENTS {
+            let counts = || answers.each_ref().map(|answers| answers.load(Ordering::Relaxed));
+            let before = counts();
+            while counts().iter().zip(before).any(|(now, before)| *now < before + 10) {
                 std::thread::yield_now();
             }
         };
