@@ -21,11 +21,11 @@ async fn signing_is_spread_over_the_keys_of_both() {
     let kids = fleet.signing_kids();
     assert_eq!(kids.len(), 2);
     let mut used = Vec::new();
-    for _ in 0..40 {
+    let is_spread = |used: &[String]| kids.iter().all(|kid| used.iter().filter(|used| *used == kid).count() >= 5);
+    // A busy machine may make one of them look ill for a while.
+    while !is_spread(&used) {
+        assert!(used.len() < 2000, "the work of 2000 is not spread: {used:?}");
         used.push(fleet.sign(&kids).await.unwrap());
-    }
-    for kid in &kids {
-        assert!(used.iter().filter(|used| *used == kid).count() >= 5, "{used:?}");
     }
     fleet.end().await;
 }
@@ -36,18 +36,21 @@ async fn a_key_that_both_have_is_used_in_both_and_after_a_loss_in_the_other() {
     let fleet = Fleet::start(&deployment).await;
     let kids = fleet.signing_kids();
     assert_eq!(kids.len(), 1);
-    for _ in 0..40 {
+    let mut signed = 0;
+    while !fleet.asked().iter().all(|asked| *asked >= 5) {
+        assert!(signed < 2000, "the work of 2000 is not spread: {:?}", fleet.asked());
         fleet.sign(&kids).await.unwrap();
+        signed += 1;
     }
-    assert!(fleet.asked().iter().all(|asked| *asked >= 5), "{:?}", fleet.asked());
     // Its place is not taken by another one: it is stopped, and not gone.
     stop(fleet.keeper_pid(OTHER));
+    let before = fleet.asked()[1];
     for _ in 0..20 {
         fleet.sign(&kids).await.unwrap();
     }
     assert!(!fleet.keepers.members()[1].keeper.is_well());
-    // One request found out.
-    assert_eq!(fleet.asked().iter().sum::<u64>(), 61);
+    // One request found out; the others were not put to it.
+    assert_eq!(fleet.asked()[1], before + 1);
     signal(fleet.keeper_pid(OTHER), Signal::SIGKILL);
     fleet.sign(&kids).await.unwrap();
     fleet.end().await;
