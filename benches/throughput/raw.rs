@@ -119,7 +119,6 @@ impl Worker {
 pub fn measure(config: &str, sequence: &str, threads: &str, keys: &str, span: Duration) {
     let config = Config::load(Path::new(config)).expect("a good configuration");
     let threads: usize = threads.parse().expect("a number of threads");
-    #[cfg_attr(not(feature = "tpm"), expect(irrefutable_let_patterns, reason = "there is one kind of device then"))]
     let [Hardware::Pkcs11(token)] = &config.hardware[..] else { panic!("dev wrote a configuration for SoftHSM2") };
     let settings = &token.device;
     let pin = settings.pin.read().expect("the PIN");

@@ -24,7 +24,6 @@ pub struct Report {
 }
 
 /// A bare `Esys_Sign` and tokens, one right after the other.
-#[cfg_attr(not(feature = "tpm"), expect(dead_code, reason = "nothing is measured on a TPM then"))]
 struct OnTpm {
     bare: f64,
     tokens: f64,

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use mintkeep::entropy::{Entropy, SystemEntropy};
+
 /// A running swtpm, ended with its value.
 pub struct Swtpm {
     script: Child,
@@ -46,10 +48,11 @@ impl Drop for Swtpm {
     }
 }
 
-/// The first of two ports in a row that are free.
+/// The first of two ports in a row that are free: not among those that the system gives to outgoing connections, all of
+/// which may be taken for a minute after many of these.
 fn free_ports() -> Option<u16> {
-    let first = TcpListener::bind("127.0.0.1:0").ok()?;
-    let port = first.local_addr().ok()?.port();
-    TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok()?;
-    Some(port)
+    let entropy: &dyn Entropy = &SystemEntropy::new();
+    let port = 20_000 + u16::from_be_bytes(entropy.bytes()) % 6_000 * 2;
+    let [first, second] = [port, port + 1].map(|port| TcpListener::bind(("127.0.0.1", port)));
+    (first.is_ok() && second.is_ok()).then_some(port)
 }
