@@ -29,7 +29,7 @@ pub use self::plan::{RoleSchedule, Schedule};
 pub use self::signer::Signer;
 
 /// The keys, as they are used at one moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keyring {
     signing: Vec<String>,
     sealing: Vec<String>,
@@ -86,7 +86,6 @@ impl Keyring {
         let fresh = |kid: String| Use { kid, count: Arc::default() };
         let (signing, sealing): (Vec<String>, Vec<String>) = (active(Role::Signing), active(Role::Sealing));
         Ok(Self {
-            // Those of before too: a request that is under way may still count on one.
             uses: living().map(|record| counted(&record.kid).unwrap_or_else(|| fresh(record.kid.clone()))).collect(),
             signing,
             sealing,
@@ -96,16 +95,14 @@ impl Keyring {
         })
     }
 
-    /// The same, but that nothing signs or seals: nobody knows whether it still may.
-    fn stale(&self) -> Self {
-        Self {
-            signing: Vec::new(),
-            sealing: Vec::new(),
-            openers: self.openers.clone(),
-            verifiers: self.verifiers.clone(),
-            jwks: self.jwks.clone(),
-            uses: self.uses.clone(),
+    /// The same, but that nothing signs, or seals: nobody knows whether it still may.
+    fn without_active(&self, role: Role) -> Self {
+        let mut keyring = self.clone();
+        match role {
+            Role::Signing => keyring.signing.clear(),
+            Role::Sealing => keyring.sealing.clear(),
         }
+        keyring
     }
 
     /// Whether `jws` was signed by one of the published keys. This needs no hardware.
@@ -120,14 +117,12 @@ impl Keyring {
         self.verifiers.iter().any(|key| key.kid() == kid)
     }
 
-    /// The `kid` of each key that signs now.
-    pub fn signing(&self) -> &[String] {
-        &self.signing
-    }
-
-    /// The `kid` of each key that seals now.
-    pub fn sealing(&self) -> &[String] {
-        &self.sealing
+    /// The `kid` of each key that signs, or seals, now.
+    pub fn active(&self, role: Role) -> &[String] {
+        match role {
+            Role::Signing => &self.signing,
+            Role::Sealing => &self.sealing,
+        }
     }
 
     /// The sealing key `kid`, where what it sealed may be opened.

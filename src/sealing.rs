@@ -7,7 +7,7 @@ use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::entropy::Entropy;
-use crate::hardware::SealingKey;
+use crate::hardware::{Role, SealingKey};
 use crate::jose::jwe::{FAMILY_BYTES, KeyManagement, PresentedJwe, ProtectedHeader};
 use crate::jose::{Malformed, base64url, ecdh_es};
 use crate::keeper::{KeeperError, Keepers};
@@ -123,7 +123,7 @@ impl Sealer {
         let plaintext = Zeroizing::new(serde_json::to_vec(content).expect("numbers and strings are JSON"));
         let mut passed_over: Vec<&str> = Vec::new();
         let mut failure = KeeperError::NoKey;
-        while let Some(kid) = self.keepers.choose(keyring.sealing(), &passed_over) {
+        while let Some(kid) = self.keepers.choose(keyring.active(Role::Sealing), &passed_over) {
             let sealed = match keyring.opener(kid) {
                 Some(SealingKey::Direct(_)) => self.seal_directly(kid, fid, content, &plaintext).await,
                 Some(SealingKey::EcdhEs(recipient)) if content.secret.is_some() => {

@@ -120,7 +120,10 @@ impl Caretaker {
 
     /// Carries out plans until there is nothing left to do now.
     async fn settle(&self, turn: &mut Turn) -> Result<(), KeyError> {
-        self.note_uses(turn).await?;
+        // What cannot be noted now is noted later. A disk that takes no writes can still be read.
+        if let Err(error) = self.note_uses(turn).await {
+            tracing::warn!(%error, "cannot note what the keys made");
+        }
         for _round in 0..MOST_ROUNDS {
             self.read(turn).await?;
             let (devices, names, wanted) = (self.devices(), self.names(), self.wanted().clone());
@@ -222,6 +225,7 @@ impl Caretaker {
         if turn.noted_at.is_some_and(|noted_at| now - noted_at < NOTE_EVERY) {
             return Ok(());
         }
+        turn.noted_at = Some(now);
         let keyring = self.keyring.load();
         for counted in &keyring.uses {
             let Some(record) = turn.records.iter().find(|record| record.kid == counted.kid) else { continue };
@@ -238,7 +242,6 @@ impl Caretaker {
                 return Err(error.into());
             }
         }
-        turn.noted_at = Some(now);
         Ok(())
     }
 
@@ -262,15 +265,18 @@ impl Caretaker {
     /// A node that cannot read the store does not go on signing for ever: the keys may have been retired, and removed,
     /// by others. What they keep is good for as long as a key is published ahead.
     fn doubt(&self, turn: &Turn) {
-        let limit = self.schedule.signing.publish_ahead.min(self.schedule.sealing.publish_ahead);
-        let is_stale = turn.read_at.is_none_or(|read_at| self.clock.instant() - read_at > limit);
-        let keyring = self.keyring.load();
-        if is_stale && !(keyring.signing.is_empty() && keyring.sealing.is_empty()) {
-            tracing::error!(
-                seconds = limit.as_secs(),
-                "the store could not be read for too long; nothing is signed any more until it can"
-            );
-            self.keyring.replace(keyring.stale());
+        for role in [Role::Signing, Role::Sealing] {
+            let limit = self.schedule.of(role).publish_ahead;
+            let is_stale = turn.read_at.is_none_or(|read_at| self.clock.instant() - read_at > limit);
+            let keyring = self.keyring.load();
+            if is_stale && !keyring.active(role).is_empty() {
+                tracing::error!(
+                    role = role.name(),
+                    seconds = limit.as_secs(),
+                    "the store could not be read for too long; its keys are not used any more until it can"
+                );
+                self.keyring.replace(keyring.without_active(role));
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{CurrentKeyring, Keyring};
+use super::CurrentKeyring;
+use crate::hardware::Role;
 use crate::jose::jws::SigningInput;
 use crate::keeper::{KeeperError, Keepers, SignedBy, Work};
 
@@ -32,31 +33,21 @@ impl Signer {
         typ: &str,
         claims: &impl Serialize,
     ) -> Result<String, KeeperError> {
-        match self.sign_by(&self.keyring.load(), client, work, profile, typ, claims).await {
-            // Another node put a key into use, in an emergency, that no device of this one was asked for yet.
-            Err(KeeperError::UnknownKey(_)) => {
-                self.sign_by(self.keyring.newer().await.as_ref(), client, work, profile, typ, claims).await
+        let mut keyring = self.keyring.load();
+        let mut was_renewed = false;
+        loop {
+            let kids = keyring.active(Role::Signing);
+            let signing_input = |kid: &str| SigningInput::new(typ, kid, claims);
+            match self.keepers.sign_by_any(kids, client, work, profile, signing_input).await {
+                Ok(SignedBy { kid, signing_input, signature }) => {
+                    keyring.count_use(kid);
+                    return Ok(signing_input.into_compact(&signature));
+                }
+                // Another node put a key into use, in an emergency, that no device of this one was asked for yet.
+                Err(KeeperError::UnknownKey(_)) if !was_renewed => was_renewed = true,
+                Err(error) => return Err(error),
             }
-            outcome => outcome,
+            keyring = self.keyring.newer().await;
         }
-    }
-
-    async fn sign_by(
-        &self,
-        keyring: &Keyring,
-        client: &str,
-        work: Work,
-        profile: &str,
-        typ: &str,
-        claims: &impl Serialize,
-    ) -> Result<String, KeeperError> {
-        if keyring.signing().is_empty() {
-            return Err(KeeperError::NoKey);
-        }
-        let signing_input = |kid: &str| SigningInput::new(typ, kid, claims);
-        let signed = self.keepers.sign_by_any(keyring.signing(), client, work, profile, signing_input).await?;
-        let SignedBy { kid, signing_input, signature } = signed;
-        keyring.count_use(kid);
-        Ok(signing_input.into_compact(&signature))
     }
 }

@@ -1,2 +1,2 @@
-mod orders;
+pub mod orders;
 mod rotation;

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use toml_edit::value;
 
 use super::orders::{active, hurry, in_state, kid_of, published};
@@ -69,6 +70,31 @@ fn keys_change_under_load_and_no_request_fails() {
         eventually(|| published(node) == [active(&deployment, "signing")]);
     }
     assert_eq!(in_state(&deployment, "sealing", "retired").len(), 1, "its refresh tokens are about for a month");
+}
+
+/// Others may have retired and removed the keys that it knows. Each role has its own time.
+#[test]
+fn a_node_that_cannot_read_the_store_signs_for_as_long_as_keys_are_published_ahead() {
+    let (deployment, postgres) = (Deployment::new(), Postgres::start());
+    deployment.use_postgres(&postgres);
+    deployment.edit(|config| config["keys"]["sealing"]["publish_ahead"] = value("1s"));
+    let mint = deployment.serve();
+    let held = mint.refresh(&deployment.grant()).text("refresh_token");
+    postgres.signal(Signal::SIGSTOP);
+    let told = mint.wait_for("the store could not be read for too long; its keys are not used any more until it can");
+    assert_eq!(told["fields"]["role"], "sealing");
+    let token = mint.client_credentials().text("access_token");
+    assert_eq!(mint.get("/.well-known/jwks.json").status, 200, "{token} can still be verified");
+    postgres.signal(Signal::SIGCONT);
+    eventually(|| mint.refresh(&held).status == 200);
+    drop(mint);
+    hurry(&deployment);
+    let mint = deployment.serve();
+    mint.client_credentials().text("access_token");
+    postgres.signal(Signal::SIGSTOP);
+    eventually(|| mint.client_credentials().status == 503);
+    postgres.signal(Signal::SIGCONT);
+    eventually(|| mint.client_credentials().status == 200);
 }
 
 #[test]

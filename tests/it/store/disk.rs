@@ -7,6 +7,7 @@ use mintkeep::store::sqlite::SqliteStore;
 use mintkeep::store::{Error, Family, FamilyId, Store as _};
 
 use super::contract::family;
+use crate::keyring::orders::hurry;
 use crate::support::disk::SmallDisk;
 use crate::support::process::{one_line_of_error, succeed};
 use crate::support::running::{basic, form};
@@ -81,6 +82,33 @@ fn a_full_disk_is_a_503_and_loses_no_refresh_token() {
     assert_eq!(introspect(&deployment, &mint, &live).json()["active"], false);
     assert_eq!(revoke(&mint, &held).status, 200);
     mint.refresh(&held).assert_error(400, "invalid_grant");
+}
+
+/// However long it takes: the state of the keys can be read, and that is all that signing needs.
+#[test]
+fn a_full_disk_does_not_end_signing() {
+    let Some((deployment, disk)) = deployment(|deployment| SmallDisk::in_memory(deployment.path("small"), 1)) else {
+        return;
+    };
+    hurry(&deployment);
+    let mint = deployment.serve();
+    let mut held = mint.refresh(&deployment.grant()).text("refresh_token");
+    disk.fill();
+    loop {
+        let answer = mint.refresh(&held);
+        if answer.status != 200 {
+            break;
+        }
+        held = answer.text("refresh_token");
+    }
+    // Twice, five seconds apart: keys are published a second ahead here.
+    for _ in 0..2 {
+        mint.client_credentials().text("access_token");
+        mint.wait_for("cannot note what the keys made");
+    }
+    mint.client_credentials().text("access_token");
+    disk.make_room();
+    mint.refresh(&held).text("refresh_token");
 }
 
 #[test]
