@@ -153,6 +153,14 @@ impl SealingKey {
         }
     }
 
+    /// Its public half; an AES key has none.
+    pub fn public_key(&self) -> Option<P256PublicKey> {
+        match self {
+            Self::Direct(_) => None,
+            Self::EcdhEs(public_key) => Some(*public_key),
+        }
+    }
+
     /// The JOSE algorithm that it is used with.
     pub fn algorithm(&self) -> &'static str {
         match self {

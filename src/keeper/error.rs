@@ -54,7 +54,15 @@ pub enum KeeperError {
     Protocol,
 }
 
+/// What clients are told to wait for a device that was not there yet.
+const NOT_YET: Duration = Duration::from_secs(5);
+
 impl KeeperError {
+    /// Of a device that did not answer since the mint started.
+    pub(super) fn not_there_yet() -> Self {
+        Self::Unavailable { condition: Condition::Gone, retry_after: NOT_YET }
+    }
+
     /// Whether another device may do what this one did not: neither the request nor the mint is at fault.
     pub fn is_device_fault(&self) -> bool {
         match self {

@@ -26,7 +26,7 @@ use crate::jose::jws::{Signature, SigningInput};
 ///
 /// Every request is safe to repeat (a signature that nobody received harms nobody), so one that a
 /// dying keeper took with it is put once more to the next. All of it, the wait for the next keeper
-/// included, ends by the request limit of [`super::supervisor::Settings`].
+/// included, ends by the request limit of [`super::launch::Settings`].
 #[derive(Clone)]
 pub struct Keeper {
     presence: watch::Receiver<Presence>,
@@ -130,25 +130,25 @@ impl Keeper {
     ///
     /// # Errors
     /// [`KeeperError`].
-    pub async fn look_again(&self) -> Result<Arc<PublicKeys>, KeeperError> {
+    pub async fn look_again(&self) -> Result<(), KeeperError> {
         self.learn(&Request::LookAgain, Patience::Stays).await
     }
 
-    /// Has the device generate one more key; it is among the keys that are returned.
+    /// Has the device generate one more key; it is among [`Self::public_keys`] then.
     ///
     /// # Errors
     /// [`KeeperError`].
-    pub async fn generate(&self, role: Role) -> Result<Arc<PublicKeys>, KeeperError> {
+    pub async fn generate(&self, role: Role) -> Result<(), KeeperError> {
         self.learn(&Request::Generate { role }, Patience::TakesLong).await
     }
 
-    async fn learn(&self, request: &Request<'_>, patience: Patience) -> Result<Arc<PublicKeys>, KeeperError> {
+    async fn learn(&self, request: &Request<'_>, patience: Patience) -> Result<(), KeeperError> {
         let errand = Errand { client: "", deadline: self.deadline(), patience, work: Work::New };
         match self.ask_for(errand, request).await? {
             Reply::PublicKeys(keys) => {
                 self.known_keys.update(keys);
                 self.changed.send_replace(());
-                self.public_keys().ok_or(KeeperError::Protocol)
+                Ok(())
             }
             _ => Err(KeeperError::Protocol),
         }

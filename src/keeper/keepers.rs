@@ -12,7 +12,6 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::admission::Work;
 use super::error::KeeperError;
 use super::handle::{Errand, Keeper};
-use super::health::Condition;
 use super::launch::Settings;
 use super::link::Patience;
 use super::route::{Fitness, Route, fittest};
@@ -270,9 +269,7 @@ impl Keepers {
     pub async fn attest_all(&self, nonce: &Nonce) -> Result<Vec<Vec<u8>>, KeeperError> {
         let mut documents = Vec::new();
         for Member { keeper, .. } in self.members.iter() {
-            let told = keeper
-                .public_keys()
-                .ok_or(KeeperError::Unavailable { condition: Condition::Gone, retry_after: Duration::from_secs(1) })?;
+            let told = keeper.public_keys().ok_or_else(KeeperError::not_there_yet)?;
             for kid in told.keys.kids() {
                 documents.push(keeper.attest(&kid, self.errand(""), nonce).await?);
             }

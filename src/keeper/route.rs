@@ -4,11 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::error::KeeperError;
 use super::handle::{Errand, Keeper};
-use super::health::Condition;
 use super::keepers::{Member, Standing};
-
-/// What clients are told to wait for a device that was not there yet.
-const NOT_YET: Duration = Duration::from_secs(5);
 
 /// A device that is this many times slower than another is asked only where the other has as much more to do. Devices
 /// that are closer are told apart by how many of their sessions are taken.
@@ -115,7 +111,7 @@ impl<'a> Route<'a> {
     /// Why no device has the key: one that has not answered yet may have it.
     fn nobody(&self) -> KeeperError {
         if self.members.iter().any(|member| member.keeper.public_keys().is_none()) {
-            KeeperError::Unavailable { condition: Condition::Gone, retry_after: NOT_YET }
+            KeeperError::not_there_yet()
         } else {
             KeeperError::UnknownKey(self.kid.to_owned())
         }

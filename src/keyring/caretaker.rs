@@ -3,15 +3,17 @@
 mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
 
 use super::plan::{Action, Move, Schedule, View};
 use super::{CurrentKeyring, KeyError, Keyring};
 use crate::clock::Clock;
-use crate::hardware::{DeviceKeys, Role};
-use crate::keeper::Keepers;
+use crate::hardware::Role;
+use crate::keeper::{Keepers, Member};
 use crate::store::{KeyRecord, KeyState, Store};
 
 pub use self::orders::Revocation;
@@ -36,16 +38,16 @@ pub struct Caretaker {
     schedule: Schedule,
     clock: Arc<dyn Clock>,
     keyring: CurrentKeyring,
-    /// Where an operator asked for the next key.
-    wanted: Mutex<BTreeSet<(String, Role)>>,
     /// One thing at a time.
-    turn: tokio::sync::Mutex<Turn>,
+    turn: Mutex<Turn>,
 }
 
 /// What is remembered from one reading to the next.
 #[derive(Default)]
 struct Turn {
     records: Vec<KeyRecord>,
+    /// Where an operator asks for the next key.
+    wanted: BTreeSet<(String, Role)>,
     read_at: Option<Instant>,
     /// When a device was last asked for a key of a role, or to look for keys.
     asked_at: BTreeMap<(String, Option<Role>), Instant>,
@@ -55,8 +57,7 @@ struct Turn {
 impl Caretaker {
     /// A caretaker that has not looked at anything yet.
     pub fn new(keepers: Keepers, store: Arc<dyn Store>, schedule: Schedule, clock: Arc<dyn Clock>) -> Self {
-        let (keyring, wanted, turn) = (CurrentKeyring::default(), Mutex::default(), tokio::sync::Mutex::default());
-        Self { keepers, store, schedule, clock, keyring, wanted, turn }
+        Self { keepers, store, schedule, clock, keyring: CurrentKeyring::default(), turn: Mutex::default() }
     }
 
     /// Where the keyring is found.
@@ -81,8 +82,7 @@ impl Caretaker {
     pub async fn begin(&self) -> Result<(), KeyError> {
         let mut turn = self.turn.lock().await;
         self.settle(&mut turn).await?;
-        let devices = self.devices();
-        let missing = self.view(&turn.records, &devices, &BTreeSet::new(), &self.names()).missing().next().cloned();
+        let missing = self.view(&turn).missing().next().cloned();
         match missing {
             Some(KeyRecord { kid, role, device, life, .. }) => {
                 Err(KeyError::Missing { kid, role: role.name(), device, state: life.state().name() })
@@ -126,8 +126,7 @@ impl Caretaker {
         }
         for _round in 0..MOST_ROUNDS {
             self.read(turn).await?;
-            let (devices, names, wanted) = (self.devices(), self.names(), self.wanted().clone());
-            let plan = self.view(&turn.records, &devices, &wanted, &names).plan();
+            let plan = self.view(turn).plan();
             let mut has_changed = false;
             for action in plan {
                 has_changed |= self.carry_out(action, turn).await?;
@@ -163,42 +162,31 @@ impl Caretaker {
                 Err(KeyError::Raced(_)) => Ok(true),
                 Err(error) => Err(error),
             },
-            Action::Generate { device, role } => {
-                if !self.may_ask(turn, &device, Some(role)) {
-                    return Ok(false);
-                }
-                let Some(member) = self.keepers.members().iter().find(|member| member.name == device) else {
-                    return Ok(false);
-                };
-                tracing::info!(device, role = role.name(), "generating the next key");
-                match member.keeper.generate(role).await {
-                    Ok(_) => Ok(true),
-                    Err(error) if self.wanted().contains(&(device.clone(), role)) => {
-                        Err(KeyError::Device { device, error })
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, device, role = role.name(), "the device did not generate the next key");
-                        Ok(false)
-                    }
-                }
-            }
-            Action::LookAgain { device } => {
-                if !self.may_ask(turn, &device, None) {
-                    return Ok(false);
-                }
-                let member = self.keepers.members().iter().find(|member| member.name == device);
-                match member {
-                    Some(member) => match member.keeper.look_again().await {
-                        Ok(_) => Ok(true),
-                        Err(error) => {
-                            tracing::warn!(%error, device, "cannot look for a key that another node uses");
-                            Ok(false)
-                        }
-                    },
-                    None => Ok(false),
-                }
+            Action::Generate { device, role } => self.generate(device, role, turn).await,
+            Action::LookAgain { device } => Ok(self.look_again(&device, turn).await),
+        }
+    }
+
+    async fn generate(&self, device: String, role: Role, turn: &mut Turn) -> Result<bool, KeyError> {
+        let Some(member) = self.may_ask(turn, &device, Some(role)) else { return Ok(false) };
+        tracing::info!(device, role = role.name(), "generating the next key");
+        match member.keeper.generate(role).await {
+            Ok(()) => Ok(true),
+            Err(error) if turn.wanted.contains(&(device.clone(), role)) => Err(KeyError::Device { device, error }),
+            Err(error) => {
+                tracing::error!(%error, device, role = role.name(), "the device did not generate the next key");
+                Ok(false)
             }
         }
+    }
+
+    async fn look_again(&self, device: &str, turn: &mut Turn) -> bool {
+        let Some(member) = self.may_ask(turn, device, None) else { return false };
+        let looked = member.keeper.look_again().await;
+        if let Err(error) = &looked {
+            tracing::warn!(%error, device, "cannot look for a key that another node uses");
+        }
+        looked.is_ok()
     }
 
     async fn carry_out_move(&self, Move { kid, from, to, needed_until }: Move) -> Result<(), KeyError> {
@@ -209,14 +197,16 @@ impl Caretaker {
         Ok(())
     }
 
-    /// A device is not asked again and again for what it does not do.
-    fn may_ask(&self, turn: &mut Turn, device: &str, role: Option<Role>) -> bool {
+    /// The device, where it may be asked: not again and again for what it does not do.
+    fn may_ask(&self, turn: &mut Turn, device: &str, role: Option<Role>) -> Option<&Member> {
         let (now, question) = (self.clock.instant(), (device.to_owned(), role));
-        let may = turn.asked_at.get(&question).is_none_or(|asked_at| now - *asked_at >= ASK_DEVICE_EVERY);
-        if may {
-            turn.asked_at.insert(question, now);
+        let asked_at = turn.asked_at.get(&question);
+        let member = self.keepers.members().iter().find(|member| member.name == device)?;
+        if asked_at.is_some_and(|asked_at| now - *asked_at < ASK_DEVICE_EVERY) {
+            return None;
         }
-        may
+        turn.asked_at.insert(question, now);
+        Some(member)
     }
 
     /// Notes what the keys were used for since the last note.
@@ -280,27 +270,18 @@ impl Caretaker {
         }
     }
 
-    fn view<'a>(
-        &'a self,
-        records: &'a [KeyRecord],
-        devices: &'a [(String, DeviceKeys)],
-        wanted: &'a BTreeSet<(String, Role)>,
-        names: &'a [String],
-    ) -> View<'a> {
-        let (tolerance, now) = (self.store.clock_tolerance(), self.clock.now());
-        View { records, names, devices, wanted, schedule: &self.schedule, tolerance, now }
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.keepers.members().iter().map(|member| member.name.clone()).collect()
-    }
-
-    fn devices(&self) -> Vec<(String, DeviceKeys)> {
+    /// What is known now.
+    fn view<'a>(&'a self, turn: &'a Turn) -> View<'a> {
         let members = self.keepers.members().iter();
-        members.filter_map(|member| Some((member.name.clone(), member.keeper.public_keys()?.keys.clone()))).collect()
-    }
-
-    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, Role)>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        let told = |member: &Member| Some((member.name.clone(), member.keeper.public_keys()?.keys.clone()));
+        View {
+            records: &turn.records,
+            names: members.clone().map(|member| member.name.clone()).collect(),
+            devices: members.filter_map(told).collect(),
+            wanted: &turn.wanted,
+            schedule: &self.schedule,
+            tolerance: self.store.clock_tolerance(),
+            now: self.clock.now(),
+        }
     }
 }

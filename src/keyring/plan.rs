@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::hardware::{DeviceKeys, Role, SealingKey};
+use crate::hardware::{DeviceKeys, Role};
 use crate::store::{KeyRecord, KeyState, Life};
 
 /// Within this every node that can read the store knows what another one wrote.
@@ -50,9 +50,9 @@ pub(super) struct View<'a> {
     /// All keys, as the store has them.
     pub(super) records: &'a [KeyRecord],
     /// The devices of this mint, by their names in the configuration.
-    pub(super) names: &'a [String],
+    pub(super) names: Vec<String>,
     /// Those that answer, with the keys in them.
-    pub(super) devices: &'a [(String, DeviceKeys)],
+    pub(super) devices: Vec<(String, DeviceKeys)>,
     /// Where an operator asked for the next key.
     pub(super) wanted: &'a BTreeSet<(String, Role)>,
     /// See [`Schedule`].
@@ -94,7 +94,7 @@ impl View<'_> {
         }
         let mut actions = Vec::new();
         for role in [Role::Signing, Role::Sealing] {
-            for name in self.names {
+            for name in &self.names {
                 self.plan_chain(name, role, &mut actions);
             }
             actions.extend(self.ended(role));
@@ -154,12 +154,9 @@ impl View<'_> {
     /// Keys of the devices that nobody noted yet.
     fn found(&self) -> Vec<Action> {
         let mut found: Vec<KeyRecord> = Vec::new();
-        for (device, keys) in self.devices {
+        for (device, keys) in &self.devices {
             let signing = keys.signing.iter().map(|key| (key.kid(), Role::Signing, Some(*key)));
-            let sealing = keys.sealing.iter().map(|key| match key {
-                SealingKey::Direct(kid) => (kid.clone(), Role::Sealing, None),
-                SealingKey::EcdhEs(public_key) => (public_key.kid(), Role::Sealing, Some(*public_key)),
-            });
+            let sealing = keys.sealing.iter().map(|key| (key.kid(), Role::Sealing, key.public_key()));
             for (kid, role, public_key) in signing.chain(sealing) {
                 if self.records.iter().chain(&found).all(|record| record.kid != kid) {
                     let (device, life) = (device.clone(), Life::default());

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::app::{Failure, Kind};
+use crate::entropy::{Entropy, SystemEntropy};
 
 /// What runs it, and ends it when the standard input that we hold is closed: also where we are killed.
 const RUN: &str = include_str!("../../../swtpm/run");
@@ -68,10 +69,11 @@ impl Drop for Swtpm {
     }
 }
 
-/// The first of two ports in a row that are free: one for commands, one for control.
+/// The first of two ports in a row that are free: one for commands, one for control. Not among those that the system
+/// gives to outgoing connections, all of which may be taken for a minute after many of these.
 fn free_ports() -> Option<u16> {
-    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-    let port = first.local_addr().ok()?.port();
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port.checked_add(1)?)).ok()?;
-    Some(port)
+    let random: &dyn Entropy = &SystemEntropy::new();
+    let port = 20_000 + u16::from_be_bytes(random.bytes()) % 6_000 * 2;
+    let [first, second] = [port, port + 1].map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    (first.is_ok() && second.is_ok()).then_some(port)
 }

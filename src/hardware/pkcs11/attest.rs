@@ -15,7 +15,7 @@ use super::operations::sign;
 use crate::clock::Timestamp;
 use crate::hardware::attestation::pkcs11::{AttributeValue, ModuleIdentity, Pkcs11Evidence, TokenIdentity};
 use crate::hardware::attestation::{Attestation, Expected, Nonce};
-use crate::hardware::{DeviceKeys, Error, PinnedPublicKey, Provenance, Role, SealingKey};
+use crate::hardware::{DeviceKeys, Error, PinnedPublicKey, Provenance, Role};
 use crate::jose::base64url;
 use crate::jose::jwk::P256PublicKey;
 
@@ -93,13 +93,8 @@ fn unusable(reason: String) -> Error {
 fn named(keys: &DeviceKeys, kid: &str) -> Option<(Role, Option<P256PublicKey>)> {
     let signing = keys.signing.iter().find(|key| key.kid() == kid);
     let sealing = || keys.sealing.iter().find(|key| key.kid() == kid);
-    match (signing, sealing) {
-        (Some(key), _) => Some((Role::Signing, Some(*key))),
-        (None, sealing) => sealing().map(|key| match key {
-            SealingKey::Direct(_) => (Role::Sealing, None),
-            SealingKey::EcdhEs(public) => (Role::Sealing, Some(*public)),
-        }),
-    }
+    let signing = signing.map(|key| (Role::Signing, Some(*key)));
+    signing.or_else(|| sealing().map(|key| (Role::Sealing, key.public_key())))
 }
 
 /// The key's object in the token: a copy in a session has a history of its own.

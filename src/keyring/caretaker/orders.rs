@@ -32,24 +32,25 @@ impl Caretaker {
     /// # Errors
     /// [`KeyError`].
     pub async fn rotate(&self, device: Option<&str>, role: Option<Role>) -> Result<Vec<KeyRecord>, KeyError> {
-        let names = self.names();
-        if let Some(unknown) = device.filter(|device| names.iter().all(|name| name != device)) {
+        let names = self.keepers.members().iter().map(|member| &member.name);
+        let devices = names.filter(|name| device.is_none_or(|device| device == *name));
+        let roles = || [Role::Signing, Role::Sealing].into_iter().filter(|one| role.is_none_or(|role| role == *one));
+        let wanted: BTreeSet<_> = devices.flat_map(|name| roles().map(|role| (name.clone(), role))).collect();
+        if let Some(unknown) = device.filter(|_| wanted.is_empty()) {
             return Err(KeyError::UnknownDevice(unknown.to_owned()));
         }
-        let devices = names.into_iter().filter(|name| device.is_none_or(|device| device == name));
-        let roles = || [Role::Signing, Role::Sealing].into_iter().filter(|one| role.is_none_or(|role| role == *one));
-        let wanted: BTreeSet<_> = devices.flat_map(|name| roles().map(move |role| (name.clone(), role))).collect();
         let mut turn = self.turn.lock().await;
         // Asked for by hand: a device that was just asked is asked again.
         turn.asked_at.clear();
-        self.wanted().extend(wanted.iter().cloned());
+        turn.wanted = wanted;
         let settled = self.settle(&mut turn).await;
-        self.wanted().retain(|one| !wanted.contains(one));
+        let wanted = std::mem::take(&mut turn.wanted);
         settled?;
-        let is_next = |record: &&KeyRecord| {
-            record.state() == KeyState::Published && wanted.contains(&(record.device.clone(), record.role))
-        };
-        Ok(turn.records.iter().filter(is_next).cloned().collect())
+        let view = self.view(&turn);
+        let is_wanted =
+            |record: &KeyRecord| view.home(record).is_some_and(|home| wanted.contains(&(home.to_owned(), record.role)));
+        let next = turn.records.iter().filter(|record| record.state() == KeyState::Published && is_wanted(record));
+        Ok(next.cloned().collect())
     }
 
     /// Takes a key out of use; what it made stays good for as long as that lives.
@@ -67,9 +68,7 @@ impl Caretaker {
             let (kid, found) = (kid.to_owned(), record.state().name());
             Err(KeyError::NotNow { kid, found, expected: expected.to_owned() })
         };
-        let devices = self.devices();
-        let (names, nothing) = (self.names(), BTreeSet::new());
-        let view = self.view(&turn.records, &devices, &nothing, &names);
+        let view = self.view(&turn);
         let step = match record.state() {
             KeyState::Active if !has_another => {
                 return refuse(
@@ -134,19 +133,13 @@ impl Caretaker {
         self.settle(&mut turn).await?;
         let successor = turn.records.iter().filter(|other| other.role == record.role && other.device == record.device);
         let successor = successor.filter(|other| other.state() <= KeyState::Active).max_by_key(|other| other.state());
-        let successor = successor.map(|other| other.kid.clone());
-        let successor = match successor {
-            Some(successor) if self.state_of(&turn, &successor) != Some(KeyState::Active) => {
-                Some(self.move_now(&mut turn, &successor, |view, record| view.activate(record)).await?)
+        let successor = match successor.cloned() {
+            Some(waiting) if waiting.state() != KeyState::Active => {
+                Some(self.move_now(&mut turn, &waiting.kid, |view, record| view.activate(record)).await?)
             }
-            Some(active) => Some(self.find(&mut turn, &active).await?),
-            None => None,
+            active => active,
         };
         Ok(Revocation { revoked, successor })
-    }
-
-    fn state_of(&self, turn: &Turn, kid: &str) -> Option<KeyState> {
-        turn.records.iter().find(|record| record.kid == kid).map(KeyRecord::state)
     }
 
     async fn move_now(
@@ -156,9 +149,7 @@ impl Caretaker {
         step: impl Fn(&View<'_>, &KeyRecord) -> Move,
     ) -> Result<KeyRecord, KeyError> {
         let record = self.find(turn, kid).await?;
-        let devices = self.devices();
-        let (names, nothing) = (self.names(), BTreeSet::new());
-        self.carry_out_move(step(&self.view(&turn.records, &devices, &nothing, &names), &record)).await?;
+        self.carry_out_move(step(&self.view(turn), &record)).await?;
         self.read(turn).await?;
         self.find(turn, kid).await
     }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::hardware::SealingKey;
 use crate::jose::jwk::P256PublicKey;
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -49,8 +50,8 @@ impl World {
     fn view(&self, now: Timestamp) -> View<'_> {
         View {
             records: &self.records,
-            names: &self.names,
-            devices: &self.devices,
+            names: self.names.clone(),
+            devices: self.devices.clone(),
             wanted: &self.wanted,
             schedule: &self.schedule,
             tolerance: Duration::ZERO,
