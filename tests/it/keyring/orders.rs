@@ -18,9 +18,20 @@ pub fn in_state(deployment: &Deployment, role: &str, state: &str) -> Vec<Value> 
 
 /// The one active key of `role`.
 pub fn active(deployment: &Deployment, role: &str) -> String {
-    match in_state(deployment, role, "active").as_slice() {
-        [key] => key["kid"].as_str().expect("a kid").to_owned(),
-        keys => panic!("{keys:?}"),
+    only_active(deployment, role).unwrap_or_else(|keys| panic!("{keys:?}"))
+}
+
+/// Whether another key than `kid` is the one active key of `role` by now. Between the activation of a key and the
+/// retirement of the one before, both are active.
+pub fn is_replaced(deployment: &Deployment, role: &str, kid: &str) -> bool {
+    only_active(deployment, role).is_ok_and(|active| active != kid)
+}
+
+fn only_active(deployment: &Deployment, role: &str) -> Result<String, Vec<Value>> {
+    let keys = in_state(deployment, role, "active");
+    match keys.as_slice() {
+        [key] => Ok(key["kid"].as_str().expect("a kid").to_owned()),
+        _ => Err(keys),
     }
 }
 
@@ -109,7 +120,7 @@ fn a_key_is_retired_and_removed_only_where_nothing_is_lost() {
     refused(&["keys", "destroy", &first], "is active");
     refused(&["keys", "retire", "unknown"], "no key unknown is known");
     succeed(&mut deployment.command(&["keys", "rotate", "--role", "sealing"]));
-    eventually(|| active(&deployment, "sealing") != first);
+    eventually(|| is_replaced(&deployment, "sealing", &first));
     refused(&["keys", "remove", &first], "is removed by itself when its last token has ended");
     refused(&["keys", "destroy", &first], "is retired");
     // It opens what it sealed, and what is sealed now is sealed by the other one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use toml_edit::value;
 
-use super::orders::{active, hurry, in_state, kid_of, published};
+use super::orders::{active, hurry, in_state, is_replaced, kid_of, published};
 use crate::support::jose::verified;
 use crate::support::process::{eventually, succeed};
 use crate::support::{Deployment, Postgres, RunningMint};
@@ -56,7 +56,7 @@ fn keys_change_under_load_and_no_request_fails() {
         }
         succeed(&mut deployment.command(&["keys", "rotate"]));
         for (role, first) in ["signing", "sealing"].iter().zip(&first) {
-            eventually(|| active(&deployment, role) != *first);
+            eventually(|| is_replaced(&deployment, role, first));
         }
         let before = exchanges.load(Ordering::Relaxed);
         eventually(|| exchanges.load(Ordering::Relaxed) >= before + 40);
@@ -113,7 +113,7 @@ fn keys_are_replaced_by_age_and_by_count_without_anybody_asking() {
         held = mint.refresh(&held).text("refresh_token");
     }
     for (role, first) in ["signing", "sealing"].iter().zip(&first) {
-        eventually(|| active(&deployment, role) != *first);
+        eventually(|| is_replaced(&deployment, role, first));
     }
     mint.refresh(&held).text("access_token");
 }
@@ -128,7 +128,9 @@ fn the_keys_of_a_tpm_follow_one_another() {
     let held = deployment.grant();
     let first = active(&deployment, "signing");
     succeed(&mut deployment.command(&["keys", "rotate"]));
-    eventually(|| !in_state(&deployment, "sealing", "retired").is_empty() && active(&deployment, "signing") != first);
+    eventually(|| {
+        !in_state(&deployment, "sealing", "retired").is_empty() && is_replaced(&deployment, "signing", &first)
+    });
     let held = mint.refresh(&held).text("refresh_token");
     drop(mint);
     let mint = deployment.serve();
