@@ -7,12 +7,14 @@ mod devices;
 mod hardware;
 mod keys;
 mod problem;
+mod resource;
 mod resource_server;
 mod values;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -24,7 +26,9 @@ use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROF
 use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
+use crate::oauth::registrations::Registrations;
 use crate::oauth::resource_server::ResourceServer;
+use crate::oauth::target::ResourceScopes;
 use crate::secret_source::SecretSource;
 use crate::store::postgres::PostgresUrl;
 use crate::telemetry::LogFormat;
@@ -59,6 +63,8 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// The resource servers that may ask about tokens.
     pub resource_servers: Vec<ResourceServer>,
+    /// What scope each protected resource knows.
+    pub resources: ResourceScopes,
 }
 
 /// An issuer identifier (RFC 8414 §2): an URL without query, fragment or slash at its end.
@@ -249,6 +255,15 @@ impl Config {
     /// The device called `name`.
     pub fn device(&self, name: &str) -> Option<&Hardware> {
         self.hardware.iter().find(|hardware| hardware.name() == name)
+    }
+
+    /// Everybody who is registered.
+    pub fn registrations(&self) -> Registrations {
+        Registrations {
+            clients: self.clients.iter().cloned().collect(),
+            resource_servers: self.resource_servers.iter().cloned().map(Arc::new).collect(),
+            resources: self.resources.clone(),
+        }
     }
 
     /// The signing profiles that the keeper enforces: as strict as the clients' lifetimes allow.

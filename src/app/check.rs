@@ -125,6 +125,8 @@ async fn sign_and_verify(config: &Config, kept_keys: &KeptKeys) -> Result<(), Fa
                 exp: now.plus(std::time::Duration::from_secs(1)),
                 jti: &base64url::encode(entropy.bytes::<16>()),
                 sid: None,
+                cnf: None,
+                act: None,
             };
             let pinned = PinnedPublicKey::new(*key).map_err(|error| failed(error.to_string()))?;
             let input = SigningInput::new(ACCESS_TOKEN_TYPE, pinned.kid(), &claims);

@@ -75,8 +75,8 @@ impl Mint {
             // A keeper that is being started is killed with its value.
             () = signals.wait() => return Err(Failure::new(Kind::Other, "asked to end before it was ready")),
         };
-        let Services { clients, clock, .. } = &services;
-        let attempts = FailedAttempts::new(config.attempt_limits, clients, &config.resource_servers, Arc::clone(clock));
+        let Services { registrations, clock, .. } = &services;
+        let attempts = FailedAttempts::new(config.attempt_limits, &registrations.load(), Arc::clone(clock));
         let attempts = Arc::new(attempts);
         let public_api = public_api(config, &services, Arc::clone(&attempts));
         Ok(Self { services, public, admin, public_api, attempts, limits: listen.limits, signals })
@@ -121,21 +121,21 @@ impl Mint {
 }
 
 fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts>) -> PublicApi {
-    let Services { keepers, keyring, store, clock, clients, .. } = services;
+    let Services { keepers, keyring, store, clock, registrations, authenticator, .. } = services;
     let issuer = config.issuer.as_str();
     let listen = &config.listen;
     let access_tokens = Arc::new(AccessTokenVerifier::new(issuer.to_owned(), keyring.clone()));
     PublicApi {
         token_endpoint: Arc::clone(&services.token_endpoint),
         revocation_endpoint: RevocationEndpoint::new(
-            Arc::clone(clients),
+            Arc::clone(authenticator),
             Sealer::new(keepers.clone(), keyring.clone(), Arc::new(SystemEntropy::new())),
             Arc::clone(&access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
         ),
         introspection_endpoint: IntrospectionEndpoint::new(
-            config.resource_servers.clone(),
+            Arc::clone(authenticator),
             Signer::new(keepers.clone(), keyring.clone()),
             access_tokens,
             Arc::clone(store),
@@ -143,7 +143,7 @@ fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts
         ),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: keyring.clone(),
-        metadata: Document::of(&Metadata::new(issuer, clients, &config.resource_servers)),
+        metadata: Document::of(&Metadata::new(issuer, &registrations.load())),
         max_age: config.jwks_max_age,
         issuer_path: config.issuer.path().to_owned(),
     }

@@ -14,8 +14,9 @@ use crate::entropy::SystemEntropy;
 use crate::keeper::launch::{Launcher, Settings};
 use crate::keeper::{Keepers, Standing};
 use crate::keyring::{Caretaker, CurrentKeyring};
-use crate::oauth::client::ClientRegistry;
+use crate::oauth::authentication::Authenticator;
 use crate::oauth::issuer::Issuer;
+use crate::oauth::registrations::CurrentRegistrations;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
 
@@ -41,8 +42,10 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     /// The clock that everything here goes by.
     pub clock: Arc<dyn Clock>,
-    /// The registered clients.
-    pub clients: Arc<ClientRegistry>,
+    /// The registered clients and resource servers.
+    pub registrations: CurrentRegistrations,
+    /// Who has them prove themselves.
+    pub authenticator: Arc<Authenticator>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -96,9 +99,11 @@ impl Services {
             Arc::clone(&clock),
             Arc::new(SystemEntropy::new()),
         );
-        let clients: Arc<ClientRegistry> = Arc::new(config.clients.iter().cloned().collect());
-        let token_endpoint = Arc::new(TokenEndpoint::new(Arc::clone(&clients), issuer));
-        Ok(Self { keepers, keyring, caretaker, store, clock, clients, token_endpoint, kept_keys })
+        let registrations = CurrentRegistrations::new(config.registrations());
+        let authenticator = Arc::new(Authenticator::new(registrations.clone()));
+        let token_endpoint = TokenEndpoint::new(registrations.clone(), Arc::clone(&authenticator), issuer);
+        let token_endpoint = Arc::new(token_endpoint);
+        Ok(Self { keepers, keyring, caretaker, store, clock, registrations, authenticator, token_endpoint, kept_keys })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.

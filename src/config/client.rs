@@ -77,6 +77,11 @@ pub(super) struct ClientTable {
     grants: Spanned<Vec<Grant>>,
     scope: ScopeText,
     audience: Spanned<OneOrSeveral<String>>,
+    #[serde(default)]
+    resources: Vec<String>,
+    several_audiences: Option<bool>,
+    #[serde(default)]
+    dpop_bound_access_tokens: bool,
     access_token_lifetime: Option<AccessTokenLifetime>,
     share_tokens_for: Option<Spanned<Seconds>>,
     refresh_token_lifetime: Option<Seconds>,
@@ -123,6 +128,7 @@ impl ClientTable {
             let message = "expected an audience: the URL of the API that this client's access tokens are for";
             return Err(Problem::at(audience_span, message));
         }
+        let several_by_default = audience.len() > 1;
         let authentication_span = self.authentication.span();
         let authentication = authentication(self.authentication.into_inner().0, self.secret_sha256)
             .map_err(|message| Problem::at(authentication_span, message))?;
@@ -132,7 +138,7 @@ impl ClientTable {
             let message = "expected at least one grant, such as grants = [\"refresh_token\"]";
             return Err(Problem::at(grants_span, message));
         }
-        if grants.contains(&GrantType::ClientCredentials) && authentication == ClientAuthentication::None {
+        if grants.contains(&GrantType::ClientCredentials) && authentication.is_none() {
             let message = "client_credentials needs a client that authenticates (RFC 6749 §4.4); expected client_secret_basic or client_secret_post";
             return Err(Problem::at(grants_span, message));
         }
@@ -149,6 +155,10 @@ impl ClientTable {
                 Ok([one]) => Audience::One(one),
                 Err(several) => Audience::Several(several),
             },
+            // Who has several by default may also name several.
+            several_audiences: self.several_audiences.unwrap_or(several_by_default),
+            resources: self.resources,
+            dpop_bound_access_tokens: self.dpop_bound_access_tokens,
             access_token_lifetime,
             share_tokens_for,
             refresh: RefreshRules {

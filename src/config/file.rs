@@ -14,6 +14,7 @@ use super::devices::{MeetingTable, devices};
 use super::hardware::HardwareTable;
 use super::keys::{KeysTable, Lifetimes};
 use super::problem::Problem;
+use super::resource::ResourceTable;
 use super::resource_server::ResourceServerTable;
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
 use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation};
@@ -43,6 +44,8 @@ struct File {
     client: Vec<ClientTable>,
     #[serde(default)]
     resource_server: Vec<ResourceServerTable>,
+    #[serde(default)]
+    resource: Vec<ResourceTable>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,6 +116,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         .map_err(|message| Problem::at(file.issuer.span(), format!("issuer: {message}")))?;
     let jwks_max_age = file.tokens.jwks_max_age.0;
     each_once("client", file.client.iter().map(ClientTable::id))?;
+    each_once("resource", file.resource.iter().map(ResourceTable::id))?;
     each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
     let clients =
         file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<Vec<Client>, _>>()?;
@@ -138,6 +142,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
         clients,
         resource_servers,
+        resources: file.resource.into_iter().map(ResourceTable::into_scope).collect::<Result<_, _>>()?,
     })
 }
 

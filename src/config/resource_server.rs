@@ -6,7 +6,6 @@ use toml::Spanned;
 use super::client::{Method, authentication, is_name};
 use super::problem::Problem;
 use super::values::{OneOrSeveral, SecretHashText};
-use crate::oauth::client::ClientAuthentication;
 use crate::oauth::resource_server::ResourceServer;
 
 #[derive(Debug, Deserialize)]
@@ -27,7 +26,7 @@ impl ResourceServerTable {
         let span = self.authentication.span();
         let proof = authentication(self.authentication.into_inner().0, self.secret_sha256)
             .map_err(|message| Problem::at(span.clone(), message))?;
-        if proof == ClientAuthentication::None {
+        if proof.is_none() {
             let message =
                 "a resource server proves itself (RFC 7662 §2.1); expected client_secret_basic or client_secret_post";
             return Err(Problem::at(span, message));

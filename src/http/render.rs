@@ -39,7 +39,14 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
         | OAuthError::InvalidGrant(_)
         | OAuthError::UnauthorizedClient(_)
         | OAuthError::UnsupportedGrantType(_)
-        | OAuthError::InvalidScope(_) => StatusCode::BAD_REQUEST,
+        | OAuthError::InvalidScope(_)
+        | OAuthError::InvalidTarget(_)
+        | OAuthError::InvalidDpopProof(_)
+        | OAuthError::UseDpopNonce => StatusCode::BAD_REQUEST,
+        OAuthError::OverLimit => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            StatusCode::TOO_MANY_REQUESTS
+        }
         OAuthError::TemporarilyUnavailable { retry_after } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
             StatusCode::SERVICE_UNAVAILABLE

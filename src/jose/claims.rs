@@ -1,10 +1,13 @@
 //! The claims of mintkeep's access tokens (RFC 9068 §2.2).
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::thumbprint::Thumbprint;
 use crate::clock::Timestamp;
 
 /// The `typ` of an access token (RFC 9068 §2.1).
@@ -41,6 +44,69 @@ impl Audience {
     }
 }
 
+/// `cnf`: what the presenter of a token has to prove that it holds (RFC 7800 §3.1).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Confirmation {
+    /// The private half of the key with this thumbprint (RFC 9449 §6.1).
+    #[serde(rename = "jkt")]
+    Key(Thumbprint),
+    /// The private key of the certificate with this thumbprint (RFC 8705 §3.1).
+    #[serde(rename = "x5t#S256")]
+    Certificate(Thumbprint),
+}
+
+/// `act`: who acts for the subject, and for whom that one acts in turn (RFC 8693 §4.1).
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Actor {
+    /// Who acts.
+    pub sub: String,
+    /// Who said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// The one who acted before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Actor>>,
+}
+
+impl<'de> Deserialize<'de> for Actor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not derived: that would take an array for the members in their order too, and no other reader does.
+        deserializer.deserialize_map(ActorVisitor)
+    }
+}
+
+struct ActorVisitor;
+
+impl<'de> Visitor<'de> for ActorVisitor {
+    type Value = Actor;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with sub, iss and act")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Actor, M::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Members {
+            sub: String,
+            iss: Option<String>,
+            act: Option<Box<Actor>>,
+        }
+        let Members { sub, iss, act } = Members::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Actor { sub, iss, act })
+    }
+}
+
+impl Actor {
+    /// The most actors that a token names, one behind the other.
+    pub const MOST: usize = 8;
+
+    /// How many actors this is, one behind the other.
+    pub fn depth(&self) -> usize {
+        std::iter::successors(Some(self), |actor| actor.act.as_deref()).count()
+    }
+}
+
 /// The claims of one access token.
 #[derive(Debug, Serialize)]
 pub struct AccessTokenClaims<'a> {
@@ -64,6 +130,12 @@ pub struct AccessTokenClaims<'a> {
     /// The refresh family that it came from, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<&'a str>,
+    /// What it is bound to, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+    /// Who acts for the subject, where somebody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<&'a Actor>,
 }
 
 /// The claims of an access token of ours, read back.
@@ -90,6 +162,12 @@ pub struct ReadAccessTokenClaims {
     /// `sid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// `cnf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+    /// `act`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Actor>,
 }
 
 /// The claims of an access token that somebody asks to have signed, before any rule was applied. Absent
@@ -122,6 +200,10 @@ pub struct PresentedAccessTokenClaims<'a> {
     /// `sid`.
     #[serde(borrow)]
     pub sid: Option<Cow<'a, str>>,
+    /// `cnf`.
+    pub cnf: Option<Confirmation>,
+    /// `act`.
+    pub act: Option<Actor>,
 }
 
 /// The claims of an introspection answer that somebody asks to have signed; nothing else may be in it, and

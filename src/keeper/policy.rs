@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::jose::Malformed;
-use crate::jose::claims::{Audience, PresentedAccessTokenClaims, PresentedIntrospectionClaims};
+use crate::jose::claims::{Actor, Audience, PresentedAccessTokenClaims, PresentedIntrospectionClaims};
 use crate::jose::jws::{ES256, PresentedSigningInput};
 
 /// How far `iat` may be from the keeper's own clock.
@@ -78,6 +78,9 @@ pub enum Rule {
     /// `client_id` is not the client that the request is on record for.
     #[error("client_id: expected the client on whose behalf the request is made")]
     Client,
+    /// `act` names nobody, or too many.
+    #[error("act: expected at the most {} actors, each with a sub", Actor::MOST)]
+    Actor,
     /// `iat` is not within [`CLOCK_TOLERANCE`] of the keeper's clock.
     #[error("iat: more than 60 s off the keeper's clock")]
     IssuedAt,
@@ -148,7 +151,10 @@ fn check_access_token(
     require(claims.client_id.as_deref() == Some(client), Rule::Client)?;
     let issued_at = check_issued_at(claims.iat, now)?;
     let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
-    require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)
+    require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)?;
+    let actors = std::iter::successors(claims.act.as_ref(), |actor| actor.act.as_deref());
+    let (named, number) = actors.fold((true, 0), |(named, number), actor| (named && !actor.sub.is_empty(), number + 1));
+    require(named && number <= Actor::MOST, Rule::Actor)
 }
 
 fn check_introspection(
@@ -210,6 +216,12 @@ mod tests {
     #[test]
     fn what_the_profile_describes_is_signed() {
         assert_eq!(check(&header(), &claims()), Ok(()));
+        let mut claims = claims();
+        claims["cnf"] = json!({"jkt": "A".repeat(43)});
+        claims["act"] = json!({"sub": "robot", "iss": "https://issuer.example", "act": {"sub": "another"}});
+        assert_eq!(check(&header(), &claims), Ok(()));
+        claims["cnf"] = json!({"x5t#S256": "A".repeat(43)});
+        assert_eq!(check(&header(), &claims), Ok(()));
     }
 
     #[test]
@@ -233,6 +245,15 @@ mod tests {
         for claim in ["EXP", "Iss", "nbf", "token_introspection"] {
             assert_eq!(broken(claim, json!(NOW)), Rule::Format(Malformed::Json));
         }
+        for cnf in [json!({}), json!({"jkt": "short"}), json!({"jwk": {}}), json!({"jkt": "A".repeat(43), "kid": "x"})]
+        {
+            assert_eq!(broken("cnf", cnf), Rule::Format(Malformed::Json));
+        }
+        assert_eq!(broken("act", json!({"sub": "a", "act": {"sub": ""}})), Rule::Actor);
+        assert_eq!(broken("act", json!({"sub": "a", "exp": NOW})), Rule::Format(Malformed::Json));
+        assert_eq!(broken("act", json!(["a"])), Rule::Format(Malformed::Json));
+        let crowd = (0..=Actor::MOST).fold(Value::Null, |act, _| json!({"sub": "a", "act": act}));
+        assert_eq!(broken("act", crowd), Rule::Actor);
         for claim in ["sub", "aud", "client_id", "jti"] {
             assert_eq!(broken(claim, json!("")), Rule::Required(claim));
         }

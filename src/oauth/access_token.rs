@@ -157,6 +157,8 @@ mod tests {
                 exp: START.plus(Duration::from_secs(300)),
                 jti: &base64url::encode([number; 16]),
                 sid: Some(&base64url::encode([number; 16])),
+                cnf: None,
+                act: None,
             };
             let input = SigningInput::new(typ, &self.kid, &claims);
             let signature: p256::ecdsa::Signature = self.key.sign(input.as_bytes());

@@ -15,8 +15,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use super::OAuthError;
-use super::client::ClientRegistry;
-use super::resource_server::ResourceServer;
+use super::registrations::Registrations;
 use super::source::Source;
 use crate::clock::Clock;
 use crate::keeper::counters::Counter;
@@ -83,12 +82,7 @@ impl GovernorClock for Ticks {
 
 impl FailedAttempts {
     /// None yet.
-    pub fn new(
-        limits: AttemptLimits,
-        clients: &ClientRegistry,
-        resource_servers: &[ResourceServer],
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(limits: AttemptLimits, registered: &Registrations, clock: Arc<dyn Clock>) -> Self {
         let ticks = Ticks(clock);
         let budget = |quota| Budget::direct_with_clock(quota, ticks.clone());
         let per_source = Quota::per_minute(limits.per_source);
@@ -96,8 +90,8 @@ impl FailedAttempts {
         Self {
             sources: RateLimiter::hashmap_with_clock(per_source, ticks.clone()),
             further_sources: budget(per_source),
-            clients: clients.iter().map(|client| named(&client.id)).collect(),
-            resource_servers: resource_servers.iter().map(|server| named(&server.id)).collect(),
+            clients: registered.clients.iter().map(|client| named(&client.id)).collect(),
+            resource_servers: registered.resource_servers.iter().map(|server| named(&server.id)).collect(),
             clearings: budget(Quota::per_second(NonZeroU32::MIN)),
             reports: budget(Quota::per_minute(NonZeroU32::MIN)),
             failed: Counter::default(),
@@ -173,6 +167,10 @@ fn is_counted(error: &OAuthError) -> bool {
         | OAuthError::UnauthorizedClient(_)
         | OAuthError::UnsupportedGrantType(_)
         | OAuthError::InvalidScope(_)
+        | OAuthError::InvalidTarget(_)
+        | OAuthError::InvalidDpopProof(_)
+        | OAuthError::UseDpopNonce
+        | OAuthError::OverLimit
         | OAuthError::TemporarilyUnavailable { .. }
         | OAuthError::ServerError => false,
     }
@@ -187,6 +185,7 @@ mod tests {
     use super::*;
     use crate::clock::{SystemClock, Timestamp};
     use crate::oauth::client::ClientAuthentication;
+    use crate::oauth::resource_server::ResourceServer;
 
     const ERROR: OAuthError = OAuthError::InvalidGrant("");
 
@@ -217,7 +216,8 @@ mod tests {
         let api =
             ResourceServer { id: "api".to_owned(), authentication: ClientAuthentication::None, audiences: Vec::new() };
         let ours: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        (FailedAttempts::new(limits, &ClientRegistry::default(), &[api], ours), clock)
+        let registered = Registrations { resource_servers: vec![Arc::new(api)], ..Registrations::default() };
+        (FailedAttempts::new(limits, &registered, ours), clock)
     }
 
     fn source(number: u32) -> Option<Source> {
@@ -258,6 +258,10 @@ mod tests {
             OAuthError::UnauthorizedClient(""),
             OAuthError::UnsupportedGrantType(""),
             OAuthError::InvalidScope(""),
+            OAuthError::InvalidTarget(""),
+            OAuthError::InvalidDpopProof(""),
+            OAuthError::UseDpopNonce,
+            OAuthError::OverLimit,
             OAuthError::TemporarilyUnavailable { retry_after: Duration::from_secs(1) },
             OAuthError::ServerError,
         ] {

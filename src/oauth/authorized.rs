@@ -1,17 +1,47 @@
 //! The permission to issue: made by a grant, used up by the issuer.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::client::Client;
 use super::scope::Scope;
+use super::target::Target;
+use crate::jose::claims::{Actor, Audience, Confirmation};
 use crate::sealing::FamilySecret;
 use crate::store::{Family, Redemption};
 
+/// What a client asks a grant for.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The scope; what it may have where it is left out.
+    pub scope: Option<&'a str>,
+    /// Who the token is to be for.
+    pub target: Target,
+    /// What the token is to be bound to: the client proved that it holds it.
+    pub confirmation: Option<Confirmation>,
+}
+
 /// What a grant allowed. It cannot be cloned, and nothing outside the grants can make one.
 #[derive(Debug)]
-pub struct Authorized<'a> {
-    pub(super) client: &'a Client,
+pub struct Authorized {
+    pub(super) client: Arc<Client>,
     pub(super) subject: String,
     pub(super) scope: Scope,
+    pub(super) audience: Audience,
+    /// How long the access token lives, at the most.
+    pub(super) lifetime: Duration,
+    pub(super) confirmation: Option<Confirmation>,
+    pub(super) actor: Option<Actor>,
     pub(super) renewal: Option<Renewal>,
+}
+
+impl Authorized {
+    /// For `client`, with `scope` of what it asked for.
+    pub(super) fn new(client: Arc<Client>, subject: String, scope: Scope, asked: Asked<'_>) -> Self {
+        let Asked { target, confirmation, .. } = asked;
+        let lifetime = client.access_token_lifetime;
+        Self { client, subject, scope, audience: target.audience, lifetime, confirmation, actor: None, renewal: None }
+    }
 }
 
 /// The refresh family that an authorization came from.
@@ -31,8 +61,8 @@ pub(super) struct Renewal {
 
 /// What an operator allowed: a new refresh family for a workload.
 #[derive(Debug)]
-pub struct AuthorizedWorkload<'a> {
-    pub(super) client: &'a Client,
+pub struct AuthorizedWorkload {
+    pub(super) client: Arc<Client>,
     pub(super) subject: String,
     pub(super) scope: Scope,
 }

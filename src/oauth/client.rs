@@ -1,6 +1,7 @@
 //! The registered clients.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::scope::Scope;
@@ -19,8 +20,14 @@ pub struct Client {
     pub grants: Vec<GrantType>,
     /// The most scope that it may get.
     pub scope: Scope,
-    /// Who its access tokens are for.
+    /// Who its access tokens are for where it does not say.
     pub audience: Audience,
+    /// Who else it may have tokens for, by saying so (RFC 8707).
+    pub resources: Vec<String>,
+    /// Whether it may name several at once.
+    pub several_audiences: bool,
+    /// Whether each of its access tokens has to be bound to a key by DPoP (RFC 9449 §5.2).
+    pub dpop_bound_access_tokens: bool,
     /// How long its access tokens live.
     pub access_token_lifetime: Duration,
     /// How young an access token of its own has to be to be given out again to who asks for the same.
@@ -65,6 +72,13 @@ pub enum ClientAuthentication {
     },
 }
 
+impl ClientAuthentication {
+    /// Whether the client proves nothing: a public one.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
 /// Where a client secret may be presented (RFC 6749 §2.3.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SecretTransport {
@@ -104,6 +118,11 @@ impl GrantType {
 }
 
 impl Client {
+    /// Whether it may have a token for `resource`.
+    pub fn may_target(&self, resource: &str) -> bool {
+        self.audience.values().iter().chain(&self.resources).any(|known| known == resource)
+    }
+
     /// Whether it may use `grant`.
     pub fn may_use(&self, grant: GrantType) -> bool {
         self.grants.contains(&grant)
@@ -111,41 +130,67 @@ impl Client {
 
     /// Whether its refresh tokens are replaced at each use.
     pub fn rotation(&self) -> Rotation {
-        match (self.refresh.rotate, &self.authentication) {
-            (Rotate::Always, _) | (Rotate::Public, ClientAuthentication::None) => Rotation::Rotate,
-            (Rotate::Public, ClientAuthentication::Secret { .. }) => Rotation::Keep,
+        match self.refresh.rotate {
+            Rotate::Always => Rotation::Rotate,
+            Rotate::Public if self.authentication.is_none() => Rotation::Rotate,
+            Rotate::Public => Rotation::Keep,
         }
     }
 
     /// What a replayed refresh token of its does.
     pub fn on_replay(&self) -> OnReplay {
-        match self.authentication {
-            ClientAuthentication::None => OnReplay::RevokeFamily,
-            ClientAuthentication::Secret { .. } => OnReplay::Refuse,
-        }
+        if self.authentication.is_none() { OnReplay::RevokeFamily } else { OnReplay::Refuse }
     }
 }
 
 /// All registered clients, found by id.
 #[derive(Debug, Default)]
 pub struct ClientRegistry {
-    clients: HashMap<String, Client>,
+    clients: HashMap<String, Arc<Client>>,
 }
 
 impl ClientRegistry {
     /// The client `id`.
-    pub fn find(&self, id: &str) -> Option<&Client> {
+    pub fn find(&self, id: &str) -> Option<&Arc<Client>> {
         self.clients.get(id)
     }
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Client> {
-        self.clients.values()
+        self.clients.values().map(Arc::as_ref)
     }
 }
 
 impl FromIterator<Client> for ClientRegistry {
     fn from_iter<Clients: IntoIterator<Item = Client>>(clients: Clients) -> Self {
-        Self { clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect() }
+        Self { clients: clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect() }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A public client that may do everything, for tests that change what they are about.
+    pub(crate) fn client(id: &str) -> Client {
+        let day = Duration::from_secs(24 * 60 * 60);
+        Client {
+            id: id.to_owned(),
+            authentication: ClientAuthentication::None,
+            grants: GrantType::ALL.to_vec(),
+            scope: Scope::parse("read write").unwrap(),
+            audience: Audience::One("https://api.example.com".to_owned()),
+            resources: Vec::new(),
+            several_audiences: false,
+            dpop_bound_access_tokens: false,
+            access_token_lifetime: Duration::from_secs(300),
+            share_tokens_for: None,
+            refresh: RefreshRules {
+                lifetime: day,
+                idle_lifetime: day,
+                retry_window: RetryWindow::For(Duration::from_secs(60)),
+                rotate: Rotate::Public,
+            },
+        }
     }
 }

@@ -34,6 +34,18 @@ pub enum OAuthError {
     /// `invalid_scope`: malformed, or more than was granted.
     #[error("invalid_scope: {0}")]
     InvalidScope(&'static str),
+    /// `invalid_target`: no token for this resource (RFC 8707 §2).
+    #[error("invalid_target: {0}")]
+    InvalidTarget(&'static str),
+    /// `invalid_dpop_proof` (RFC 9449 §5).
+    #[error("invalid_dpop_proof: {0}")]
+    InvalidDpopProof(&'static str),
+    /// `use_dpop_nonce`: the proof lacks a nonce of ours that is young enough (RFC 9449 §8).
+    #[error("use_dpop_nonce")]
+    UseDpopNonce,
+    /// `temporarily_unavailable`, HTTP 429: the client is over the limit that it is registered with.
+    #[error("temporarily_unavailable: over the client's limit")]
+    OverLimit,
     /// `temporarily_unavailable`, HTTP 503: hardware, keeper or store cannot serve this now.
     #[error("temporarily_unavailable: try again after {} s", retry_after.as_secs())]
     TemporarilyUnavailable {
@@ -55,7 +67,10 @@ impl OAuthError {
             Self::UnauthorizedClient(_) => "unauthorized_client",
             Self::UnsupportedGrantType(_) => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
-            Self::TemporarilyUnavailable { .. } => "temporarily_unavailable",
+            Self::InvalidTarget(_) => "invalid_target",
+            Self::InvalidDpopProof(_) => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
+            Self::OverLimit | Self::TemporarilyUnavailable { .. } => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }
     }
@@ -68,7 +83,11 @@ impl OAuthError {
             | Self::InvalidGrant(text)
             | Self::UnauthorizedClient(text)
             | Self::UnsupportedGrantType(text)
-            | Self::InvalidScope(text) => text,
+            | Self::InvalidScope(text)
+            | Self::InvalidTarget(text)
+            | Self::InvalidDpopProof(text) => text,
+            Self::UseDpopNonce => "the DPoP proof needs the nonce of the DPoP-Nonce header",
+            Self::OverLimit => "the client makes more requests than it is registered for; try again later",
             Self::TemporarilyUnavailable { .. } => "the server cannot serve this request now; try again",
             Self::ServerError => "the server met an unexpected condition",
         }

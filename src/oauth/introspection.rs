@@ -7,9 +7,10 @@ use serde::{Serialize, Serializer};
 
 use super::OAuthError;
 use super::access_token::{AccessTokenVerifier, VerifiedAccessToken};
-use super::authentication::{PresentedBasic, authenticate_resource_server};
-use super::parameters::PresentedParameters;
+use super::authentication::Authenticator;
+use super::request::PresentedRequest;
 use super::resource_server::ResourceServer;
+use super::token_type::TokenType;
 use crate::clock::{Clock, Timestamp};
 use crate::jose::claims::{INTROSPECTION_TYPE, ReadAccessTokenClaims};
 use crate::keeper::Work;
@@ -23,7 +24,7 @@ use crate::store::Store;
 /// whether the token was revoked. A refresh token is `inactive` to everybody, because no resource server has a use
 /// for one.
 pub struct IntrospectionEndpoint {
-    resource_servers: Vec<ResourceServer>,
+    authenticator: Arc<Authenticator>,
     signer: Signer,
     access_tokens: Arc<AccessTokenVerifier>,
     store: Arc<dyn Store>,
@@ -73,7 +74,7 @@ struct SignedClaims<'a> {
 impl Serialize for Introspection {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let claims = self.0.as_ref().map(|token| &token.claims);
-        let token_type = claims.map(|_| "Bearer");
+        let token_type = claims.map(|claims| TokenType::of(claims.cnf).as_str());
         Members { active: claims.is_some(), token_type, claims }.serialize(serializer)
     }
 }
@@ -81,31 +82,26 @@ impl Serialize for Introspection {
 impl IntrospectionEndpoint {
     /// An endpoint for the tokens that `access_tokens` verifies.
     pub fn new(
-        resource_servers: Vec<ResourceServer>,
+        authenticator: Arc<Authenticator>,
         signer: Signer,
         access_tokens: Arc<AccessTokenVerifier>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { resource_servers, signer, access_tokens, store, clock }
+        Self { authenticator, signer, access_tokens, store, clock }
     }
 
     /// One introspection request.
     ///
     /// # Errors
     /// [`OAuthError`]: of authentication, or what the store or the keeper failed by.
-    pub async fn introspect(
-        &self,
-        basic: Option<&PresentedBasic>,
-        parameters: &PresentedParameters<'_>,
-        form: AnswerForm,
-    ) -> Result<Answer, OAuthError> {
-        let server = authenticate_resource_server(&self.resource_servers, basic, parameters)?;
-        let token = parameters.find("token").ok_or(OAuthError::InvalidRequest("token is required"))?;
-        let introspection = Introspection(self.active(server, token).await?);
+    pub async fn introspect(&self, request: &PresentedRequest<'_>, form: AnswerForm) -> Result<Answer, OAuthError> {
+        let server = self.authenticator.resource_server(request).await?;
+        let token = request.parameters.find("token").ok_or(OAuthError::InvalidRequest("token is required"))?;
+        let introspection = Introspection(self.active(&server, token).await?);
         match form {
             AnswerForm::Json => Ok(Answer::Json(introspection)),
-            AnswerForm::SignedJwt => self.signed(server, &introspection).await.map(Answer::SignedJwt),
+            AnswerForm::SignedJwt => self.signed(&server, &introspection).await.map(Answer::SignedJwt),
         }
     }
 

@@ -13,8 +13,8 @@ use super::authorized::{Authorized, AuthorizedWorkload, Renewal};
 use super::client::Client;
 use super::error::INVALID_REFRESH_TOKEN;
 use super::refresh_token;
-use super::scope::Scope;
 use super::shared_tokens::{SharedToken, SharedTokens, Slot};
+use super::token_type::TokenType;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::jose::base64url;
@@ -43,8 +43,8 @@ pub struct Issuer {
 pub struct TokenResponse {
     /// The access token.
     pub access_token: String,
-    /// Always `Bearer` (RFC 6750).
-    pub token_type: &'static str,
+    /// How it is presented.
+    pub token_type: TokenType,
     /// Seconds until the access token ends.
     pub expires_in: u64,
     /// The scope of the access token.
@@ -53,6 +53,9 @@ pub struct TokenResponse {
     /// The refresh token to use from now on, where there is a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    /// What a token exchange gave (RFC 8693 §2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<&'static str>,
 }
 
 /// The first refresh token of a workload.
@@ -69,13 +72,14 @@ pub struct IssuedGrant {
 }
 
 impl TokenResponse {
-    fn new(access_token: String, lifetime: Duration, scope: &Scope) -> Self {
+    fn new(access_token: String, lifetime: Duration, authorized: &Authorized) -> Self {
         Self {
             access_token,
-            token_type: "Bearer",
+            token_type: TokenType::of(authorized.confirmation),
             expires_in: lifetime.as_secs(),
-            scope: scope.as_str().to_owned(),
+            scope: authorized.scope.as_str().to_owned(),
             refresh_token: None,
+            issued_token_type: None,
         }
     }
 }
@@ -115,68 +119,55 @@ impl Issuer {
     /// # Errors
     /// What the keeper or the store failed by, with nothing committed; [`OAuthError::InvalidGrant`] where
     /// the family ended, or was replayed, in the meantime.
-    pub async fn issue(&self, authorized: Authorized<'_>) -> Result<TokenResponse, OAuthError> {
-        match authorized {
-            Authorized { client, subject, scope, renewal: Some(renewal) } => {
-                self.issue_renewed(client, &subject, &scope, renewal).await
+    pub async fn issue(&self, mut authorized: Authorized) -> Result<TokenResponse, OAuthError> {
+        if let Some(renewal) = authorized.renewal.take() {
+            return self.issue_renewed(&authorized, renewal).await;
+        }
+        // Only what a client has for itself is the same for all who ask.
+        match authorized.client.share_tokens_for {
+            Some(age) if authorized.subject == authorized.client.id => self.issue_shared(&authorized, age).await,
+            Some(_) | None => {
+                let (now, lifetime) = (self.clock.now(), authorized.lifetime);
+                let (access_token, _) = self.sign(&authorized, now, lifetime, None).await?;
+                Ok(TokenResponse::new(access_token, lifetime, &authorized))
             }
-            Authorized { client, subject, scope, renewal: None } => match client.share_tokens_for {
-                Some(age) => self.issue_shared(client, &subject, &scope, age).await,
-                None => {
-                    let (now, lifetime) = (self.clock.now(), client.access_token_lifetime);
-                    let (access_token, _) = self.sign(client, &subject, &scope, now, lifetime, None).await?;
-                    Ok(TokenResponse::new(access_token, lifetime, &scope))
-                }
-            },
         }
     }
 
     /// Makes an access token, and where it is due the next refresh token with it.
-    async fn issue_renewed(
-        &self,
-        client: &Client,
-        subject: &str,
-        scope: &Scope,
-        renewal: Renewal,
-    ) -> Result<TokenResponse, OAuthError> {
+    async fn issue_renewed(&self, authorized: &Authorized, renewal: Renewal) -> Result<TokenResponse, OAuthError> {
         let now = self.clock.now();
         // An access token never outlives the family that it came from.
-        let lifetime = client.access_token_lifetime.min(renewal.family.expires_at.since(now));
+        let lifetime = authorized.lifetime.min(renewal.family.expires_at.since(now));
         if lifetime.is_zero() {
             // The family ended between the grant and now.
             return Err(INVALID_REFRESH_TOKEN);
         }
         let ((access_token, _), refresh_token) = tokio::try_join!(
-            self.sign(client, subject, scope, now, lifetime, Some(renewal.family.fid)),
-            self.renew(client, &renewal),
+            self.sign(authorized, now, lifetime, Some(renewal.family.fid)),
+            self.renew(&authorized.client, &renewal),
         )?;
-        self.commit(client, renewal).await?;
-        Ok(TokenResponse { refresh_token, ..TokenResponse::new(access_token, lifetime, scope) })
+        self.commit(&authorized.client, renewal).await?;
+        Ok(TokenResponse { refresh_token, ..TokenResponse::new(access_token, lifetime, authorized) })
     }
 
     /// Gives out the token that was made for the same before, as long as it is younger than `age` and good; or makes
     /// the next one, while others who want the same wait for it.
-    async fn issue_shared(
-        &self,
-        client: &Client,
-        subject: &str,
-        scope: &Scope,
-        age: Duration,
-    ) -> Result<TokenResponse, OAuthError> {
-        let (slot, asked_at) = (self.shared.slot(client, scope), self.clock.instant());
+    async fn issue_shared(&self, authorized: &Authorized, age: Duration) -> Result<TokenResponse, OAuthError> {
+        let (slot, asked_at) = (self.shared.slot(authorized), self.clock.instant());
         let mut slot = slot.lock().await;
         let now = self.clock.now();
         match &*slot {
             Slot::Token(token) if token.is_young(age, now) && self.is_good(token).await => {
-                return Ok(TokenResponse::new(token.access_token.clone(), token.expires_at.since(now), scope));
+                return Ok(TokenResponse::new(token.access_token.clone(), token.expires_at.since(now), authorized));
             }
             Slot::Failed(error, failed_at) if *failed_at > asked_at => return Err(error.clone()),
             Slot::Token(_) | Slot::Failed(..) | Slot::Empty => {}
         }
-        let lifetime = client.access_token_lifetime;
-        match self.sign(client, subject, scope, now, lifetime, None).await {
+        let lifetime = authorized.lifetime;
+        match self.sign(authorized, now, lifetime, None).await {
             Ok((access_token, jti)) => {
-                let answer = TokenResponse::new(access_token.clone(), lifetime, scope);
+                let answer = TokenResponse::new(access_token.clone(), lifetime, authorized);
                 let kid =
                     PresentedJws::parse(&access_token).and_then(|jws| jws.header().map(|header| header.kid.to_owned()));
                 *slot = match kid {
@@ -207,29 +198,30 @@ impl Issuer {
     /// An access token, and its name.
     async fn sign(
         &self,
-        client: &Client,
-        subject: &str,
-        scope: &Scope,
+        authorized: &Authorized,
         now: Timestamp,
         lifetime: Duration,
         family: Option<FamilyId>,
     ) -> Result<(String, TokenId), KeeperError> {
         let jti = TokenId(self.entropy.bytes());
         let sid = family.map(|fid| fid.to_string());
+        let client_id = &authorized.client.id;
         let claims = AccessTokenClaims {
             iss: &self.identifier,
-            sub: subject,
-            aud: &client.audience,
-            client_id: &client.id,
-            scope: scope.as_str(),
+            sub: &authorized.subject,
+            aud: &authorized.audience,
+            client_id,
+            scope: authorized.scope.as_str(),
             iat: now,
             exp: now.plus(lifetime),
             jti: &base64url::encode(jti.0),
             sid: sid.as_deref(),
+            cnf: authorized.confirmation,
+            act: authorized.actor.as_ref(),
         };
         // A refresh token was opened for it.
         let work = if family.is_some() { Work::Continued } else { Work::New };
-        let token = self.signer.sign(&client.id, work, ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, &claims).await?;
+        let token = self.signer.sign(client_id, work, ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, &claims).await?;
         Ok((token, jti))
     }
 
@@ -237,7 +229,7 @@ impl Issuer {
     ///
     /// # Errors
     /// What the keeper or the store failed by, with nothing committed.
-    pub async fn begin_family(&self, authorized: AuthorizedWorkload<'_>) -> Result<IssuedGrant, OAuthError> {
+    pub async fn begin_family(&self, authorized: AuthorizedWorkload) -> Result<IssuedGrant, OAuthError> {
         let AuthorizedWorkload { client, subject, scope } = authorized;
         let now = self.clock.now();
         let (fid, secret) = self.sealer.new_family();
@@ -254,7 +246,7 @@ impl Issuer {
             expires_at: now.plus(client.refresh.lifetime),
             revoked_at: None,
         };
-        let refresh_token = self.sealer.seal(family.fid, &content(client, family.generation, Some(secret))).await?;
+        let refresh_token = self.sealer.seal(family.fid, &content(&client, family.generation, Some(secret))).await?;
         let issued = IssuedGrant {
             refresh_token,
             family: family.fid.to_string(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::client::ClientRegistry;
 use super::client::GrantType;
-use super::resource_server::ResourceServer;
+use super::registrations::Registrations;
 use super::scope::Scope;
 use crate::jose::jws::ES256;
 
@@ -49,18 +49,18 @@ const CLIENT_METHODS: [&str; 3] = ["none", "client_secret_basic", "client_secret
 
 impl Metadata {
     /// The metadata of the issuer `identifier`, an URL without a slash at its end.
-    pub fn new(identifier: &str, clients: &ClientRegistry, resource_servers: &[ResourceServer]) -> Self {
+    pub fn new(identifier: &str, registered: &Registrations) -> Self {
         Self {
             issuer: identifier.to_owned(),
             token_endpoint: format!("{identifier}{TOKEN_PATH}"),
             jwks_uri: format!("{identifier}{JWKS_PATH}"),
-            scopes_supported: scopes(clients),
+            scopes_supported: scopes(&registered.clients),
             response_types_supported: [],
             grant_types_supported: GrantType::ALL.map(GrantType::as_str),
             token_endpoint_auth_methods_supported: CLIENT_METHODS,
             revocation_endpoint: format!("{identifier}{REVOCATION_PATH}"),
             revocation_endpoint_auth_methods_supported: CLIENT_METHODS,
-            introspection: (!resource_servers.is_empty()).then(|| IntrospectionMetadata {
+            introspection: (!registered.resource_servers.is_empty()).then(|| IntrospectionMetadata {
                 introspection_endpoint: format!("{identifier}{INTROSPECTION_PATH}"),
                 introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
                 introspection_signing_alg_values_supported: [ES256],

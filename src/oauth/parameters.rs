@@ -1,4 +1,4 @@
-//! The form of a token request: parameters once each, empty ones left out, unknown ones ignored
+//! The form of a token request: parameters once each but for a few, empty ones left out, unknown ones ignored
 //! (RFC 6749 §3.2).
 
 use std::borrow::Cow;
@@ -7,6 +7,9 @@ use super::OAuthError;
 
 /// More than any request has; what is compared with each other has to be few.
 const MOST_PARAMETERS: usize = 32;
+
+/// Those that may be there several times (RFC 8707 §2, RFC 8693 §2.1).
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
 /// The parameters of a request, and no judgement on them.
 #[derive(Debug, Default)]
@@ -27,7 +30,7 @@ impl<'a> PresentedParameters<'a> {
             if values.len() == MOST_PARAMETERS {
                 return Err(OAuthError::InvalidRequest("more parameters than any request has"));
             }
-            if values.iter().any(|(known, _)| *known == name) {
+            if values.iter().any(|(known, _)| *known == name) && !REPEATABLE.contains(&name.as_ref()) {
                 return Err(OAuthError::InvalidRequest("a parameter is included more than once"));
             }
             // What form decoding puts in place of bytes that are no UTF-8.
@@ -44,6 +47,12 @@ impl<'a> PresentedParameters<'a> {
         let value = self.values.iter().find(|(known, _)| known == name)?.1.as_ref();
         (!value.is_empty()).then_some(value)
     }
+
+    /// The values of `name`, which may be there several times, without empty ones.
+    pub fn find_all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b str> {
+        let values = self.values.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_ref());
+        values.filter(|value| !value.is_empty())
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +64,12 @@ mod tests {
         for body in ["a=1&a=2", "a=&a=", "unknown&unknown"] {
             assert!(PresentedParameters::parse(body.as_bytes()).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn what_may_be_repeated_is_found_each_time() {
+        let parameters = PresentedParameters::parse(b"resource=a&resource=&resource=b").unwrap();
+        assert_eq!(parameters.find_all("resource").collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

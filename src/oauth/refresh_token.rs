@@ -2,7 +2,7 @@
 
 use super::OAuthError;
 use super::authentication::AuthenticatedClient;
-use super::authorized::{Authorized, Renewal};
+use super::authorized::{Asked, Authorized, Renewal};
 use super::client::{Client, GrantType};
 use super::error::INVALID_REFRESH_TOKEN as INVALID;
 use super::scope::Scope;
@@ -18,15 +18,15 @@ use crate::store::{Family, FamilyId, Redeemed, Redemption, Store};
 /// # Errors
 /// [`OAuthError::InvalidGrant`] for every token that is not good, [`OAuthError::InvalidScope`],
 /// [`OAuthError::UnauthorizedClient`], and what the store or the keeper failed by.
-pub async fn authorize<'a>(
-    client: AuthenticatedClient<'a>,
+pub async fn authorize(
+    client: AuthenticatedClient,
     token: &str,
-    scope: Option<&str>,
+    asked: Asked<'_>,
     store: &dyn Store,
     sealer: &Sealer,
     now: Timestamp,
-) -> Result<Authorized<'a>, OAuthError> {
-    let client = client.client();
+) -> Result<Authorized, OAuthError> {
+    let client = client.into_client();
     if !client.may_use(GrantType::RefreshToken) {
         return Err(OAuthError::UnauthorizedClient("the client may not use this grant"));
     }
@@ -34,7 +34,7 @@ pub async fn authorize<'a>(
     // The record may have been written by a clock that is behind: a token is not late as long as it may not be.
     let presented_at = now.minus(store.clock_tolerance());
     let fid = presented.fid();
-    let family = store.family(fid).await?.filter(|family| is_live(family, client, presented_at)).ok_or(INVALID)?;
+    let family = store.family(fid).await?.filter(|family| is_live(family, &client, presented_at)).ok_or(INVALID)?;
     let content = sealer.open(&client.id, &presented).await?;
     if content.client_id != client.id {
         return Err(INVALID);
@@ -57,15 +57,10 @@ pub async fn authorize<'a>(
         tracing::warn!(client = client.id, %fid, "the family's scope is wider than the client's is now");
         return Err(INVALID);
     }
-    let scope = granted.narrowed(scope)?;
+    let scope = granted.intersection(&asked.target.scope).narrowed(asked.scope)?;
     let subject = family.subject.clone();
-    let secret = content.secret;
-    Ok(Authorized {
-        client,
-        subject,
-        scope,
-        renewal: Some(Renewal { family, redemption, generation, renewed, secret }),
-    })
+    let renewal = Renewal { family, redemption, generation, renewed, secret: content.secret };
+    Ok(Authorized { renewal: Some(renewal), ..Authorized::new(client, subject, scope, asked) })
 }
 
 fn is_live(family: &Family, client: &Client, now: Timestamp) -> bool {

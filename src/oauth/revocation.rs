@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::OAuthError;
 use super::access_token::AccessTokenVerifier;
-use super::authentication::{AuthenticatedClient, PresentedBasic, authenticate};
-use super::client::ClientRegistry;
-use super::parameters::PresentedParameters;
+use super::authentication::{AuthenticatedClient, Authenticator};
+use super::request::PresentedRequest;
 use crate::clock::Clock;
 use crate::keeper::KeeperError;
 use crate::sealing::{PresentedRefreshToken, Sealer};
@@ -17,7 +16,7 @@ const NOT_YOURS: OAuthError = OAuthError::InvalidGrant("the token was issued to 
 
 /// Answers revocation requests.
 pub struct RevocationEndpoint {
-    clients: Arc<ClientRegistry>,
+    authenticator: Arc<Authenticator>,
     sealer: Sealer,
     access_tokens: Arc<AccessTokenVerifier>,
     store: Arc<dyn Store>,
@@ -28,13 +27,13 @@ impl RevocationEndpoint {
     /// An endpoint for the refresh tokens that `sealer` opens, and the access tokens that `access_tokens`
     /// verifies.
     pub fn new(
-        clients: Arc<ClientRegistry>,
+        authenticator: Arc<Authenticator>,
         sealer: Sealer,
         access_tokens: Arc<AccessTokenVerifier>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { clients, sealer, access_tokens, store, clock }
+        Self { authenticator, sealer, access_tokens, store, clock }
     }
 
     /// One revocation request. A token that is none, or none any more, is a success (RFC 7009 §2.2): what
@@ -43,13 +42,9 @@ impl RevocationEndpoint {
     /// # Errors
     /// [`OAuthError`]: of client authentication; another client's token; what the store or the keeper failed
     /// by, with nothing revoked.
-    pub async fn revoke(
-        &self,
-        basic: Option<&PresentedBasic>,
-        parameters: &PresentedParameters<'_>,
-    ) -> Result<(), OAuthError> {
-        let client = authenticate(&self.clients, basic, parameters)?;
-        let token = parameters.find("token").ok_or(OAuthError::InvalidRequest("token is required"))?;
+    pub async fn revoke(&self, request: &PresentedRequest<'_>) -> Result<(), OAuthError> {
+        let client = self.authenticator.client(request).await?;
+        let token = request.parameters.find("token").ok_or(OAuthError::InvalidRequest("token is required"))?;
         if let Ok(presented) = PresentedRefreshToken::parse(token) {
             return self.revoke_family(client, &presented).await;
         }
@@ -71,7 +66,7 @@ impl RevocationEndpoint {
     /// holds a refresh token that opens may end it.
     async fn revoke_family(
         &self,
-        client: AuthenticatedClient<'_>,
+        client: AuthenticatedClient,
         presented: &PresentedRefreshToken,
     ) -> Result<(), OAuthError> {
         let (client, fid) = (client.client(), presented.fid());

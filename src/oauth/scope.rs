@@ -61,6 +61,17 @@ impl Scope {
         }
     }
 
+    /// Those of its values that `is_known` says yes to.
+    pub fn limited_to(&self, is_known: impl Fn(&str) -> bool) -> Self {
+        let values: Vec<&str> = self.values().filter(|value| is_known(value)).collect();
+        Self(values.join(" ").into())
+    }
+
+    /// The values that both have, in the order of this one.
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.limited_to(|value| other.values().any(|known| known == value))
+    }
+
     /// The values, in order.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.0.split(' ').filter(|value| !value.is_empty())

@@ -9,12 +9,12 @@ use moka::sync::Cache;
 use tokio::sync::Mutex;
 
 use super::OAuthError;
-use super::client::Client;
-use super::scope::Scope;
+use super::authorized::Authorized;
 use crate::clock::Timestamp;
+use crate::jose::claims::Confirmation;
 use crate::store::TokenId;
 
-/// Pairs of a client and a scope that are remembered: a few hundred bytes each, and the token.
+/// Kinds of tokens that are remembered: a few hundred bytes each, and the token.
 const MOST_REMEMBERED: u64 = 4_096;
 
 /// An access token that may be given to all who ask for the same.
@@ -45,9 +45,18 @@ pub(super) enum Slot {
     Failed(OAuthError, Instant),
 }
 
-/// A slot for each client and scope. Whoever holds one makes its token, and the others wait for that.
+/// A slot for each kind of token. Whoever holds one makes its token, and the others wait for that.
 pub(super) struct SharedTokens {
-    slots: Cache<(String, String), Arc<Mutex<Slot>>>,
+    slots: Cache<Kind, Arc<Mutex<Slot>>>,
+}
+
+/// What has to be the same for one token to do for two requests.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Kind {
+    client_id: String,
+    scope: String,
+    audience: Vec<String>,
+    confirmation: Option<Confirmation>,
 }
 
 impl SharedTokens {
@@ -56,8 +65,14 @@ impl SharedTokens {
         Self { slots }
     }
 
-    /// The slot for `scope` of `client`, whose tokens have one audience.
-    pub(super) fn slot(&self, client: &Client, scope: &Scope) -> Arc<Mutex<Slot>> {
-        self.slots.get_with((client.id.clone(), scope.as_str().to_owned()), Arc::default)
+    /// The slot for what is `authorized`: of a client for itself.
+    pub(super) fn slot(&self, authorized: &Authorized) -> Arc<Mutex<Slot>> {
+        let kind = Kind {
+            client_id: authorized.client.id.clone(),
+            scope: authorized.scope.as_str().to_owned(),
+            audience: authorized.audience.values().to_vec(),
+            confirmation: authorized.confirmation,
+        };
+        self.slots.get_with(kind, Arc::default)
     }
 }

@@ -3,41 +3,43 @@
 use std::sync::Arc;
 
 use super::OAuthError;
-use super::authentication::{AuthenticatedClient, PresentedBasic, authenticate};
-use super::client::{ClientRegistry, GrantType};
+use super::authentication::{AuthenticatedClient, Authenticator};
+use super::authorized::{Asked, Authorized};
+use super::client::GrantType;
 use super::issuer::{IssuedGrant, Issuer, TokenResponse};
 use super::parameters::PresentedParameters;
+use super::registrations::CurrentRegistrations;
+use super::request::PresentedRequest;
+use super::target::Target;
 use super::{client_credentials, refresh_token, workload};
 
 /// Answers token requests.
 pub struct TokenEndpoint {
-    clients: Arc<ClientRegistry>,
+    registrations: CurrentRegistrations,
+    authenticator: Arc<Authenticator>,
     issuer: Issuer,
 }
 
 impl TokenEndpoint {
-    /// An endpoint for `clients`.
-    pub fn new(clients: Arc<ClientRegistry>, issuer: Issuer) -> Self {
-        Self { clients, issuer }
+    /// An endpoint for those that are registered at the time of each request.
+    pub fn new(registrations: CurrentRegistrations, authenticator: Arc<Authenticator>, issuer: Issuer) -> Self {
+        Self { registrations, authenticator, issuer }
     }
 
     /// One token request.
     ///
     /// # Errors
     /// [`OAuthError`], as RFC 6749 §5.2 has it.
-    pub async fn exchange(
-        &self,
-        basic: Option<&PresentedBasic>,
-        parameters: &PresentedParameters<'_>,
-    ) -> Result<TokenResponse, OAuthError> {
+    pub async fn exchange(&self, request: &PresentedRequest<'_>) -> Result<TokenResponse, OAuthError> {
+        let parameters = &request.parameters;
         let grant = parameters.find("grant_type").ok_or(OAuthError::InvalidRequest("grant_type is required"))?;
-        let client = authenticate(&self.clients, basic, parameters)?;
+        let client = self.authenticator.client(request).await?;
         let grant = GrantType::parse(grant)
             .ok_or(OAuthError::UnsupportedGrantType("expected client_credentials or refresh_token"))?;
-        let scope = parameters.find("scope");
+        let asked = self.asked(&client, parameters)?;
         let authorized = match grant {
-            GrantType::ClientCredentials => client_credentials::authorize(client, scope)?,
-            GrantType::RefreshToken => self.refresh(client, parameters, scope).await?,
+            GrantType::ClientCredentials => client_credentials::authorize(client, asked)?,
+            GrantType::RefreshToken => self.refresh(client, parameters, asked).await?,
         };
         self.issuer.issue(authorized).await
     }
@@ -52,17 +54,27 @@ impl TokenEndpoint {
         subject: &str,
         scope: Option<&str>,
     ) -> Result<IssuedGrant, OAuthError> {
-        self.issuer.begin_family(workload::authorize(&self.clients, client_id, subject, scope)?).await
+        let registered = self.registrations.load();
+        self.issuer.begin_family(workload::authorize(&registered.clients, client_id, subject, scope)?).await
     }
 
-    async fn refresh<'a>(
+    fn asked<'a>(
         &self,
-        client: AuthenticatedClient<'a>,
+        client: &AuthenticatedClient,
+        parameters: &'a PresentedParameters<'_>,
+    ) -> Result<Asked<'a>, OAuthError> {
+        let target = Target::of(client.client(), parameters, &self.registrations.load().resources)?;
+        Ok(Asked { scope: parameters.find("scope"), target, confirmation: None })
+    }
+
+    async fn refresh(
+        &self,
+        client: AuthenticatedClient,
         parameters: &PresentedParameters<'_>,
-        scope: Option<&str>,
-    ) -> Result<super::authorized::Authorized<'a>, OAuthError> {
+        asked: Asked<'_>,
+    ) -> Result<Authorized, OAuthError> {
         let token = parameters.find("refresh_token").ok_or(OAuthError::InvalidRequest("refresh_token is required"))?;
         let issuer = &self.issuer;
-        refresh_token::authorize(client, token, scope, issuer.store(), issuer.sealer(), issuer.now()).await
+        refresh_token::authorize(client, token, asked, issuer.store(), issuer.sealer(), issuer.now()).await
     }
 }

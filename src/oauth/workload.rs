@@ -1,5 +1,7 @@
 //! The first refresh token of a workload, granted by an operator: what takes the place of its API key.
 
+use std::sync::Arc;
+
 use super::OAuthError;
 use super::authorized::AuthorizedWorkload;
 use super::client::{ClientRegistry, GrantType};
@@ -12,12 +14,12 @@ const LONGEST_SUBJECT: usize = 255;
 /// # Errors
 /// [`OAuthError`]: an unknown client, one that may not use refresh tokens, a scope beyond its own, an empty
 /// subject.
-pub fn authorize<'a>(
-    clients: &'a ClientRegistry,
+pub fn authorize(
+    clients: &ClientRegistry,
     client_id: &str,
     subject: &str,
     scope: Option<&str>,
-) -> Result<AuthorizedWorkload<'a>, OAuthError> {
+) -> Result<AuthorizedWorkload, OAuthError> {
     let client = clients.find(client_id).ok_or(OAuthError::InvalidClient("no client of that id is registered"))?;
     if !client.may_use(GrantType::RefreshToken) {
         return Err(OAuthError::UnauthorizedClient("the client is not registered for the refresh_token grant"));
@@ -30,5 +32,5 @@ pub fn authorize<'a>(
         return Err(OAuthError::InvalidRequest("the subject is the id of another client"));
     }
     let scope = client.scope.narrowed(scope)?;
-    Ok(AuthorizedWorkload { client, subject: subject.to_owned(), scope })
+    Ok(AuthorizedWorkload { client: Arc::clone(client), subject: subject.to_owned(), scope })
 }

@@ -3,3 +3,4 @@ mod client_credentials;
 mod introspection;
 mod refresh_token;
 mod revocation;
+mod target;

@@ -75,13 +75,13 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::oauth::attempts::AttemptLimits;
-    use crate::oauth::client::ClientRegistry;
+    use crate::oauth::registrations::Registrations;
 
     const ERROR: OAuthError = OAuthError::InvalidGrant("");
 
     fn answers(max_connections: usize) -> FailureAnswers {
         let once = AttemptLimits { per_source: NonZeroU32::MIN, per_client: NonZeroU32::MIN };
-        let attempts = FailedAttempts::new(once, &ClientRegistry::default(), &[], Arc::new(SystemClock));
+        let attempts = FailedAttempts::new(once, &Registrations::default(), Arc::new(SystemClock));
         let hour = Duration::from_secs(60 * 60);
         let limits = Limits { max_connections, header_limit: hour, request_limit: hour, drain_limit: hour };
         FailureAnswers::new(Arc::new(attempts), TrustedProxies::default(), limits)

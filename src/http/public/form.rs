@@ -14,6 +14,7 @@ use crate::http::render::with_status;
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::{PresentedBasic, claimed_id};
 use crate::oauth::parameters::PresentedParameters;
+use crate::oauth::request::PresentedRequest;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -31,27 +32,25 @@ impl<State: Send + Sync> FromRequest<State> for Body {
     }
 }
 
-/// What a request presents.
-pub(super) struct Form<'a> {
-    pub(super) basic: Option<PresentedBasic>,
-    pub(super) parameters: PresentedParameters<'a>,
-}
+/// A request with a form.
+pub(super) struct Form<'a>(pub(super) PresentedRequest<'a>);
 
 impl<'a> Form<'a> {
     /// Reads it.
     ///
     /// # Errors
     /// [`OAuthError`] of a request that has none, or a broken one.
-    pub(super) fn of(headers: &HeaderMap, body: &'a Body) -> Result<Self, OAuthError> {
+    pub(super) fn of(headers: &'a HeaderMap, body: &'a Body) -> Result<Self, OAuthError> {
         if !is_form(headers) {
             return Err(OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
         }
-        Ok(Self { parameters: PresentedParameters::parse(&body.0)?, basic: basic(headers)? })
+        let parameters = PresentedParameters::parse(&body.0)?;
+        Ok(Self(PresentedRequest { parameters, basic: basic(headers)?, dpop: None }))
     }
 
     /// Whom it names, proven or not.
     pub(super) fn claimed_id(&self) -> Option<Cow<'_, str>> {
-        claimed_id(self.basic.as_ref(), &self.parameters)
+        claimed_id(&self.0)
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn introspect(
         Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
     };
     let answer_form = if asks_for_signed(&headers) { AnswerForm::SignedJwt } else { AnswerForm::Json };
-    match api.introspection_endpoint.introspect(form.basic.as_ref(), &form.parameters, answer_form).await {
+    match api.introspection_endpoint.introspect(&form.0, answer_form).await {
         Ok(Answer::Json(introspection)) => not_stored(StatusCode::OK, &introspection),
         Ok(Answer::SignedJwt(jwt)) => ([(CONTENT_TYPE, SIGNED), (CACHE_CONTROL, "no-store")], jwt).into_response(),
         Err(error) => {

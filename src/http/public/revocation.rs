@@ -23,7 +23,7 @@ pub(super) async fn revoke(
         Ok(form) => form,
         Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
     };
-    match api.revocation_endpoint.revoke(form.basic.as_ref(), &form.parameters).await {
+    match api.revocation_endpoint.revoke(&form.0).await {
         // RFC 7009 §2.2: the body of a success is not looked at.
         Ok(()) => (StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(),
         Err(error) => {

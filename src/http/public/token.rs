@@ -23,7 +23,7 @@ pub(super) async fn exchange(
         Ok(form) => form,
         Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
     };
-    match api.token_endpoint.exchange(form.basic.as_ref(), &form.parameters).await {
+    match api.token_endpoint.exchange(&form.0).await {
         Ok(response) => not_stored(StatusCode::OK, &response),
         Err(error) => {
             let id = form.claimed_id();

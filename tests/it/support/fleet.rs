@@ -148,6 +148,8 @@ impl Fleet {
                 exp: now.plus(Duration::from_secs(1)),
                 jti: "jti",
                 sid: None,
+                cnf: None,
+                act: None,
             };
             SigningInput::new(ACCESS_TOKEN_TYPE, kid, &claims)
         };

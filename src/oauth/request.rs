@@ -1,0 +1,15 @@
+//! A request as it was presented: a form, and what proves who sent it, wherever that was.
+
+use super::authentication::PresentedBasic;
+use super::parameters::PresentedParameters;
+
+/// What a request presents, and no judgement on it.
+#[derive(Debug, Default)]
+pub struct PresentedRequest<'a> {
+    /// The form.
+    pub parameters: PresentedParameters<'a>,
+    /// The credentials of an `Authorization: Basic` header.
+    pub basic: Option<PresentedBasic>,
+    /// The `DPoP` header (RFC 9449 §4.1).
+    pub dpop: Option<&'a str>,
+}

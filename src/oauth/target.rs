@@ -1,0 +1,134 @@
+//! Who a token is to be for (RFC 8707), and what scope makes sense there.
+
+use std::collections::HashMap;
+
+use url::Url;
+
+use super::OAuthError;
+use super::client::Client;
+use super::parameters::PresentedParameters;
+use super::scope::Scope;
+use crate::jose::claims::Audience;
+
+/// The scope that each protected resource knows. One that is not here takes whatever its clients may have.
+pub type ResourceScopes = HashMap<String, Scope>;
+
+/// Who a token is to be for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// `aud` of the token.
+    pub audience: Audience,
+    /// What of the client's scope one of these at least knows.
+    pub scope: Scope,
+}
+
+impl Target {
+    /// What the request names by `resource` (RFC 8707 §2), as far as `client` may have tokens for it; all that the
+    /// client is registered for where it names nothing.
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidTarget`] for what is no absolute URI or has a fragment, for one that the client is not
+    /// registered for, and for several at once where the client has to ask for one at a time.
+    pub fn of(
+        client: &Client,
+        parameters: &PresentedParameters<'_>,
+        resources: &ResourceScopes,
+    ) -> Result<Self, OAuthError> {
+        let mut named: Vec<String> = Vec::new();
+        for resource in parameters.find_all("resource") {
+            // What is registered is good as it stands: an audience does not have to be an URI.
+            if !client.may_target(resource) {
+                return Err(OAuthError::InvalidTarget(if is_indicator(resource) {
+                    "the client may have no token for this resource"
+                } else {
+                    "expected resource to be an absolute URI without a fragment"
+                }));
+            }
+            if !named.iter().any(|known| known == resource) {
+                named.push(resource.to_owned());
+            }
+        }
+        if named.len() > 1 && !client.several_audiences {
+            return Err(OAuthError::InvalidTarget("the client may have a token for one resource at a time"));
+        }
+        let audience = match <[String; 1]>::try_from(named) {
+            Ok([one]) => Audience::One(one),
+            Err(none) if none.is_empty() => client.audience.clone(),
+            Err(several) => Audience::Several(several),
+        };
+        Ok(Self { scope: known_scope(&client.scope, &audience, resources), audience })
+    }
+}
+
+fn is_indicator(resource: &str) -> bool {
+    Url::parse(resource).is_ok_and(|url| url.fragment().is_none())
+}
+
+fn known_scope(scope: &Scope, audience: &Audience, resources: &ResourceScopes) -> Scope {
+    // The usual case, on the hot path.
+    if resources.is_empty() {
+        return scope.clone();
+    }
+    let knows = |value: &str, resource: &String| {
+        resources.get(resource).is_none_or(|known| known.values().any(|known| known == value))
+    };
+    scope.limited_to(|value| audience.values().iter().any(|resource| knows(value, resource)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::client::tests::client;
+
+    fn target(client: &Client, form: &str) -> Result<Target, OAuthError> {
+        let known = |resource: &str, scope: &str| (resource.to_owned(), Scope::parse(scope).unwrap());
+        let resources = HashMap::from([known("https://a.example", "read"), known("https://b.example", "write")]);
+        Target::of(client, &PresentedParameters::parse(form.as_bytes()).unwrap(), &resources)
+    }
+
+    fn registered() -> Client {
+        Client {
+            audience: Audience::One("https://a.example".to_owned()),
+            resources: vec!["https://b.example".to_owned(), "https://c.example".to_owned()],
+            scope: Scope::parse("read write").unwrap(),
+            ..client("robot")
+        }
+    }
+
+    #[test]
+    fn what_is_named_is_the_audience_and_limits_the_scope_to_what_is_known_there() {
+        let client = registered();
+        let is = |form: &str, audience: &str, scope: &str| {
+            let target = target(&client, form).unwrap();
+            assert_eq!(
+                (target.audience.values(), target.scope.as_str()),
+                (&[audience.to_owned()][..], scope),
+                "{form}"
+            );
+        };
+        is("", "https://a.example", "read");
+        is("resource=https://b.example", "https://b.example", "write");
+        is("resource=https://b.example&resource=https://b.example", "https://b.example", "write");
+        is("resource=https://c.example", "https://c.example", "read write");
+    }
+
+    #[test]
+    fn several_are_for_who_is_registered_so() {
+        let form = "resource=https://a.example&resource=https://b.example";
+        let one_at_a_time = registered();
+        assert!(matches!(target(&one_at_a_time, form), Err(OAuthError::InvalidTarget(_))));
+        let several = Client { several_audiences: true, ..one_at_a_time };
+        let both = target(&several, form).unwrap();
+        assert_eq!(both.audience.values(), ["https://a.example", "https://b.example"]);
+        assert_eq!(both.scope.as_str(), "read write");
+    }
+
+    #[test]
+    fn what_is_not_registered_is_no_target() {
+        for resource in ["https://d.example", "https://a.example/", "https://a.example%23part", "a", "/a", ""] {
+            let outcome = target(&registered(), &format!("resource=https://a.example&resource={resource}"));
+            // An empty parameter counts as left out.
+            assert_eq!(outcome.is_err(), !resource.is_empty(), "{resource}");
+        }
+    }
+}
