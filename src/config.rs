@@ -114,6 +114,11 @@ impl IssuerIdentifier {
         &self.text
     }
 
+    /// The URL of what is at `path`, which begins with a slash, below it.
+    pub fn endpoint(&self, path: &str) -> Url {
+        Url::parse(&format!("{}{path}", self.text)).expect("an identifier with a path is an URL")
+    }
+
     /// Its path, empty or beginning with a slash.
     pub fn path(&self) -> &str {
         &self.path

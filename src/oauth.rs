@@ -5,9 +5,11 @@
 //! ([`refresh_token`], [`client_credentials`], [`workload`]), which alone can make an [`authorized::Authorized`], and hand that to
 //! [`issuer::Issuer`], which alone can use it up.
 
+pub mod once;
 pub mod error;
 pub mod scope;
 pub mod secret;
+pub mod remote_keys;
 pub mod client;
 pub mod resource_server;
 pub mod source;
@@ -17,6 +19,7 @@ pub mod target;
 pub mod registrations;
 pub mod request;
 pub mod authentication;
+pub mod dpop;
 pub mod authorized;
 pub mod client_credentials;
 pub mod refresh_token;

@@ -10,15 +10,21 @@ use tokio::sync::watch;
 use super::{Failure, environment, store};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Hardware, KeeperPlacement};
-use crate::entropy::SystemEntropy;
+use crate::entropy::{Entropy, SystemEntropy};
 use crate::keeper::launch::{Launcher, Settings};
 use crate::keeper::{Keepers, Standing};
 use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::authentication::Authenticator;
+use crate::oauth::dpop::Proofs;
 use crate::oauth::issuer::Issuer;
+use crate::oauth::metadata::TOKEN_PATH;
+use crate::oauth::once::UsedOnce;
 use crate::oauth::registrations::CurrentRegistrations;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
+
+/// The name of the key of DPoP nonces among what nodes share.
+const DPOP_NONCE_KEY: &str = "dpop-nonce";
 
 /// The keepers and their keys.
 pub struct KeptKeys {
@@ -91,18 +97,38 @@ impl Services {
         };
         let (keepers, keyring) = (kept_keys.keepers.clone(), caretaker.keyring().clone());
         let (store, clock) = (Arc::clone(caretaker.store()), Arc::clone(&kept_keys.clock));
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+        let nonce_key = match store.shared_secret(DPOP_NONCE_KEY, entropy.bytes()).await {
+            Ok(key) => key,
+            Err(error) => {
+                kept_keys.stop().await;
+                return Err(error.into());
+            }
+        };
         let issuer = Issuer::new(
             config.issuer.as_str().to_owned(),
             keepers.clone(),
             keyring.clone(),
             Arc::clone(&store),
             Arc::clone(&clock),
-            Arc::new(SystemEntropy::new()),
+            entropy,
         );
         let registrations = CurrentRegistrations::new(config.registrations());
-        let authenticator = Arc::new(Authenticator::new(registrations.clone()));
-        let token_endpoint = TokenEndpoint::new(registrations.clone(), Arc::clone(&authenticator), issuer);
-        let token_endpoint = Arc::new(token_endpoint);
+        let used = Arc::new(UsedOnce::new(Arc::clone(&store), Arc::clone(&clock)));
+        let authenticator = Arc::new(Authenticator::new(
+            registrations.clone(),
+            config.issuer.as_str().to_owned(),
+            Arc::clone(&used),
+            Arc::clone(&clock),
+        ));
+        let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
+        let token_endpoint = Arc::new(TokenEndpoint::new(
+            registrations.clone(),
+            Arc::clone(&authenticator),
+            proofs,
+            issuer,
+            config.issuer.endpoint(TOKEN_PATH),
+        ));
         Ok(Self { keepers, keyring, caretaker, store, clock, registrations, authenticator, token_endpoint, kept_keys })
     }
 

@@ -1,5 +1,6 @@
 //! Client authentication (RFC 6749 §2.3): presented credentials in, a proven client out.
 
+mod assertion;
 mod credentials;
 
 use std::borrow::Cow;
@@ -7,13 +8,18 @@ use std::sync::Arc;
 
 use subtle::Choice;
 
+use self::assertion::PresentedAssertion;
 use self::credentials::PresentedCredentials;
 use super::OAuthError;
 use super::client::{Client, ClientAuthentication, SecretTransport};
+use super::error::UNAVAILABLE;
+use super::once::{OnceError, UsedOnce};
 use super::registrations::CurrentRegistrations;
+use super::remote_keys::RemoteKeys;
 use super::request::PresentedRequest;
 use super::resource_server::ResourceServer;
 use super::secret::SecretHash;
+use crate::clock::Clock;
 
 pub use self::credentials::PresentedBasic;
 
@@ -39,12 +45,21 @@ impl AuthenticatedClient {
 /// Has clients and resource servers prove themselves.
 pub struct Authenticator {
     registrations: CurrentRegistrations,
+    /// The issuer identifier, which assertions have to be for.
+    issuer: String,
+    used: Arc<UsedOnce>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Authenticator {
-    /// For those that are registered at the time of each request.
-    pub fn new(registrations: CurrentRegistrations) -> Self {
-        Self { registrations }
+    /// For those that are registered with `issuer` at the time of each request. Assertions are `used` once.
+    pub fn new(
+        registrations: CurrentRegistrations,
+        issuer: String,
+        used: Arc<UsedOnce>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { registrations, issuer, used, clock }
     }
 
     /// The client that the request's credentials prove.
@@ -56,7 +71,7 @@ impl Authenticator {
         let credentials = PresentedCredentials::of(request)?;
         let registered = self.registrations.load();
         let client = registered.clients.find(credentials.id());
-        self.prove(&credentials, client.map(|client| &client.authentication))?;
+        self.prove(&credentials, client.map(|client| &client.authentication)).await?;
         client.map(|client| AuthenticatedClient(Arc::clone(client))).ok_or(FAILED)
     }
 
@@ -68,12 +83,12 @@ impl Authenticator {
         let credentials = PresentedCredentials::of(request)?;
         let registered = self.registrations.load();
         let server = registered.resource_servers.iter().find(|server| server.id == credentials.id());
-        self.prove(&credentials, server.map(|server| &server.authentication))?;
+        self.prove(&credentials, server.map(|server| &server.authentication)).await?;
         server.cloned().ok_or(FAILED)
     }
 
     /// Whether `credentials` prove what was registered, if anything was.
-    fn prove(
+    async fn prove(
         &self,
         credentials: &PresentedCredentials<'_>,
         registered: Option<&ClientAuthentication>,
@@ -81,8 +96,39 @@ impl Authenticator {
         let is_proven = match credentials {
             PresentedCredentials::Name(_) => registered.is_some_and(ClientAuthentication::is_none),
             PresentedCredentials::Secret { secret, transport, .. } => proves(registered, secret, *transport),
+            PresentedCredentials::Assertion { id, assertion } => match registered {
+                Some(ClientAuthentication::PrivateKeyJwt { keys }) => self.prove_by(assertion, id, keys).await?,
+                _ => false,
+            },
         };
         if is_proven { Ok(()) } else { Err(FAILED) }
+    }
+
+    /// Whether `assertion` proves that it is `client_id`'s, who holds one of `keys`; uses it up.
+    async fn prove_by(
+        &self,
+        assertion: &PresentedAssertion<'_>,
+        client_id: &str,
+        keys: &RemoteKeys,
+    ) -> Result<bool, OAuthError> {
+        let refused = |reason: &dyn std::fmt::Display| {
+            tracing::info!(client = client_id, %reason, "a client assertion was refused");
+            false
+        };
+        let (jti, ends) = match assertion.check(client_id, &self.issuer, self.clock.now()) {
+            Ok(checked) => checked,
+            Err(flaw) => return Ok(refused(&flaw)),
+        };
+        if let Err(error) = keys.verify(&assertion.jws).await {
+            refused(&error);
+            // That of the keys' own server: the client may be who it says.
+            return if error.is_temporary() { Err(UNAVAILABLE) } else { Ok(false) };
+        }
+        match self.used.claim("client_assertion", client_id.as_bytes(), jti, ends).await {
+            Ok(()) => Ok(true),
+            Err(error @ OnceError::Replayed) => Ok(refused(&error)),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -94,7 +140,7 @@ fn proves(registered: Option<&ClientAuthentication>, secret: &str, used: SecretT
         Some(ClientAuthentication::Secret { transport, hashes }) => {
             (hashes, *transport == used || *transport == SecretTransport::BasicOrPost)
         }
-        Some(ClientAuthentication::None) | None => (&nobody, false),
+        Some(ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt { .. }) | None => (&nobody, false),
     };
     let matches = hashes.iter().fold(Choice::from(0), |any, hash| any | hash.matches(&presented));
     bool::from(matches) && usable

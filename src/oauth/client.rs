@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::remote_keys::RemoteKeys;
 use super::scope::Scope;
 use super::secret::SecretHash;
 use crate::jose::claims::Audience;
@@ -59,10 +60,15 @@ pub enum Rotate {
 }
 
 /// How a client proves itself at the token endpoint: one way, as registered.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum ClientAuthentication {
     /// It does not: a public client (`none`).
     None,
+    /// By a JWT that it signs itself (`private_key_jwt`, RFC 7523 §2.2).
+    PrivateKeyJwt {
+        /// Its public keys.
+        keys: Arc<RemoteKeys>,
+    },
     /// By a secret.
     Secret {
         /// Where the secret may be.

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use super::once::OnceError;
 use crate::keeper::KeeperError;
 use crate::store;
 
 /// What a client is told to wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Said where something that is needed cannot be had now.
+pub(super) const UNAVAILABLE: OAuthError = OAuthError::TemporarilyUnavailable { retry_after: RETRY_AFTER };
 
 /// Said of every refresh token that is not good, so that it tells nothing about why.
 pub(super) const INVALID_REFRESH_TOKEN: OAuthError =
@@ -116,6 +120,19 @@ impl From<KeeperError> for OAuthError {
                 tracing::error!(%error, "mint and keeper disagree");
                 Self::ServerError
             }
+        }
+    }
+}
+
+impl From<OnceError> for OAuthError {
+    fn from(error: OnceError) -> Self {
+        match error {
+            OnceError::Replayed => Self::InvalidRequest("what may be used once was used before"),
+            OnceError::Full => {
+                tracing::warn!(%error, "answering 503");
+                UNAVAILABLE
+            }
+            OnceError::Store(error) => error.into(),
         }
     }
 }

@@ -2,28 +2,46 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
 use super::OAuthError;
 use super::authentication::{AuthenticatedClient, Authenticator};
 use super::authorized::{Asked, Authorized};
-use super::client::GrantType;
+use super::client::{Client, GrantType};
+use super::dpop::{ProvenKey, Proofs};
 use super::issuer::{IssuedGrant, Issuer, TokenResponse};
 use super::parameters::PresentedParameters;
 use super::registrations::CurrentRegistrations;
 use super::request::PresentedRequest;
 use super::target::Target;
 use super::{client_credentials, refresh_token, workload};
+use crate::jose::claims::Confirmation;
 
 /// Answers token requests.
 pub struct TokenEndpoint {
     registrations: CurrentRegistrations,
     authenticator: Arc<Authenticator>,
+    proofs: Arc<Proofs>,
     issuer: Issuer,
+    /// Its own URL, as clients know it.
+    url: Url,
 }
 
 impl TokenEndpoint {
     /// An endpoint for those that are registered at the time of each request.
-    pub fn new(registrations: CurrentRegistrations, authenticator: Arc<Authenticator>, issuer: Issuer) -> Self {
-        Self { registrations, authenticator, issuer }
+    pub fn new(
+        registrations: CurrentRegistrations,
+        authenticator: Arc<Authenticator>,
+        proofs: Arc<Proofs>,
+        issuer: Issuer,
+        url: Url,
+    ) -> Self {
+        Self { registrations, authenticator, proofs, issuer, url }
+    }
+
+    /// The nonce that the next DPoP proof has to carry (RFC 9449 §8).
+    pub fn dpop_nonce(&self) -> String {
+        self.proofs.nonce()
     }
 
     /// One token request.
@@ -36,11 +54,18 @@ impl TokenEndpoint {
         let client = self.authenticator.client(request).await?;
         let grant = GrantType::parse(grant)
             .ok_or(OAuthError::UnsupportedGrantType("expected client_credentials or refresh_token"))?;
-        let asked = self.asked(&client, parameters)?;
+        let key = request.dpop.map(|proof| self.proofs.verify(proof, &self.url)).transpose()?;
+        let target = Target::of(client.client(), parameters, &self.registrations.load().resources)?;
+        let confirmation = confirmation(client.client(), key.as_ref())?;
+        let asked = Asked { scope: parameters.find("scope"), target, confirmation };
         let authorized = match grant {
             GrantType::ClientCredentials => client_credentials::authorize(client, asked)?,
             GrantType::RefreshToken => self.refresh(client, parameters, asked).await?,
         };
+        // Only who is granted something has proofs remembered: nobody else fills the store.
+        if let Some(key) = key {
+            self.proofs.use_up(key).await?;
+        }
         self.issuer.issue(authorized).await
     }
 
@@ -58,15 +83,6 @@ impl TokenEndpoint {
         self.issuer.begin_family(workload::authorize(&registered.clients, client_id, subject, scope)?).await
     }
 
-    fn asked<'a>(
-        &self,
-        client: &AuthenticatedClient,
-        parameters: &'a PresentedParameters<'_>,
-    ) -> Result<Asked<'a>, OAuthError> {
-        let target = Target::of(client.client(), parameters, &self.registrations.load().resources)?;
-        Ok(Asked { scope: parameters.find("scope"), target, confirmation: None })
-    }
-
     async fn refresh(
         &self,
         client: AuthenticatedClient,
@@ -76,5 +92,17 @@ impl TokenEndpoint {
         let token = parameters.find("refresh_token").ok_or(OAuthError::InvalidRequest("refresh_token is required"))?;
         let issuer = &self.issuer;
         refresh_token::authorize(client, token, asked, issuer.store(), issuer.sealer(), issuer.now()).await
+    }
+}
+
+/// What the access token of `client` is bound to.
+fn confirmation(client: &Client, key: Option<&ProvenKey>) -> Result<Option<Confirmation>, OAuthError> {
+    match key {
+        Some(key) => Ok(Some(Confirmation::Key(key.thumbprint))),
+        // RFC 9449 §5.2.
+        None if client.dpop_bound_access_tokens => {
+            Err(OAuthError::InvalidRequest("this client is registered to present a DPoP proof"))
+        }
+        None => Ok(None),
     }
 }

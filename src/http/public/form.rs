@@ -16,6 +16,9 @@ use crate::oauth::authentication::{PresentedBasic, claimed_id};
 use crate::oauth::parameters::PresentedParameters;
 use crate::oauth::request::PresentedRequest;
 
+/// Where a proof of possession is (RFC 9449 §4.1).
+const DPOP: &str = "dpop";
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 const TOO_LARGE: OAuthError = OAuthError::InvalidRequest("the body is too large or was not received whole");
@@ -45,7 +48,7 @@ impl<'a> Form<'a> {
             return Err(OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
         }
         let parameters = PresentedParameters::parse(&body.0)?;
-        Ok(Self(PresentedRequest { parameters, basic: basic(headers)?, dpop: None }))
+        Ok(Self(PresentedRequest { parameters, basic: basic(headers)?, dpop: dpop(headers)? }))
     }
 
     /// Whom it names, proven or not.
@@ -73,6 +76,18 @@ fn is_form(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // A parameter such as a charset may follow; the form's is UTF-8 whatever it says.
     media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(FORM)
+}
+
+/// The one `DPoP` header, where there is one (RFC 9449 §4.3 check 1).
+fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
+    let mut values = headers.get_all(DPOP).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            value.to_str().map(Some).map_err(|_| OAuthError::InvalidDpopProof("expected a JWT in the DPoP header"))
+        }
+        (Some(_), Some(_)) => Err(OAuthError::InvalidDpopProof("the DPoP header is included more than once")),
+    }
 }
 
 /// The credentials of the `Authorization` header, where there is one.

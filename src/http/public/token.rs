@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::PublicApi;
@@ -12,6 +12,9 @@ use super::form::{Body, Form};
 use crate::http::listener::Peer;
 use crate::http::render::not_stored;
 use crate::oauth::attempts::Claimed;
+
+/// Where a client learns the nonce of its next proof (RFC 9449 §8).
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 pub(super) async fn exchange(
     State(api): State<Arc<PublicApi>>,
@@ -23,11 +26,17 @@ pub(super) async fn exchange(
         Ok(form) => form,
         Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
     };
-    match api.token_endpoint.exchange(&form.0).await {
+    let mut response = match api.token_endpoint.exchange(&form.0).await {
         Ok(response) => not_stored(StatusCode::OK, &response),
         Err(error) => {
             let id = form.claimed_id();
             api.failures.answer(peer, &headers, id.as_deref().map(Claimed::Client), &error).await
         }
+    };
+    if form.0.dpop.is_some()
+        && let Ok(nonce) = HeaderValue::try_from(api.token_endpoint.dpop_nonce())
+    {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
     }
+    response
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::assertion::{ASSERTION_TYPE, PresentedAssertion};
 use crate::jose::Malformed;
 use crate::oauth::OAuthError;
 use crate::oauth::client::SecretTransport;
@@ -45,6 +46,8 @@ pub(super) enum PresentedCredentials<'a> {
     Name(&'a str),
     /// A name and a secret.
     Secret { id: Cow<'a, str>, secret: Cow<'a, str>, transport: SecretTransport },
+    /// A name, and a JWT of its bearer's.
+    Assertion { id: String, assertion: Box<PresentedAssertion<'a>> },
 }
 
 impl<'a> PresentedCredentials<'a> {
@@ -52,7 +55,8 @@ impl<'a> PresentedCredentials<'a> {
         let parameters = &request.parameters;
         let in_form = parameters.find("client_secret");
         let named = parameters.find("client_id");
-        if request.basic.is_some() && in_form.is_some() {
+        let assertion = parameters.find("client_assertion");
+        if usize::from(request.basic.is_some()) + usize::from(in_form.is_some()) + usize::from(assertion.is_some()) > 1 {
             return Err(OAuthError::InvalidRequest("credentials are presented in two places"));
         }
         if let Some(basic) = &request.basic {
@@ -62,6 +66,9 @@ impl<'a> PresentedCredentials<'a> {
             }
             return Ok(Self::Secret { id: id.into(), secret: secret.into(), transport: SecretTransport::Basic });
         }
+        if let Some(assertion) = assertion {
+            return Self::of_assertion(assertion, parameters.find("client_assertion_type"), named);
+        }
         let id = named.ok_or(OAuthError::InvalidClient("client_id or an Authorization header is required"))?;
         Ok(match in_form {
             Some(secret) => Self::Secret { id: id.into(), secret: secret.into(), transport: SecretTransport::Post },
@@ -69,10 +76,27 @@ impl<'a> PresentedCredentials<'a> {
         })
     }
 
+    fn of_assertion(text: &'a str, kind: Option<&str>, named: Option<&str>) -> Result<Self, OAuthError> {
+        if kind != Some(ASSERTION_TYPE) {
+            return Err(OAuthError::InvalidRequest(
+                "expected client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            ));
+        }
+        let assertion = PresentedAssertion::parse(text)
+            .map_err(|_| OAuthError::InvalidClient("expected client_assertion to be a signed JWT"))?;
+        // RFC 7521 §4.2: client_id is not needed, because the assertion says it.
+        let subject = assertion.subject().ok_or(OAuthError::InvalidClient("expected a sub in client_assertion"))?;
+        if named.is_some_and(|named| named != subject) {
+            return Err(OAuthError::InvalidRequest("client_id is not the client of the client_assertion"));
+        }
+        Ok(Self::Assertion { id: subject.to_owned(), assertion: Box::new(assertion) })
+    }
+
     pub(super) fn id(&self) -> &str {
         match self {
             Self::Name(id) => id,
             Self::Secret { id, .. } => id,
+            Self::Assertion { id, .. } => id,
         }
     }
 
@@ -80,6 +104,7 @@ impl<'a> PresentedCredentials<'a> {
         match self {
             Self::Name(id) => id.into(),
             Self::Secret { id, .. } => id,
+            Self::Assertion { id, .. } => id.into(),
         }
     }
 }
