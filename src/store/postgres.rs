@@ -5,6 +5,7 @@
 //! once what another one committed.
 
 mod batch;
+mod families;
 mod keys;
 mod pool;
 mod read;
@@ -12,18 +13,15 @@ mod redeem;
 mod rows;
 mod schema;
 mod selection;
+mod tokens;
 mod url;
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use self::batch::Batches;
-use self::pool::Pool;
-use self::read::{FindFamily, FindRevoked, select_families};
+use self::pool::{LONG_LIMIT, Pool};
+use self::read::{FindFamily, FindRevoked};
 use self::redeem::Redeem;
-use self::rows::{Columns, FAMILY_COLUMNS, families_of, uuid_of_token};
-use self::selection::Conditions;
 use super::{
     Error, Family, FamilyId, KeyRecord, Life, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
 };
@@ -31,21 +29,8 @@ use crate::clock::Timestamp;
 
 pub use self::url::PostgresUrl;
 
-/// For a statement that may concern everything there is.
-const LONG_LIMIT: Duration = Duration::from_secs(600);
-
 /// How far the clocks of two nodes may be apart.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
-
-const INSERT_FAMILIES: &str =
-    "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
-                        created_at, last_used_at, expires_at, revoked_at)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::bigint[],
-                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
-    ON CONFLICT (fid) DO NOTHING";
-
-const INSERT_TOKENS: &str = "INSERT INTO revoked_token (jti, expires_at) SELECT * FROM unnest($1::uuid[], $2::bigint[])
-    ON CONFLICT (jti) DO NOTHING";
 
 /// A family that a redemption holds just now is left for the next time, rather than waited for.
 const PRUNE_FAMILIES: &str = "DELETE FROM family WHERE fid IN
@@ -102,21 +87,7 @@ fn at(url: &PostgresUrl, error: Error) -> Error {
 
 impl Store for PostgresStore {
     fn begin_family(&self, family: Family) -> Step<'_, ()> {
-        Box::pin(async move {
-            let was_there = self
-                .pool
-                .step(|connection| {
-                    let family = family.clone();
-                    Box::pin(async move {
-                        let began = insert_families(connection, std::slice::from_ref(&family)).await? == 1;
-                        // It is this one where the answer to a first attempt was lost.
-                        let found = select_families(connection, std::iter::once(family.fid)).await?;
-                        Ok(!began && found.first() != Some(&family))
-                    })
-                })
-                .await?;
-            if was_there { Err(Error::Failed("a family of this handle is there already".to_owned())) } else { Ok(()) }
-        })
+        Box::pin(families::begin(&self.pool, family))
     }
 
     fn family(&self, fid: FamilyId) -> Step<'_, Option<Family>> {
@@ -128,49 +99,18 @@ impl Store for PostgresStore {
     }
 
     fn families(&self, selection: Selection, page: Page) -> Step<'_, Vec<Family>> {
-        Box::pin(async move {
-            self.pool
-                .within(LONG_LIMIT, |connection| {
-                    let mut conditions = Conditions::of(&selection);
-                    if let Some(after) = page.after {
-                        conditions.and("fid >", Uuid::from_bytes(after.0));
-                    }
-                    let limit = conditions.value(i64::from(page.limit));
-                    let text = format!(
-                        "SELECT {FAMILY_COLUMNS} FROM family WHERE {} ORDER BY fid LIMIT {limit}",
-                        conditions.text()
-                    );
-                    Box::pin(async move { families_of(&connection.query(&text, &conditions.values()).await?) })
-                })
-                .await
-        })
+        Box::pin(async move { families::list(&self.pool, &selection, page).await })
     }
 
     fn revoke_families(&self, selection: Selection, now: Timestamp) -> Step<'_, usize> {
-        Box::pin(async move {
-            let revoked = self
-                .pool
-                .within(LONG_LIMIT, |connection| {
-                    let mut conditions = Conditions::of(&selection);
-                    let now = conditions.value(now.unix_seconds());
-                    // In the order of the handles, as redemptions lock them.
-                    let text = format!(
-                        "UPDATE family SET revoked_at = {now} WHERE fid IN
-                             (SELECT fid FROM family WHERE {} AND revoked_at IS NULL ORDER BY fid FOR UPDATE)",
-                        conditions.text()
-                    );
-                    Box::pin(async move { connection.execute(&text, &conditions.values()).await })
-                })
-                .await?;
-            Ok(usize::try_from(revoked).unwrap_or(usize::MAX))
-        })
+        Box::pin(async move { families::revoke(&self.pool, &selection, now).await })
     }
 
     fn revoke_token(&self, token: RevokedToken) -> Step<'_, ()> {
         Box::pin(async move {
             self.pool
                 .step(|connection| {
-                    Box::pin(async move { insert_tokens(connection, std::slice::from_ref(&token)).await })
+                    Box::pin(async move { tokens::insert_tokens(connection, std::slice::from_ref(&token)).await })
                 })
                 .await
         })
@@ -212,22 +152,7 @@ impl Store for PostgresStore {
     }
 
     fn revoked_tokens(&self, after: Option<TokenId>, limit: u32) -> Step<'_, Vec<RevokedToken>> {
-        Box::pin(async move {
-            self.pool
-                .within(LONG_LIMIT, |connection| {
-                    Box::pin(async move {
-                        let text = "SELECT jti, expires_at FROM revoked_token WHERE $1::uuid IS NULL OR jti > $1
-                             ORDER BY jti LIMIT $2";
-                        let rows = connection.query(text, &[&after.map(uuid_of_token), &i64::from(limit)]).await?;
-                        let token = |row: &tokio_postgres::Row| {
-                            let jti = TokenId(row.try_get::<_, Uuid>(0)?.into_bytes());
-                            Ok(RevokedToken { jti, expires_at: Timestamp::from_unix_seconds(row.try_get(1)?) })
-                        };
-                        rows.iter().map(token).collect()
-                    })
-                })
-                .await
-        })
+        Box::pin(tokens::list(&self.pool, after, limit))
     }
 
     fn keys(&self) -> Step<'_, Vec<KeyRecord>> {
@@ -277,47 +202,11 @@ impl Store for PostgresStore {
                 .within(LONG_LIMIT, |connection| {
                     let (families, tokens) = (families.clone(), tokens.clone());
                     Box::pin(async move {
-                        insert_families(connection, &families).await?;
-                        insert_tokens(connection, &tokens).await
+                        families::insert_families(connection, &families).await?;
+                        tokens::insert_tokens(connection, &tokens).await
                     })
                 })
                 .await
         })
     }
-}
-
-async fn insert_families(
-    connection: &deadpool_postgres::Object,
-    families: &[Family],
-) -> Result<u64, tokio_postgres::Error> {
-    let columns: Columns = families.iter().collect();
-    let statement = connection.prepare_cached(INSERT_FAMILIES).await?;
-    connection
-        .execute(
-            &statement,
-            &[
-                &columns.fid,
-                &columns.client_id,
-                &columns.subject,
-                &columns.scope,
-                &columns.generation,
-                &columns.current_used,
-                &columns.superseded_at,
-                &columns.created_at,
-                &columns.last_used_at,
-                &columns.expires_at,
-                &columns.revoked_at,
-            ],
-        )
-        .await
-}
-
-async fn insert_tokens(
-    connection: &deadpool_postgres::Object,
-    tokens: &[RevokedToken],
-) -> Result<(), tokio_postgres::Error> {
-    let jtis: Vec<Uuid> = tokens.iter().map(|token| uuid_of_token(token.jti)).collect();
-    let ends: Vec<i64> = tokens.iter().map(|token| token.expires_at.unix_seconds()).collect();
-    let statement = connection.prepare_cached(INSERT_TOKENS).await?;
-    connection.execute(&statement, &[&jtis, &ends]).await.map(drop)
 }
