@@ -7,6 +7,7 @@ pub mod ecdh_es;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
+pub mod thumbprint;
 
 /// Why a piece of untrusted text is not the JOSE object it should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -47,6 +47,8 @@ pub async fn authorize<'a>(
         idle_lifetime: client.refresh.idle_lifetime,
         presented_at,
         committed_at: now,
+        jkt: None,
+        binds: false,
     };
     let Redeemed::Granted { generation, renewed } = family.clone().redeem(&redemption) else {
         return Err(refuse(store, family, redemption).await?);
@@ -95,6 +97,9 @@ pub(super) fn report(redeemed: Option<Redeemed>, fid: FamilyId, client_id: &str,
         }
         Some(Redeemed::NeverIssued) => {
             tracing::warn!(client = client_id, %fid, presented, "a refresh token is ahead of the store: was it restored?");
+        }
+        Some(Redeemed::WrongKey) => {
+            tracing::warn!(client = client_id, %fid, presented, "a refresh token was presented without the key that it is bound to");
         }
         Some(Redeemed::Granted { .. } | Redeemed::Revoked | Redeemed::Expired) | None => {}
     }

@@ -5,6 +5,7 @@
 //! once what another one committed.
 
 mod batch;
+mod claims;
 mod families;
 mod keys;
 mod pool;
@@ -12,18 +13,22 @@ mod read;
 mod redeem;
 mod rows;
 mod schema;
+mod secrets;
 mod selection;
 mod tokens;
 mod url;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::batch::Batches;
+use self::claims::Claim;
 use self::pool::{LONG_LIMIT, Pool};
 use self::read::{FindFamily, FindRevoked};
 use self::redeem::Redeem;
 use super::{
-    Error, Family, FamilyId, KeyRecord, Life, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
+    ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed, Redemption,
+    RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
 };
 use crate::clock::Timestamp;
 
@@ -33,15 +38,20 @@ pub use self::url::PostgresUrl;
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// A family that a redemption holds just now is left for the next time, rather than waited for.
-const PRUNE_FAMILIES: &str = "DELETE FROM family WHERE fid IN
-    (SELECT fid FROM family WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
-const PRUNE_TOKENS: &str = "DELETE FROM revoked_token WHERE jti IN
-    (SELECT jti FROM revoked_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+const PRUNE: [&str; 3] = [
+    "DELETE FROM family WHERE fid IN
+         (SELECT fid FROM family WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM revoked_token WHERE jti IN
+         (SELECT jti FROM revoked_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM claimed WHERE id IN
+         (SELECT id FROM claimed WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+];
 
 /// A store in a database that other nodes use too.
 pub struct PostgresStore {
     pool: Pool,
     redemptions: Batches<Redeem>,
+    claims: Batches<Claim>,
     family_reads: Batches<FindFamily>,
     revocation_reads: Batches<FindRevoked>,
 }
@@ -60,6 +70,7 @@ impl PostgresStore {
         schema::check(url, &pool).await.map_err(|error| at(url, error))?;
         Ok(Self {
             redemptions: Batches::start(&pool),
+            claims: Batches::start(&pool),
             family_reads: Batches::start(&pool),
             revocation_reads: Batches::start(&pool),
             pool,
@@ -127,8 +138,11 @@ impl Store for PostgresStore {
                 .within(LONG_LIMIT, |connection| {
                     Box::pin(async move {
                         let (now, limit) = (now.unix_seconds(), i64::from(limit));
-                        let families = connection.execute(PRUNE_FAMILIES, &[&now, &limit]).await?;
-                        Ok(families + connection.execute(PRUNE_TOKENS, &[&now, &limit]).await?)
+                        let mut removed = 0;
+                        for text in PRUNE {
+                            removed += connection.execute(text, &[&now, &limit]).await?;
+                        }
+                        Ok(removed)
                     })
                 })
                 .await?;
@@ -195,15 +209,40 @@ impl Store for PostgresStore {
         })
     }
 
-    fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()> {
+    fn claim(&self, claim: OnceClaim) -> Step<'_, Claimed> {
+        self.claims.step(claim)
+    }
+
+    fn count_claims(&self, limit: u32) -> Step<'_, u32> {
+        Box::pin(claims::count(&self.pool, limit))
+    }
+
+    fn claims(&self, after: Option<ClaimId>, limit: u32) -> Step<'_, Vec<OnceClaim>> {
+        Box::pin(claims::list(&self.pool, after, limit))
+    }
+
+    fn shared_secret(&self, name: &'static str, candidate: [u8; 32]) -> Step<'_, [u8; 32]> {
+        Box::pin(secrets::find_or_insert(&self.pool, name, candidate))
+    }
+
+    fn shared_secrets(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<SharedSecret>> {
+        Box::pin(secrets::list(&self.pool, after, limit))
+    }
+
+    fn restore(&self, records: Records) -> Step<'_, ()> {
+        let records = Arc::new(records);
         Box::pin(async move {
-            let (families, tokens) = (&families, &tokens);
             self.pool
                 .within(LONG_LIMIT, |connection| {
-                    let (families, tokens) = (families.clone(), tokens.clone());
+                    let records = Arc::clone(&records);
                     Box::pin(async move {
-                        families::insert_families(connection, &families).await?;
-                        tokens::insert_tokens(connection, &tokens).await
+                        families::insert_families(connection, &records.families).await?;
+                        tokens::insert_tokens(connection, &records.revoked_tokens).await?;
+                        claims::insert_claims(connection, &records.claims).await?;
+                        for secret in &records.shared_secrets {
+                            secrets::insert_secret(connection, secret).await?;
+                        }
+                        Ok(())
                     })
                 })
                 .await

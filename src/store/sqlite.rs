@@ -4,6 +4,7 @@
 
 mod fault;
 mod open;
+mod claims;
 mod copy;
 mod families;
 mod keys;
@@ -27,7 +28,8 @@ use self::families::{FAMILY_COLUMNS, Query, family_of, insert_family, select_fam
 use self::open::{Connections, open, open_alone};
 use self::threads::{Reader, Writer};
 use super::{
-    Error, Family, FamilyId, KeyRecord, Life, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
+    ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed, Redemption,
+    RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
 };
 use crate::clock::Timestamp;
 
@@ -131,14 +133,15 @@ impl Store for SqliteStore {
 
     fn prune(&self, now: Timestamp, limit: u32) -> Step<'_, usize> {
         self.writer.step(move |connection| {
-            let ended = params![now.unix_seconds(), limit];
-            let mut families = connection.prepare_cached(
-                "DELETE FROM family WHERE fid IN (SELECT fid FROM family WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
-            )?;
-            let mut tokens = connection.prepare_cached(
-                "DELETE FROM revoked_token WHERE jti IN (SELECT jti FROM revoked_token WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
-            )?;
-            Ok(families.execute(ended)? + tokens.execute(ended)?)
+            let mut removed = 0;
+            for (table, name) in [("family", "fid"), ("revoked_token", "jti"), ("claimed", "id")] {
+                let mut statement = connection.prepare_cached(&format!(
+                    "DELETE FROM {table} WHERE {name} IN
+                         (SELECT {name} FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)"
+                ))?;
+                removed += statement.execute(params![now.unix_seconds(), limit])?;
+            }
+            Ok(removed)
         })
     }
 
@@ -180,14 +183,47 @@ impl Store for SqliteStore {
         self.writer.step(move |connection| keys::note_use(connection, &kid, uses, needed_until))
     }
 
-    fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()> {
+    fn claim(&self, claim: OnceClaim) -> Step<'_, Claimed> {
+        self.writer.step(move |connection| claims::insert_claim(connection, claim))
+    }
+
+    fn count_claims(&self, limit: u32) -> Step<'_, u32> {
+        self.reader.step(move |connection| claims::count_claims(connection, limit))
+    }
+
+    fn claims(&self, after: Option<ClaimId>, limit: u32) -> Step<'_, Vec<OnceClaim>> {
+        self.reader.step(move |connection| claims::select_claims(connection, after, limit))
+    }
+
+    fn shared_secret(&self, name: &'static str, candidate: [u8; 32]) -> Step<'_, [u8; 32]> {
+        Box::pin(async move {
+            // What is there is found also where nothing can be written.
+            if let Some(value) = self.reader.step(|connection| claims::select_secret(connection, name)).await? {
+                return Ok(value);
+            }
+            let step = self.writer.step(move |connection| {
+                claims::insert_secret(connection, name, candidate)?;
+                claims::select_secret(connection, name)
+            });
+            step.await?.ok_or_else(|| Error::Failed("a shared secret was removed".to_owned()))
+        })
+    }
+
+    fn shared_secrets(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<SharedSecret>> {
+        self.reader.step(move |connection| claims::select_secrets(connection, after, limit))
+    }
+
+    fn restore(&self, records: Records) -> Step<'_, ()> {
         self.writer.step(move |connection| {
+            let Records { families, revoked_tokens, claims, shared_secrets } = records;
             for family in &families {
                 if select_family(connection, family.fid)?.is_none() {
                     insert_family(connection, family)?;
                 }
             }
-            tokens.iter().try_for_each(|token| insert_token(connection, *token))
+            revoked_tokens.iter().try_for_each(|token| insert_token(connection, *token))?;
+            claims.iter().try_for_each(|claim| claims::insert_claim(connection, *claim).map(drop))?;
+            shared_secrets.iter().try_for_each(|secret| claims::insert_secret(connection, &secret.name, secret.value))
         })
     }
 }

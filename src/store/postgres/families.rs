@@ -13,9 +13,9 @@ use crate::store::{Error, Family, Page, Selection};
 
 const INSERT_FAMILIES: &str =
     "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
-                        created_at, last_used_at, expires_at, revoked_at)
+                        created_at, last_used_at, expires_at, revoked_at, jkt)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::bigint[],
-                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bytea[])
     ON CONFLICT (fid) DO NOTHING";
 
 /// Begins `family`.
@@ -83,6 +83,7 @@ pub(super) async fn insert_families(connection: &Object, families: &[Family]) ->
                 &columns.last_used_at,
                 &columns.expires_at,
                 &columns.revoked_at,
+                &columns.jkt,
             ],
         )
         .await

@@ -4,10 +4,11 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use crate::clock::Timestamp;
+use crate::jose::thumbprint::KeyThumbprint;
 use crate::store::{Family, FamilyId, Selection};
 
 pub(super) const FAMILY_COLUMNS: &str = "fid, client_id, subject, scope, generation, current_used, superseded_at,
-    created_at, last_used_at, expires_at, revoked_at";
+    created_at, last_used_at, expires_at, revoked_at, jkt";
 
 /// A [`Selection`] in SQL: only the conditions that it has, so that each finds its index.
 pub(super) struct Query {
@@ -45,9 +46,9 @@ impl Query {
 pub(super) fn insert_family(connection: &Connection, family: &Family) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
-                             created_at, last_used_at, expires_at, revoked_at)
+                             created_at, last_used_at, expires_at, revoked_at, jkt)
          VALUES (:fid, :client_id, :subject, :scope, :generation, :current_used, :superseded_at,
-                 :created_at, :last_used_at, :expires_at, :revoked_at)",
+                 :created_at, :last_used_at, :expires_at, :revoked_at, :jkt)",
     )?;
     statement.execute(named_params! {
         ":fid": family.fid.0,
@@ -61,6 +62,7 @@ pub(super) fn insert_family(connection: &Connection, family: &Family) -> rusqlit
         ":last_used_at": family.last_used_at.unix_seconds(),
         ":expires_at": family.expires_at.unix_seconds(),
         ":revoked_at": family.revoked_at.map(Timestamp::unix_seconds),
+        ":jkt": family.jkt.map(|jkt| jkt.0),
     })?;
     Ok(())
 }
@@ -70,7 +72,7 @@ pub(super) fn update_family(connection: &Connection, family: &Family) -> rusqlit
     let mut statement = connection.prepare_cached(
         "UPDATE family
             SET generation = :generation, current_used = :current_used, superseded_at = :superseded_at,
-                last_used_at = :last_used_at, revoked_at = :revoked_at
+                last_used_at = :last_used_at, revoked_at = :revoked_at, jkt = :jkt
           WHERE fid = :fid",
     )?;
     statement.execute(named_params! {
@@ -80,6 +82,7 @@ pub(super) fn update_family(connection: &Connection, family: &Family) -> rusqlit
         ":superseded_at": family.superseded_at.map(Timestamp::unix_seconds),
         ":last_used_at": family.last_used_at.unix_seconds(),
         ":revoked_at": family.revoked_at.map(Timestamp::unix_seconds),
+        ":jkt": family.jkt.map(|jkt| jkt.0),
     })?;
     Ok(())
 }
@@ -107,5 +110,6 @@ pub(super) fn family_of(row: &Row<'_>) -> rusqlite::Result<Family> {
         last_used_at: time(8)?,
         expires_at: time(9)?,
         revoked_at: time_or_none(10)?,
+        jkt: row.get::<_, Option<_>>(11)?.map(KeyThumbprint),
     })
 }
