@@ -1,10 +1,12 @@
 //! What mintkeep remembers, and the [`Store`] trait: atomic steps of the protocol, not
 //! create-read-update-delete. Nobody finds a record, changes it, and writes it back.
 
+pub mod claim;
 pub mod family;
 pub mod key;
 pub mod postgres;
 pub mod revocation;
+pub mod shared_secret;
 pub mod sqlite;
 pub mod transfer;
 
@@ -14,9 +16,11 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
+pub use claim::{ClaimId, Claimed, OnceClaim};
 pub use family::{Family, FamilyId, Redeemed, Redemption};
 pub use key::{KeyRecord, KeyState, Life};
 pub use revocation::{Page, RevokedToken, Selection, TokenId};
+pub use shared_secret::SharedSecret;
 
 /// A step under way. Dropping it does not undo it: a step that was begun may still be carried out.
 pub type Step<'a, Value> = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send + 'a>>;
@@ -54,8 +58,8 @@ pub trait Store: Send + Sync {
     /// family that is not there counts as revoked: none is pruned before its access tokens ended.
     fn is_revoked(&self, jti: TokenId, sid: Option<FamilyId>) -> Step<'_, bool>;
 
-    /// Removes up to `limit` families, and as many revoked access tokens, that ended by `now`; says how
-    /// many in all.
+    /// Removes up to `limit` families, as many revoked access tokens, and as many claims, that ended by `now`; says
+    /// how many in all.
     fn prune(&self, now: Timestamp, limit: u32) -> Step<'_, usize>;
 
     /// Commits something that changes nothing: ends well where a real step would.
@@ -82,8 +86,39 @@ pub trait Store: Send + Sync {
     /// have counted.
     fn note_key_use(&self, kid: String, uses: u64, needed_until: Timestamp) -> Step<'_, ()>;
 
+    /// Claims something that may be used once. Of all that claim the same, whenever and wherever, one is
+    /// [`Claimed::First`] at the most; nobody is where the answer to the first one was lost on its way from the store.
+    /// A claim holds until it is pruned, and nothing else makes room: how many there may be is for the caller to limit.
+    fn claim(&self, claim: OnceClaim) -> Step<'_, Claimed>;
+
+    /// How many claims are kept, counted up to `limit`: for one who starts, and counts for itself from then on.
+    fn count_claims(&self, limit: u32) -> Step<'_, u32>;
+
+    /// The claims, in the order of their names, at the most `limit` of them behind `after`.
+    fn claims(&self, after: Option<ClaimId>, limit: u32) -> Step<'_, Vec<OnceClaim>>;
+
+    /// The secret of that name, the same for all who ask: the `candidate` of whoever came first. One that is there is
+    /// found also where the store takes no writes.
+    fn shared_secret(&self, name: &'static str, candidate: [u8; 32]) -> Step<'_, [u8; 32]>;
+
+    /// The shared secrets, in the order of their names, at the most `limit` of them behind `after`.
+    fn shared_secrets(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<SharedSecret>>;
+
     /// Adds what another store held, as it was there. What is there already stays as it is.
-    fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()>;
+    fn restore(&self, records: Records) -> Step<'_, ()>;
+}
+
+/// What is carried from one store to another, beside the keys ([`Store::add_keys`]).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Records {
+    /// Refresh families.
+    pub families: Vec<Family>,
+    /// Access tokens that were revoked one by one.
+    pub revoked_tokens: Vec<RevokedToken>,
+    /// What was used and may not be again.
+    pub claims: Vec<OnceClaim>,
+    /// Values that all nodes share.
+    pub shared_secrets: Vec<SharedSecret>,
 }
 
 /// Why a step failed.

@@ -5,7 +5,7 @@ use std::path::Path;
 use mintkeep::clock::Timestamp;
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
 use mintkeep::store::sqlite::SqliteStore;
-use mintkeep::store::{Family, FamilyId, Store};
+use mintkeep::store::{Family, FamilyId, Records, Store};
 
 use crate::support::postgres::Postgres;
 
@@ -71,7 +71,9 @@ async fn fill(store: &dyn Store, families: u32) {
             last_used_at: now,
             expires_at: Timestamp::from_unix_seconds(2_000_000_000 + i64::from(number)),
             revoked_at: None,
+            jkt: None,
         };
-        store.restore(numbers.iter().map(family).collect(), Vec::new()).await.expect("there is room");
+        let families = numbers.iter().map(family).collect();
+        store.restore(Records { families, ..Records::default() }).await.expect("there is room");
     }
 }

@@ -182,7 +182,7 @@ async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>, attempts: Arc<Faile
                 Ok(0) => break,
                 Ok(removed) => total += removed,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot remove families that ended");
+                    tracing::warn!(%error, "cannot remove what ended");
                     break;
                 }
             }
@@ -190,7 +190,7 @@ async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>, attempts: Arc<Faile
             tokio::time::sleep(PRUNE_PAUSE).await;
         }
         if total != 0 {
-            tracing::info!(removed = total, "removed families, and revoked access tokens, that ended");
+            tracing::info!(removed = total, "removed families, revoked access tokens and claims that ended");
         }
     }
 }

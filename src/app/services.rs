@@ -98,9 +98,14 @@ impl Services {
         let (keepers, keyring) = (kept_keys.keepers.clone(), caretaker.keyring().clone());
         let (store, clock) = (Arc::clone(caretaker.store()), Arc::clone(&kept_keys.clock));
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-        let nonce_key = match store.shared_secret(DPOP_NONCE_KEY, entropy.bytes()).await {
-            Ok(key) => key,
+        let remembered = async {
+            let nonce_key = store.shared_secret(DPOP_NONCE_KEY, entropy.bytes()).await?;
+            Ok((nonce_key, Arc::new(UsedOnce::new(Arc::clone(&store), Arc::clone(&clock)).await?)))
+        };
+        let (nonce_key, used) = match remembered.await {
+            Ok(remembered) => remembered,
             Err(error) => {
+                let error: crate::store::Error = error;
                 kept_keys.stop().await;
                 return Err(error.into());
             }
@@ -114,7 +119,6 @@ impl Services {
             entropy,
         );
         let registrations = CurrentRegistrations::new(config.registrations());
-        let used = Arc::new(UsedOnce::new(Arc::clone(&store), Arc::clone(&clock)));
         let authenticator = Arc::new(Authenticator::new(
             registrations.clone(),
             config.issuer.as_str().to_owned(),

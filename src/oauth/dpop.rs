@@ -59,8 +59,9 @@ impl Proofs {
     pub fn verify(&self, proof: &str, endpoint: &Url) -> Result<ProvenKey, OAuthError> {
         let now = self.clock.now();
         // Checks 2 and 5: well-formed, signed by an algorithm of ours, which is asymmetric.
-        let jws = PresentedForeignJws::parse_with_embedded_key(proof)
-            .map_err(|_| invalid("expected a JWT with typ, alg and jwk in its header and nothing that must be understood"))?;
+        let jws = PresentedForeignJws::parse_with_embedded_key(proof).map_err(|_| {
+            invalid("expected a JWT with typ, alg and jwk in its header and nothing that must be understood")
+        })?;
         // Check 4.
         require(jws.is_of_type(TYPE), "expected typ to be dpop+jwt")?;
         // Checks 7 and 6.
@@ -82,9 +83,9 @@ impl Proofs {
         // Check 12 where the token is at hand: `goes_with`.
         let ath = match claims.all.get("ath") {
             None => None,
-            Some(ath) => {
-                Some(ath.as_str().and_then(Thumbprint::parse).ok_or(invalid("expected ath to be a SHA-256 in base64url"))?)
-            }
+            Some(ath) => Some(
+                ath.as_str().and_then(Thumbprint::parse).ok_or(invalid("expected ath to be a SHA-256 in base64url"))?,
+            ),
         };
         // Check 10, the last one: a client that gets a nonce did everything else right.
         if !text("nonce").is_some_and(|nonce| self.nonces.verifies(nonce, now)) {

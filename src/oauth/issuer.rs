@@ -245,6 +245,7 @@ impl Issuer {
             last_used_at: now,
             expires_at: now.plus(client.refresh.lifetime),
             revoked_at: None,
+            jkt: None,
         };
         let refresh_token = self.sealer.seal(family.fid, &content(&client, family.generation, Some(secret))).await?;
         let issued = IssuedGrant {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -13,6 +14,9 @@ use crate::store::{self, ClaimId, Claimed, OnceClaim, Store};
 
 /// Claims of this node that live at a time, at the most: some 100 bytes each in the store.
 const MOST: usize = 2_000_000;
+
+/// The longest that anything has to be remembered.
+pub const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// Why something cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -44,9 +48,16 @@ struct Alive {
 }
 
 impl UsedOnce {
-    /// Remembers in `store`.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, alive: Mutex::default(), most: MOST }
+    /// Remembers in `store`, where others, and this node before, may have claimed some already. How long those live is
+    /// not asked: as long as any may.
+    ///
+    /// # Errors
+    /// What the store failed by.
+    pub async fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self, store::Error> {
+        let total = store.count_claims(u32::try_from(MOST).unwrap_or(u32::MAX)).await?;
+        let total = usize::try_from(total).unwrap_or(MOST);
+        let ends = BTreeMap::from([(clock.now().plus(LONGEST), total)]);
+        Ok(Self { store, clock, alive: Mutex::new(Alive { total, ends }), most: MOST })
     }
 
     /// Uses `jti` of `owner` for `purpose` up. It is worth nothing from `expires_at` on.
@@ -112,4 +123,69 @@ fn id(purpose: &str, owner: &[u8], jti: &str) -> ClaimId {
         hash.update(part);
     }
     ClaimId(hash.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::sqlite::SqliteStore;
+
+    struct FrozenClock(Mutex<Timestamp>);
+
+    impl Clock for FrozenClock {
+        fn now(&self) -> Timestamp {
+            *self.0.lock().unwrap()
+        }
+
+        fn instant(&self) -> Instant {
+            SystemClock.instant()
+        }
+    }
+
+    const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    fn later(seconds: u64) -> Timestamp {
+        START.plus(Duration::from_secs(seconds))
+    }
+
+    #[tokio::test]
+    async fn what_is_full_refuses_and_forgets_nothing_that_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = || Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
+        let clock = Arc::new(FrozenClock(Mutex::new(START)));
+        let open = async |most| UsedOnce { most, ..UsedOnce::new(store(), clock.clone()).await.unwrap() };
+        let used = open(2).await;
+        let claim = async |used: &UsedOnce, owner: &str, jti: &str, end| match used
+            .claim("proof", owner.as_bytes(), jti, later(end))
+            .await
+        {
+            Ok(()) => "used",
+            Err(OnceError::Replayed) => "replayed",
+            Err(OnceError::Full) => "full",
+            Err(OnceError::Store(error)) => panic!("{error}"),
+        };
+        assert_eq!(claim(&used, "a", "1", 10).await, "used");
+        // A replay takes no place.
+        assert_eq!(claim(&used, "a", "1", 10).await, "replayed");
+        assert_eq!(claim(&used, "b", "1", 20).await, "used");
+        assert_eq!(claim(&used, "c", "1", 10).await, "full");
+        *clock.0.lock().unwrap() = later(10);
+        assert_eq!(claim(&used, "b", "1", 20).await, "replayed", "it lives");
+        assert_eq!(claim(&used, "c", "1", 30).await, "used");
+        assert_eq!(claim(&used, "d", "1", 30).await, "full");
+        // One that is started anew knows that others are there.
+        assert_eq!(claim(&open(3).await, "d", "1", 30).await, "full");
+        assert_eq!(claim(&open(4).await, "d", "1", 30).await, "used");
+    }
+
+    #[test]
+    fn two_ways_to_cut_a_text_are_two_names() {
+        let names = [id("ab", b"c", "d"), id("a", b"bc", "d"), id("a", b"b", "cd"), id("", b"abcd", "")];
+        for (place, name) in names.iter().enumerate() {
+            assert!(!names[place + 1..].contains(name));
+        }
+    }
 }

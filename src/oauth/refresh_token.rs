@@ -7,6 +7,7 @@ use super::client::{Client, GrantType};
 use super::error::INVALID_REFRESH_TOKEN as INVALID;
 use super::scope::Scope;
 use crate::clock::Timestamp;
+use crate::jose::claims::Confirmation;
 use crate::sealing::{PresentedRefreshToken, Sealer};
 use crate::store::{Family, FamilyId, Redeemed, Redemption, Store};
 
@@ -35,6 +36,14 @@ pub async fn authorize(
     let presented_at = now.minus(store.clock_tolerance());
     let fid = presented.fid();
     let family = store.family(fid).await?.filter(|family| is_live(family, &client, presented_at)).ok_or(INVALID)?;
+    let jkt = match asked.confirmation {
+        Some(Confirmation::Key(jkt)) => Some(jkt),
+        Some(Confirmation::Certificate(_)) | None => None,
+    };
+    if family.jkt.is_some() && family.jkt != jkt {
+        tracing::warn!(client = client.id, %fid, "a refresh token was presented without the key that it is bound to");
+        return Err(INVALID);
+    }
     let content = sealer.open(&client.id, &presented).await?;
     if content.client_id != client.id {
         return Err(INVALID);
@@ -47,6 +56,9 @@ pub async fn authorize(
         idle_lifetime: client.refresh.idle_lifetime,
         presented_at,
         committed_at: now,
+        jkt,
+        // Where the client authenticates, that is what its refresh tokens are bound to (RFC 9449 §5).
+        binds: client.authentication.is_none(),
     };
     let Redeemed::Granted { generation, renewed } = family.clone().redeem(&redemption) else {
         return Err(refuse(store, family, redemption).await?);
@@ -90,6 +102,9 @@ pub(super) fn report(redeemed: Option<Redeemed>, fid: FamilyId, client_id: &str,
         }
         Some(Redeemed::NeverIssued) => {
             tracing::warn!(client = client_id, %fid, presented, "a refresh token is ahead of the store: was it restored?");
+        }
+        Some(Redeemed::WrongKey) => {
+            tracing::warn!(client = client_id, %fid, presented, "a refresh token was presented without the key that it is bound to");
         }
         Some(Redeemed::Granted { .. } | Redeemed::Revoked | Redeemed::Expired) | None => {}
     }

@@ -8,7 +8,7 @@ use super::OAuthError;
 use super::authentication::{AuthenticatedClient, Authenticator};
 use super::authorized::{Asked, Authorized};
 use super::client::{Client, GrantType};
-use super::dpop::{ProvenKey, Proofs};
+use super::dpop::{Proofs, ProvenKey};
 use super::issuer::{IssuedGrant, Issuer, TokenResponse};
 use super::parameters::PresentedParameters;
 use super::registrations::CurrentRegistrations;

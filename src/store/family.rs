@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::jose::base64url;
 use crate::jose::jwe::FAMILY_BYTES;
+use crate::jose::thumbprint::Thumbprint;
 
 /// The random 128-bit handle of a family.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -60,6 +61,8 @@ pub struct Family {
     pub expires_at: Timestamp,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// The DPoP key that its refresh tokens are bound to (RFC 9449 §5).
+    pub jkt: Option<Thumbprint>,
 }
 
 /// What happens to the generation when its token is redeemed.
@@ -108,6 +111,11 @@ pub struct Redemption {
     /// When the answer is ready and goes into the store: from then on the client may have it, and the retry
     /// window runs.
     pub committed_at: Timestamp,
+    /// The key of the DPoP proof that came with it.
+    pub jkt: Option<Thumbprint>,
+    /// Whether a family that is not bound becomes bound to that key: for tokens of clients that do not authenticate
+    /// (RFC 9449 §5).
+    pub binds: bool,
 }
 
 /// What a redemption came to.
@@ -130,6 +138,9 @@ pub enum Redeemed {
     Revoked,
     /// The family ended, by age or by idleness.
     Expired,
+    /// The family is bound to a key that the presenter did not prove to have. Nothing came of it, whichever generation
+    /// that was: who has a token and not its key must not end the session of the client that has both.
+    WrongKey,
     /// A generation that the family has not reached: a store that was put back to an older state.
     NeverIssued,
 }
@@ -151,15 +162,18 @@ impl Family {
         if self.is_expired(redemption.idle_lifetime, presented_at) {
             return Redeemed::Expired;
         }
+        if self.jkt.is_some() && self.jkt != redemption.jkt {
+            return Redeemed::WrongKey;
+        }
         if presented > self.generation {
             return Redeemed::NeverIssued;
         }
         if presented == self.generation {
-            self.last_used_at = self.last_used_at.max(committed_at);
+            self.note_use(redemption);
             return self.advance(redemption.rotation, committed_at);
         }
         if self.is_retry(presented, redemption.retry_window, presented_at) {
-            self.last_used_at = self.last_used_at.max(committed_at);
+            self.note_use(redemption);
             return Redeemed::Granted { generation: self.generation, renewed: true };
         }
         let family_revoked = redemption.on_replay == OnReplay::RevokeFamily;
@@ -167,6 +181,13 @@ impl Family {
             self.revoked_at = Some(committed_at);
         }
         Redeemed::Replayed { family_revoked }
+    }
+
+    fn note_use(&mut self, redemption: &Redemption) {
+        self.last_used_at = self.last_used_at.max(redemption.committed_at);
+        if redemption.binds {
+            self.jkt = self.jkt.or(redemption.jkt);
+        }
     }
 
     fn advance(&mut self, rotation: Rotation, now: Timestamp) -> Redeemed {
@@ -215,6 +236,7 @@ mod tests {
             last_used_at: START,
             expires_at: START.plus(Duration::from_secs(10_000)),
             revoked_at: None,
+            jkt: None,
         }
     }
 
@@ -227,6 +249,8 @@ mod tests {
             idle_lifetime: Duration::from_secs(1_000),
             presented_at: START.plus(Duration::from_secs(seconds)),
             committed_at: START.plus(Duration::from_secs(seconds)),
+            jkt: None,
+            binds: false,
         }
     }
 
@@ -305,6 +329,56 @@ mod tests {
         }
         assert_eq!(old.redeem(&present(10, 10_000)), Redeemed::Expired);
         assert_eq!(old.revoked_at, None);
+    }
+
+    #[test]
+    fn a_bound_family_takes_its_key_and_nothing_comes_of_another_one() {
+        let (key, other) = (Some(Thumbprint([1; 32])), Some(Thumbprint([2; 32])));
+        let by = |jkt, presented| Redemption { jkt, ..present(presented, 0) };
+        let mut family = Family { jkt: key, ..family() };
+        assert_eq!(family.redeem(&by(key, 0)), ROTATED(1));
+        assert_eq!(family.redeem(&by(key, 1)), ROTATED(2));
+        let before = family.clone();
+        for presented in 0..4 {
+            for jkt in [None, other] {
+                assert_eq!(family.redeem(&by(jkt, presented)), Redeemed::WrongKey);
+                let binding = Redemption { binds: true, ..by(jkt, presented) };
+                assert_eq!(family.redeem(&binding), Redeemed::WrongKey);
+            }
+        }
+        assert_eq!(family, before);
+        assert_eq!(family.redeem(&by(key, 3)), Redeemed::NeverIssued);
+        assert_eq!(family.redeem(&by(key, 0)), Redeemed::Replayed { family_revoked: true });
+        assert_eq!(family.redeem(&by(other, 2)), Redeemed::Revoked, "what ended is no matter of keys");
+        let late = Redemption { jkt: other, ..present(0, 1_000) };
+        assert_eq!(Family { jkt: key, ..self::family() }.redeem(&late), Redeemed::Expired);
+    }
+
+    #[test]
+    fn a_family_becomes_bound_by_what_is_granted_and_by_nothing_else() {
+        let (key, other) = (Some(Thumbprint([1; 32])), Some(Thumbprint([2; 32])));
+        let by = |jkt, presented| Redemption { jkt, binds: true, ..present(presented, 0) };
+        let mut rotated = family();
+        assert_eq!(rotated.redeem(&Redemption { binds: false, ..by(key, 0) }), ROTATED(1));
+        assert_eq!(rotated.jkt, None, "its client authenticates");
+        assert_eq!(rotated.redeem(&by(None, 0)), ROTATED(1));
+        assert_eq!(rotated.redeem(&by(other, 2)), Redeemed::NeverIssued);
+        assert_eq!(rotated.jkt, None);
+        assert_eq!(rotated.redeem(&by(key, 0)), ROTATED(1));
+        assert_eq!(rotated.jkt, key, "a retry binds too");
+        assert_eq!(rotated.redeem(&by(other, 1)), Redeemed::WrongKey);
+
+        let mut kept = family();
+        let keep = Redemption { rotation: Rotation::Keep, ..by(key, 0) };
+        assert_eq!(kept.redeem(&keep), Redeemed::Granted { generation: 0, renewed: false });
+        assert_eq!(kept.jkt, key);
+
+        let mut replayed = family();
+        replayed.redeem(&by(None, 0));
+        replayed.redeem(&by(None, 1));
+        let replay = Redemption { on_replay: OnReplay::Refuse, ..by(key, 0) };
+        assert_eq!(replayed.redeem(&replay), Redeemed::Replayed { family_revoked: false });
+        assert_eq!(replayed.jkt, None);
     }
 
     #[test]

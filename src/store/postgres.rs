@@ -5,58 +5,53 @@
 //! once what another one committed.
 
 mod batch;
+mod claims;
+mod families;
 mod keys;
 mod pool;
 mod read;
 mod redeem;
 mod rows;
 mod schema;
+mod secrets;
 mod selection;
+mod tokens;
 mod url;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use self::batch::Batches;
-use self::pool::Pool;
-use self::read::{FindFamily, FindRevoked, select_families};
+use self::claims::Claim;
+use self::pool::{LONG_LIMIT, Pool};
+use self::read::{FindFamily, FindRevoked};
 use self::redeem::Redeem;
-use self::rows::{Columns, FAMILY_COLUMNS, families_of, uuid_of_token};
-use self::selection::Conditions;
 use super::{
-    Error, Family, FamilyId, KeyRecord, Life, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
+    ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed, Redemption,
+    RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
 };
 use crate::clock::Timestamp;
 
 pub use self::url::PostgresUrl;
 
-/// For a statement that may concern everything there is.
-const LONG_LIMIT: Duration = Duration::from_secs(600);
-
 /// How far the clocks of two nodes may be apart.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
-const INSERT_FAMILIES: &str =
-    "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
-                        created_at, last_used_at, expires_at, revoked_at)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::bigint[],
-                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
-    ON CONFLICT (fid) DO NOTHING";
-
-const INSERT_TOKENS: &str = "INSERT INTO revoked_token (jti, expires_at) SELECT * FROM unnest($1::uuid[], $2::bigint[])
-    ON CONFLICT (jti) DO NOTHING";
-
 /// A family that a redemption holds just now is left for the next time, rather than waited for.
-const PRUNE_FAMILIES: &str = "DELETE FROM family WHERE fid IN
-    (SELECT fid FROM family WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
-const PRUNE_TOKENS: &str = "DELETE FROM revoked_token WHERE jti IN
-    (SELECT jti FROM revoked_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+const PRUNE: [&str; 3] = [
+    "DELETE FROM family WHERE fid IN
+         (SELECT fid FROM family WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM revoked_token WHERE jti IN
+         (SELECT jti FROM revoked_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM claimed WHERE id IN
+         (SELECT id FROM claimed WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+];
 
 /// A store in a database that other nodes use too.
 pub struct PostgresStore {
     pool: Pool,
     redemptions: Batches<Redeem>,
+    claims: Batches<Claim>,
     family_reads: Batches<FindFamily>,
     revocation_reads: Batches<FindRevoked>,
 }
@@ -75,6 +70,7 @@ impl PostgresStore {
         schema::check(url, &pool).await.map_err(|error| at(url, error))?;
         Ok(Self {
             redemptions: Batches::start(&pool),
+            claims: Batches::start(&pool),
             family_reads: Batches::start(&pool),
             revocation_reads: Batches::start(&pool),
             pool,
@@ -102,21 +98,7 @@ fn at(url: &PostgresUrl, error: Error) -> Error {
 
 impl Store for PostgresStore {
     fn begin_family(&self, family: Family) -> Step<'_, ()> {
-        Box::pin(async move {
-            let was_there = self
-                .pool
-                .step(|connection| {
-                    let family = family.clone();
-                    Box::pin(async move {
-                        let began = insert_families(connection, std::slice::from_ref(&family)).await? == 1;
-                        // It is this one where the answer to a first attempt was lost.
-                        let found = select_families(connection, std::iter::once(family.fid)).await?;
-                        Ok(!began && found.first() != Some(&family))
-                    })
-                })
-                .await?;
-            if was_there { Err(Error::Failed("a family of this handle is there already".to_owned())) } else { Ok(()) }
-        })
+        Box::pin(families::begin(&self.pool, family))
     }
 
     fn family(&self, fid: FamilyId) -> Step<'_, Option<Family>> {
@@ -128,49 +110,18 @@ impl Store for PostgresStore {
     }
 
     fn families(&self, selection: Selection, page: Page) -> Step<'_, Vec<Family>> {
-        Box::pin(async move {
-            self.pool
-                .within(LONG_LIMIT, |connection| {
-                    let mut conditions = Conditions::of(&selection);
-                    if let Some(after) = page.after {
-                        conditions.and("fid >", Uuid::from_bytes(after.0));
-                    }
-                    let limit = conditions.value(i64::from(page.limit));
-                    let text = format!(
-                        "SELECT {FAMILY_COLUMNS} FROM family WHERE {} ORDER BY fid LIMIT {limit}",
-                        conditions.text()
-                    );
-                    Box::pin(async move { families_of(&connection.query(&text, &conditions.values()).await?) })
-                })
-                .await
-        })
+        Box::pin(async move { families::list(&self.pool, &selection, page).await })
     }
 
     fn revoke_families(&self, selection: Selection, now: Timestamp) -> Step<'_, usize> {
-        Box::pin(async move {
-            let revoked = self
-                .pool
-                .within(LONG_LIMIT, |connection| {
-                    let mut conditions = Conditions::of(&selection);
-                    let now = conditions.value(now.unix_seconds());
-                    // In the order of the handles, as redemptions lock them.
-                    let text = format!(
-                        "UPDATE family SET revoked_at = {now} WHERE fid IN
-                             (SELECT fid FROM family WHERE {} AND revoked_at IS NULL ORDER BY fid FOR UPDATE)",
-                        conditions.text()
-                    );
-                    Box::pin(async move { connection.execute(&text, &conditions.values()).await })
-                })
-                .await?;
-            Ok(usize::try_from(revoked).unwrap_or(usize::MAX))
-        })
+        Box::pin(async move { families::revoke(&self.pool, &selection, now).await })
     }
 
     fn revoke_token(&self, token: RevokedToken) -> Step<'_, ()> {
         Box::pin(async move {
             self.pool
                 .step(|connection| {
-                    Box::pin(async move { insert_tokens(connection, std::slice::from_ref(&token)).await })
+                    Box::pin(async move { tokens::insert_tokens(connection, std::slice::from_ref(&token)).await })
                 })
                 .await
         })
@@ -187,8 +138,11 @@ impl Store for PostgresStore {
                 .within(LONG_LIMIT, |connection| {
                     Box::pin(async move {
                         let (now, limit) = (now.unix_seconds(), i64::from(limit));
-                        let families = connection.execute(PRUNE_FAMILIES, &[&now, &limit]).await?;
-                        Ok(families + connection.execute(PRUNE_TOKENS, &[&now, &limit]).await?)
+                        let mut removed = 0;
+                        for text in PRUNE {
+                            removed += connection.execute(text, &[&now, &limit]).await?;
+                        }
+                        Ok(removed)
                     })
                 })
                 .await?;
@@ -212,22 +166,7 @@ impl Store for PostgresStore {
     }
 
     fn revoked_tokens(&self, after: Option<TokenId>, limit: u32) -> Step<'_, Vec<RevokedToken>> {
-        Box::pin(async move {
-            self.pool
-                .within(LONG_LIMIT, |connection| {
-                    Box::pin(async move {
-                        let text = "SELECT jti, expires_at FROM revoked_token WHERE $1::uuid IS NULL OR jti > $1
-                             ORDER BY jti LIMIT $2";
-                        let rows = connection.query(text, &[&after.map(uuid_of_token), &i64::from(limit)]).await?;
-                        let token = |row: &tokio_postgres::Row| {
-                            let jti = TokenId(row.try_get::<_, Uuid>(0)?.into_bytes());
-                            Ok(RevokedToken { jti, expires_at: Timestamp::from_unix_seconds(row.try_get(1)?) })
-                        };
-                        rows.iter().map(token).collect()
-                    })
-                })
-                .await
-        })
+        Box::pin(tokens::list(&self.pool, after, limit))
     }
 
     fn keys(&self) -> Step<'_, Vec<KeyRecord>> {
@@ -270,54 +209,43 @@ impl Store for PostgresStore {
         })
     }
 
-    fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()> {
+    fn claim(&self, claim: OnceClaim) -> Step<'_, Claimed> {
+        self.claims.step(claim)
+    }
+
+    fn count_claims(&self, limit: u32) -> Step<'_, u32> {
+        Box::pin(claims::count(&self.pool, limit))
+    }
+
+    fn claims(&self, after: Option<ClaimId>, limit: u32) -> Step<'_, Vec<OnceClaim>> {
+        Box::pin(claims::list(&self.pool, after, limit))
+    }
+
+    fn shared_secret(&self, name: &'static str, candidate: [u8; 32]) -> Step<'_, [u8; 32]> {
+        Box::pin(secrets::find_or_insert(&self.pool, name, candidate))
+    }
+
+    fn shared_secrets(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<SharedSecret>> {
+        Box::pin(secrets::list(&self.pool, after, limit))
+    }
+
+    fn restore(&self, records: Records) -> Step<'_, ()> {
+        let records = Arc::new(records);
         Box::pin(async move {
-            let (families, tokens) = (&families, &tokens);
             self.pool
                 .within(LONG_LIMIT, |connection| {
-                    let (families, tokens) = (families.clone(), tokens.clone());
+                    let records = Arc::clone(&records);
                     Box::pin(async move {
-                        insert_families(connection, &families).await?;
-                        insert_tokens(connection, &tokens).await
+                        families::insert_families(connection, &records.families).await?;
+                        tokens::insert_tokens(connection, &records.revoked_tokens).await?;
+                        claims::insert_claims(connection, &records.claims).await?;
+                        for secret in &records.shared_secrets {
+                            secrets::insert_secret(connection, secret).await?;
+                        }
+                        Ok(())
                     })
                 })
                 .await
         })
     }
-}
-
-async fn insert_families(
-    connection: &deadpool_postgres::Object,
-    families: &[Family],
-) -> Result<u64, tokio_postgres::Error> {
-    let columns: Columns = families.iter().collect();
-    let statement = connection.prepare_cached(INSERT_FAMILIES).await?;
-    connection
-        .execute(
-            &statement,
-            &[
-                &columns.fid,
-                &columns.client_id,
-                &columns.subject,
-                &columns.scope,
-                &columns.generation,
-                &columns.current_used,
-                &columns.superseded_at,
-                &columns.created_at,
-                &columns.last_used_at,
-                &columns.expires_at,
-                &columns.revoked_at,
-            ],
-        )
-        .await
-}
-
-async fn insert_tokens(
-    connection: &deadpool_postgres::Object,
-    tokens: &[RevokedToken],
-) -> Result<(), tokio_postgres::Error> {
-    let jtis: Vec<Uuid> = tokens.iter().map(|token| uuid_of_token(token.jti)).collect();
-    let ends: Vec<i64> = tokens.iter().map(|token| token.expires_at.unix_seconds()).collect();
-    let statement = connection.prepare_cached(INSERT_TOKENS).await?;
-    connection.execute(&statement, &[&jtis, &ends]).await.map(drop)
 }

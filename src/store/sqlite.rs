@@ -4,7 +4,9 @@
 
 mod fault;
 mod open;
+mod claims;
 mod copy;
+mod families;
 mod keys;
 mod queue;
 mod group_commit;
@@ -19,14 +21,15 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params, params_from_iter};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 pub use self::copy::back_up;
+use self::families::{FAMILY_COLUMNS, Query, family_of, insert_family, select_family, update_family};
 use self::open::{Connections, open, open_alone};
 use self::threads::{Reader, Writer};
 use super::{
-    Error, Family, FamilyId, KeyRecord, Life, Page, Redeemed, Redemption, RevokedToken, Selection, Step, Store, TokenId,
+    ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed, Redemption,
+    RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
 };
 use crate::clock::Timestamp;
 
@@ -130,14 +133,15 @@ impl Store for SqliteStore {
 
     fn prune(&self, now: Timestamp, limit: u32) -> Step<'_, usize> {
         self.writer.step(move |connection| {
-            let ended = params![now.unix_seconds(), limit];
-            let mut families = connection.prepare_cached(
-                "DELETE FROM family WHERE fid IN (SELECT fid FROM family WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
-            )?;
-            let mut tokens = connection.prepare_cached(
-                "DELETE FROM revoked_token WHERE jti IN (SELECT jti FROM revoked_token WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
-            )?;
-            Ok(families.execute(ended)? + tokens.execute(ended)?)
+            let mut removed = 0;
+            for (table, name) in [("family", "fid"), ("revoked_token", "jti"), ("claimed", "id")] {
+                let mut statement = connection.prepare_cached(&format!(
+                    "DELETE FROM {table} WHERE {name} IN
+                         (SELECT {name} FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)"
+                ))?;
+                removed += statement.execute(params![now.unix_seconds(), limit])?;
+            }
+            Ok(removed)
         })
     }
 
@@ -179,75 +183,49 @@ impl Store for SqliteStore {
         self.writer.step(move |connection| keys::note_use(connection, &kid, uses, needed_until))
     }
 
-    fn restore(&self, families: Vec<Family>, tokens: Vec<RevokedToken>) -> Step<'_, ()> {
+    fn claim(&self, claim: OnceClaim) -> Step<'_, Claimed> {
+        self.writer.step(move |connection| claims::insert_claim(connection, claim))
+    }
+
+    fn count_claims(&self, limit: u32) -> Step<'_, u32> {
+        self.reader.step(move |connection| claims::count_claims(connection, limit))
+    }
+
+    fn claims(&self, after: Option<ClaimId>, limit: u32) -> Step<'_, Vec<OnceClaim>> {
+        self.reader.step(move |connection| claims::select_claims(connection, after, limit))
+    }
+
+    fn shared_secret(&self, name: &'static str, candidate: [u8; 32]) -> Step<'_, [u8; 32]> {
+        Box::pin(async move {
+            // What is there is found also where nothing can be written.
+            if let Some(value) = self.reader.step(|connection| claims::select_secret(connection, name)).await? {
+                return Ok(value);
+            }
+            let step = self.writer.step(move |connection| {
+                claims::insert_secret(connection, name, candidate)?;
+                claims::select_secret(connection, name)
+            });
+            step.await?.ok_or_else(|| Error::Failed("a shared secret was removed".to_owned()))
+        })
+    }
+
+    fn shared_secrets(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<SharedSecret>> {
+        self.reader.step(move |connection| claims::select_secrets(connection, after, limit))
+    }
+
+    fn restore(&self, records: Records) -> Step<'_, ()> {
         self.writer.step(move |connection| {
+            let Records { families, revoked_tokens, claims, shared_secrets } = records;
             for family in &families {
                 if select_family(connection, family.fid)?.is_none() {
                     insert_family(connection, family)?;
                 }
             }
-            tokens.iter().try_for_each(|token| insert_token(connection, *token))
+            revoked_tokens.iter().try_for_each(|token| insert_token(connection, *token))?;
+            claims.iter().try_for_each(|claim| claims::insert_claim(connection, *claim).map(drop))?;
+            shared_secrets.iter().try_for_each(|secret| claims::insert_secret(connection, &secret.name, secret.value))
         })
     }
-}
-
-const FAMILY_COLUMNS: &str = "fid, client_id, subject, scope, generation, current_used, superseded_at,
-    created_at, last_used_at, expires_at, revoked_at";
-
-/// A [`Selection`] in SQL: only the conditions that it has, so that each finds its index.
-struct Query {
-    conditions: String,
-    values: Vec<Value>,
-}
-
-impl Query {
-    fn of(selection: &Selection) -> Self {
-        let Selection { fid, client_id, subject, issued_before } = selection;
-        let mut query = Self { conditions: "true".to_owned(), values: Vec::new() };
-        if let Some(fid) = fid {
-            query.and("fid = ", fid.0.to_vec());
-        }
-        if let Some(client_id) = client_id {
-            query.and("client_id = ", client_id.clone());
-        }
-        if let Some(subject) = subject {
-            query.and("subject = ", subject.clone());
-        }
-        if let Some(time) = issued_before {
-            query.and("created_at < ", time.unix_seconds());
-        }
-        query
-    }
-
-    fn and(&mut self, condition: &'static str, value: impl Into<Value>) {
-        self.conditions += " AND ";
-        self.conditions += condition;
-        self.conditions += "?";
-        self.values.push(value.into());
-    }
-}
-
-fn insert_family(connection: &Connection, family: &Family) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
-                             created_at, last_used_at, expires_at, revoked_at)
-         VALUES (:fid, :client_id, :subject, :scope, :generation, :current_used, :superseded_at,
-                 :created_at, :last_used_at, :expires_at, :revoked_at)",
-    )?;
-    statement.execute(named_params! {
-        ":fid": family.fid.0,
-        ":client_id": family.client_id,
-        ":subject": family.subject,
-        ":scope": family.scope,
-        ":generation": family.generation,
-        ":current_used": family.current_used,
-        ":superseded_at": family.superseded_at.map(Timestamp::unix_seconds),
-        ":created_at": family.created_at.unix_seconds(),
-        ":last_used_at": family.last_used_at.unix_seconds(),
-        ":expires_at": family.expires_at.unix_seconds(),
-        ":revoked_at": family.revoked_at.map(Timestamp::unix_seconds),
-    })?;
-    Ok(())
 }
 
 fn insert_token(connection: &Connection, token: RevokedToken) -> rusqlite::Result<()> {
@@ -255,49 +233,4 @@ fn insert_token(connection: &Connection, token: RevokedToken) -> rusqlite::Resul
         .prepare_cached("INSERT INTO revoked_token (jti, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
         .execute(params![token.jti.0, token.expires_at.unix_seconds()])
         .map(drop)
-}
-
-/// Writes what a redemption may change.
-fn update_family(connection: &Connection, family: &Family) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "UPDATE family
-            SET generation = :generation, current_used = :current_used, superseded_at = :superseded_at,
-                last_used_at = :last_used_at, revoked_at = :revoked_at
-          WHERE fid = :fid",
-    )?;
-    statement.execute(named_params! {
-        ":fid": family.fid.0,
-        ":generation": family.generation,
-        ":current_used": family.current_used,
-        ":superseded_at": family.superseded_at.map(Timestamp::unix_seconds),
-        ":last_used_at": family.last_used_at.unix_seconds(),
-        ":revoked_at": family.revoked_at.map(Timestamp::unix_seconds),
-    })?;
-    Ok(())
-}
-
-fn select_family(connection: &Connection, fid: FamilyId) -> rusqlite::Result<Option<Family>> {
-    connection
-        .prepare_cached(&format!("SELECT {FAMILY_COLUMNS} FROM family WHERE fid = ?1"))?
-        .query_row([fid.0], family_of)
-        .optional()
-}
-
-/// A family from a row of [`FAMILY_COLUMNS`].
-fn family_of(row: &Row<'_>) -> rusqlite::Result<Family> {
-    let time = |index| row.get(index).map(Timestamp::from_unix_seconds);
-    let time_or_none = |index| row.get::<_, Option<i64>>(index).map(|time| time.map(Timestamp::from_unix_seconds));
-    Ok(Family {
-        fid: FamilyId(row.get(0)?),
-        client_id: row.get(1)?,
-        subject: row.get(2)?,
-        scope: row.get(3)?,
-        generation: row.get(4)?,
-        current_used: row.get(5)?,
-        superseded_at: time_or_none(6)?,
-        created_at: time(7)?,
-        last_used_at: time(8)?,
-        expires_at: time(9)?,
-        revoked_at: time_or_none(10)?,
-    })
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Error, Family, FamilyId, Page, RevokedToken, Selection, Step, Store, TokenId};
+use super::{Error, Family, FamilyId, Page, Records, RevokedToken, Selection, Step, Store, TokenId};
 
 /// Records that are read, and written, at a time.
 const PAGE: u32 = 1000;
@@ -78,7 +78,7 @@ impl Record for Family {
     }
 
     fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
-        store.restore(records, Vec::new())
+        store.restore(Records { families: records, ..Records::default() })
     }
 }
 
@@ -94,7 +94,7 @@ impl Record for RevokedToken {
     }
 
     fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
-        store.restore(Vec::new(), records)
+        store.restore(Records { revoked_tokens: records, ..Records::default() })
     }
 }
 

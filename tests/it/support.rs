@@ -2,6 +2,7 @@
 //! A test shows only what differs from the defaults here.
 
 pub mod answer;
+pub mod client_key;
 pub mod deployment;
 pub mod disk;
 pub mod faulty;

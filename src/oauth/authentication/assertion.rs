@@ -5,12 +5,11 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::jose::Malformed;
 use crate::jose::foreign::{ForeignClaims, PresentedForeignJws, Untimely};
+use crate::oauth::once::LONGEST;
 
 /// The one `client_assertion_type` (RFC 7523 §2.2).
-pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How long before its end an assertion may be presented: so long its `jti` is remembered.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// How far the client's clock may be off ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 

@@ -56,7 +56,8 @@ impl<'a> PresentedCredentials<'a> {
         let in_form = parameters.find("client_secret");
         let named = parameters.find("client_id");
         let assertion = parameters.find("client_assertion");
-        if usize::from(request.basic.is_some()) + usize::from(in_form.is_some()) + usize::from(assertion.is_some()) > 1 {
+        if usize::from(request.basic.is_some()) + usize::from(in_form.is_some()) + usize::from(assertion.is_some()) > 1
+        {
             return Err(OAuthError::InvalidRequest("credentials are presented in two places"));
         }
         if let Some(basic) = &request.basic {

@@ -15,23 +15,23 @@ const GOOD_FOR: i64 = 4;
 const TAG_BYTES: usize = 16;
 
 /// Makes and verifies nonces. All nodes that share the key take each other's.
-pub struct Nonces {
+pub(super) struct Nonces {
     key: hmac::Key,
 }
 
 impl Nonces {
     /// Nonces under `key`.
-    pub fn new(key: &[u8; 32]) -> Self {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
     /// The nonce to use at `now`.
-    pub fn at(&self, now: Timestamp) -> String {
+    pub(super) fn at(&self, now: Timestamp) -> String {
         self.of(period(now))
     }
 
     /// Whether `nonce` is good at `now`. One of the next period is another node's, whose clock is ahead.
-    pub fn verifies(&self, nonce: &str, now: Timestamp) -> bool {
+    pub(super) fn verifies(&self, nonce: &str, now: Timestamp) -> bool {
         let Ok(bytes) = base64url::decode_array::<{ 8 + TAG_BYTES }>(nonce) else { return false };
         let (number, tag) = bytes.split_at(8);
         let Ok(number) = number.try_into().map(i64::from_be_bytes) else { return false };

@@ -24,6 +24,8 @@ const CONNECTIONS: usize = 12;
 const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
 /// For a step of the protocol.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
+/// For a statement that may concern everything there is.
+pub(super) const LONG_LIMIT: Duration = Duration::from_secs(600);
 /// How often a statement is put again that lost against another one: each time somebody else came further.
 const ATTEMPTS: u32 = 16;
 /// Between two of these attempts: all of them, and the pauses, take about two seconds.

@@ -15,20 +15,22 @@ use super::rows::uuid_of;
 use crate::clock::Timestamp;
 use crate::store::{Family, FamilyId, Redeemed, Redemption};
 
-/// The compare-and-swap. What the rules go by and may change is compared: the generation, whether it was used, and
-/// that nobody revoked it. Rows are locked in the order of their handles, so that two batches never wait for each
+/// The compare-and-swap. What the rules go by and may change is compared: the generation, whether it was used, the key
+/// that it is bound to, and that nobody revoked it. Rows are locked in the order of their handles, so that two batches never wait for each
 /// other in a circle.
 const SWAP: &str = "WITH held AS (
         SELECT fid FROM family WHERE fid = ANY ($1::uuid[]) ORDER BY fid FOR UPDATE
     )
     UPDATE family AS f
        SET generation = n.generation, current_used = n.current_used, superseded_at = n.superseded_at,
-           last_used_at = GREATEST(f.last_used_at, n.last_used_at), revoked_at = n.revoked_at
+           last_used_at = GREATEST(f.last_used_at, n.last_used_at), revoked_at = n.revoked_at, jkt = n.jkt
       FROM held, unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::bigint[], $5::boolean[], $6::bigint[],
-                        $7::bigint[], $8::bigint[])
-           AS n(fid, read_generation, read_used, generation, current_used, superseded_at, last_used_at, revoked_at)
+                        $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[])
+           AS n(fid, read_generation, read_used, generation, current_used, superseded_at, last_used_at, revoked_at,
+                read_jkt, jkt)
      WHERE held.fid = f.fid AND f.fid = n.fid
        AND f.generation = n.read_generation AND f.current_used = n.read_used AND f.revoked_at IS NULL
+       AND f.jkt IS NOT DISTINCT FROM n.read_jkt
  RETURNING f.fid";
 
 /// The kind of step.
@@ -117,12 +119,30 @@ async fn swap(connection: &Object, changes: &[Change]) -> Result<HashSet<Uuid>, 
     let superseded_at: Vec<Option<i64>> = changes.iter().map(|change| seconds(change.after.superseded_at)).collect();
     let last_used_at: Vec<i64> = changes.iter().map(|change| change.after.last_used_at.unix_seconds()).collect();
     let revoked_at: Vec<Option<i64>> = changes.iter().map(|change| seconds(change.after.revoked_at)).collect();
+    let read_jkts: Vec<Option<&[u8]>> = changes.iter().map(|change| bytes(&change.before)).collect();
+    let jkts: Vec<Option<&[u8]>> = changes.iter().map(|change| bytes(&change.after)).collect();
     let statement = connection.prepare_cached(SWAP).await?;
     let rows = connection
         .query(
             &statement,
-            &[&fids, &read_generations, &read_used, &generations, &used, &superseded_at, &last_used_at, &revoked_at],
+            &[
+                &fids,
+                &read_generations,
+                &read_used,
+                &generations,
+                &used,
+                &superseded_at,
+                &last_used_at,
+                &revoked_at,
+                &read_jkts,
+                &jkts,
+            ],
         )
         .await?;
     rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// The key that `family` is bound to.
+fn bytes(family: &Family) -> Option<&[u8]> {
+    family.jkt.as_ref().map(|jkt| jkt.0.as_slice())
 }

@@ -1,14 +1,16 @@
 //! Families as rows.
 
+use tokio_postgres::types::{FromSql, Type, accepts};
 use tokio_postgres::{Error as PostgresError, Row};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::jose::thumbprint::Thumbprint;
 use crate::store::{Family, FamilyId, TokenId};
 
 /// The columns of a family, in the order that [`family_of`] reads them.
 pub(super) const FAMILY_COLUMNS: &str = "fid, client_id, subject, scope, generation, current_used, superseded_at,
-    created_at, last_used_at, expires_at, revoked_at";
+    created_at, last_used_at, expires_at, revoked_at, jkt";
 
 /// A family from a row of [`FAMILY_COLUMNS`].
 pub(super) fn family_of(row: &Row) -> Result<Family, PostgresError> {
@@ -27,6 +29,7 @@ pub(super) fn family_of(row: &Row) -> Result<Family, PostgresError> {
         last_used_at: time(8)?,
         expires_at: time(9)?,
         revoked_at: time_or_none(10)?,
+        jkt: row.try_get::<_, Option<Bytes32>>(11)?.map(|Bytes32(jkt)| Thumbprint(jkt)),
     })
 }
 
@@ -43,6 +46,17 @@ pub(super) fn uuid_of_token(jti: TokenId) -> Uuid {
     Uuid::from_bytes(jti.0)
 }
 
+/// The 32 bytes of a column that has as many.
+pub(super) struct Bytes32(pub(super) [u8; 32]);
+
+impl<'a> FromSql<'a> for Bytes32 {
+    accepts!(BYTEA);
+
+    fn from_sql(_: &Type, bytes: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(bytes.try_into()?))
+    }
+}
+
 /// Families as columns, for one statement that writes many.
 #[derive(Default)]
 pub(super) struct Columns {
@@ -57,6 +71,7 @@ pub(super) struct Columns {
     pub(super) last_used_at: Vec<i64>,
     pub(super) expires_at: Vec<i64>,
     pub(super) revoked_at: Vec<Option<i64>>,
+    pub(super) jkt: Vec<Option<Vec<u8>>>,
 }
 
 impl<'a> FromIterator<&'a Family> for Columns {
@@ -74,6 +89,7 @@ impl<'a> FromIterator<&'a Family> for Columns {
             columns.last_used_at.push(family.last_used_at.unix_seconds());
             columns.expires_at.push(family.expires_at.unix_seconds());
             columns.revoked_at.push(family.revoked_at.map(Timestamp::unix_seconds));
+            columns.jkt.push(family.jkt.map(|jkt| jkt.0.to_vec()));
         }
         columns
     }

@@ -1,5 +1,7 @@
 //! What every store keeps to. A backend runs all of it by [`contract`].
 
+mod binding;
+mod claims;
 mod keys;
 
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use mintkeep::clock::Timestamp;
 use mintkeep::store::family::{OnReplay, RetryWindow, Rotation};
-use mintkeep::store::{Family, FamilyId, Page, Redeemed, Redemption, RevokedToken, Selection, Store, TokenId};
+use mintkeep::store::{Family, FamilyId, Page, Records, Redeemed, Redemption, RevokedToken, Selection, Store, TokenId};
 
 pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
@@ -29,6 +31,13 @@ pub async fn contract(open: Open<'_>) {
     a_selection_is_revoked_and_nothing_else(open).await;
     a_token_is_revoked_until_it_ends(open).await;
     what_is_restored_is_as_it_was_and_replaces_nothing(open).await;
+    binding::a_bound_family_stays_bound_and_another_key_changes_nothing(open).await;
+    binding::a_first_use_binds_where_it_is_to(open).await;
+    binding::of_two_keys_at_once_one_binds_and_the_other_is_refused(open).await;
+    claims::of_all_that_claim_the_same_one_is_the_first(open).await;
+    claims::a_claim_holds_until_it_is_pruned(open).await;
+    claims::claims_are_listed_and_restored_as_they_were(open).await;
+    claims::a_secret_is_the_same_for_all_who_ask(open).await;
     keys::a_key_is_kept_as_it_was_added_and_moved_on_by_one(open).await;
     open().probe().await.unwrap();
 }
@@ -46,6 +55,7 @@ pub fn family(number: u8) -> Family {
         last_used_at: NOW,
         expires_at: NOW.plus(Duration::from_secs(1000)),
         revoked_at: None,
+        jkt: None,
     }
 }
 
@@ -58,6 +68,8 @@ pub fn present(presented: u32) -> Redemption {
         idle_lifetime: Duration::from_secs(1000),
         presented_at: NOW,
         committed_at: NOW,
+        jkt: None,
+        binds: false,
     }
 }
 
@@ -158,6 +170,7 @@ async fn what_the_caller_read_decides_nothing(open: Open<'_>) {
         Family { expires_at: NOW, ..live.clone() },
         Family { last_used_at: NOW.minus(Duration::from_secs(1000)), ..live.clone() },
         Family { current_used: true, ..live.clone() },
+        Family { jkt: binding::key(1), ..live.clone() },
         live.clone(),
     ];
     for (presented, read) in (0..).zip(misread) {
@@ -314,12 +327,17 @@ async fn what_is_restored_is_as_it_was_and_replaces_nothing(open: Open<'_>) {
     };
     let families = [
         Family { generation: u32::MAX, current_used: true, superseded_at: Some(NOW), ..family(220) },
-        Family { revoked_at: Some(NOW), ..family(221) },
+        Family { revoked_at: Some(NOW), jkt: binding::key(1), ..family(221) },
         Family { last_used_at: NOW.plus(Duration::from_secs(9)), ..family(222) },
     ];
-    store.restore(families[1..].to_vec(), vec![token(8, 0)]).await.unwrap();
+    let records = |families: &[Family], revoked_tokens| Records {
+        families: families.to_vec(),
+        revoked_tokens,
+        ..Records::default()
+    };
+    store.restore(records(&families[1..], vec![token(8, 0)])).await.unwrap();
     let changed = Family { revoked_at: None, ..families[1].clone() };
-    store.restore(vec![families[0].clone(), changed], vec![token(8, 5), token(9, 1)]).await.unwrap();
+    store.restore(records(&[families[0].clone(), changed], vec![token(8, 5), token(9, 1)])).await.unwrap();
     for family in &families {
         assert_eq!(open().family(family.fid).await.unwrap().as_ref(), Some(family));
     }

@@ -121,6 +121,7 @@ async fn play(fid: FamilyId, history: &[Event], open: &dyn Fn() -> Arc<dyn Store
         last_used_at: START,
         expires_at: START.plus(Duration::from_secs(LIFETIME)),
         revoked_at: None,
+        jkt: None,
     };
     store.begin_family(family.clone()).await.expect("the store works");
     let (mut model, mut now) = (Model::new(), START);
@@ -136,6 +137,8 @@ async fn play(fid: FamilyId, history: &[Event], open: &dyn Fn() -> Arc<dyn Store
             idle_lifetime: Duration::from_secs(IDLE),
             presented_at: now,
             committed_at: now,
+            jkt: None,
+            binds: false,
         };
         match *event {
             Event::Wait(seconds) => {

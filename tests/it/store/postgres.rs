@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
-use mintkeep::store::{Redeemed, Store};
+use mintkeep::store::{Records, Redeemed, Store};
 use nix::sys::signal::Signal;
 use toml_edit::value;
 
@@ -264,7 +264,7 @@ fn redemptions_that_wait_share_a_round_trip() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     runtime().block_on(async {
         let families = (0..REDEMPTIONS).map(family).collect();
-        open().restore(families, Vec::new()).await.unwrap();
+        open().restore(Records { families, ..Records::default() }).await.unwrap();
     });
     let before = transactions();
     runtime().block_on(async {

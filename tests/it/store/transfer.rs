@@ -3,7 +3,7 @@ use std::sync::Arc;
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
 use mintkeep::store::sqlite::SqliteStore;
 use mintkeep::store::transfer::{TransferError, Transferred, transfer};
-use mintkeep::store::{Family, RevokedToken, Selection, Store, TokenId};
+use mintkeep::store::{Family, Records, RevokedToken, Selection, Store, TokenId};
 
 use super::contract::{NOW, family};
 use crate::support::process::{one_line_of_error, succeed};
@@ -17,8 +17,9 @@ async fn fill(store: &dyn Store, count: u16) {
         let revoked_at = (number.is_multiple_of(7)).then_some(NOW);
         Family { fid, generation: number.into(), current_used: number.is_multiple_of(2), revoked_at, ..family(0) }
     };
-    let tokens = (0..9).map(|number| RevokedToken { jti: TokenId([number; 16]), expires_at: NOW }).collect();
-    store.restore((0..count).map(numbered).collect(), tokens).await.unwrap();
+    let revoked_tokens = (0..9).map(|number| RevokedToken { jti: TokenId([number; 16]), expires_at: NOW }).collect();
+    let families = (0..count).map(numbered).collect();
+    store.restore(Records { families, revoked_tokens, ..Records::default() }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
