@@ -11,6 +11,7 @@ pub mod secret;
 pub mod client;
 pub mod resource_server;
 pub mod source;
+pub mod certificate;
 pub mod attempts;
 pub mod parameters;
 pub mod authentication;

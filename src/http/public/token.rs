@@ -21,13 +21,13 @@ pub(super) async fn exchange(
 ) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
+        Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
     match api.token_endpoint.exchange(form.basic.as_ref(), &form.parameters).await {
         Ok(response) => not_stored(StatusCode::OK, &response),
         Err(error) => {
             let id = form.claimed_id();
-            api.failures.answer(peer, &headers, id.as_deref().map(Claimed::Client), &error).await
+            api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::Client), &error).await
         }
     }
 }
