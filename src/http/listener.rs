@@ -124,8 +124,7 @@ pub async fn serve(
     limits: Limits,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let handshakes =
-        certificates.map(|certificates| Arc::new(Handshakes::new(certificates, limits.max_connections)));
+    let handshakes = certificates.map(|certificates| Arc::new(Handshakes::new(certificates, limits.max_connections)));
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let end = shutdown.clone();

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::UnixTime;
 use rustls::server::{ProducesTickets, ServerConfig, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
@@ -109,22 +109,25 @@ impl Certificates {
             ticks.tick().await;
             let certificates = Arc::clone(&self);
             // A file system may take its time.
-            let look = tokio::task::spawn_blocking(move || certificates.look(before));
-            before = look.await.unwrap_or_default();
+            let look = tokio::task::spawn_blocking(move || certificates.look(before.as_ref()));
+            let Ok((stamps, outcome)) = look.await else { return };
+            if let Some(Err(error)) = outcome {
+                tracing::warn!(%error, "the certificate stays as it was");
+            }
+            before = Some(stamps);
         }
     }
 
-    /// Takes up a change that was there at the look `before` already; tells what it saw.
-    fn look(&self, before: Option<Stamps>) -> Option<Stamps> {
+    /// What is there now, and what came of taking it up: that is done with a change that was there at the look
+    /// `before` already, once.
+    fn look(&self, before: Option<&Stamps>) -> (Stamps, Option<Result<(), TlsError>>) {
         let now = Stamps::of(&self.settings);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if now != *seen && before.as_ref() == Some(&now) {
-            *seen = now.clone();
-            if let Err(error) = self.replace() {
-                tracing::warn!(%error, "the certificate stays as it was");
-            }
+        if now == *seen || before != Some(&now) {
+            return (now, None);
         }
-        Some(now)
+        *seen = now.clone();
+        (now, Some(self.replace()))
     }
 
     fn replace(&self) -> Result<(), TlsError> {
@@ -204,5 +207,190 @@ impl TimeProvider for Time {
 impl std::fmt::Debug for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Time")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::time::Instant;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Time stands still.
+    struct Frozen;
+
+    impl Clock for Frozen {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_seconds(1_767_225_600)
+        }
+
+        fn instant(&self) -> Instant {
+            SystemClock.instant()
+        }
+    }
+
+    /// Certificate and key, until the end of `year`.
+    fn pair(year: i32) -> (String, String) {
+        let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.not_after = date_time_ymd(year, 12, 31);
+        let key = KeyPair::generate().unwrap();
+        (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    struct Folder(TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            let folder = Self(TempDir::new().unwrap());
+            folder.write("certificate.pem", &pair(2030).0);
+            folder
+        }
+
+        fn of(pair: &(String, String)) -> Self {
+            let folder = Self(TempDir::new().unwrap());
+            folder.put(pair);
+            folder
+        }
+
+        fn put(&self, (certificate, key): &(String, String)) {
+            self.write("certificate.pem", certificate);
+            self.write("key.pem", key);
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            let path = self.0.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        }
+
+        fn settings(&self) -> TlsSettings {
+            let path = |name: &str| self.0.path().join(name);
+            TlsSettings {
+                certificate: path("certificate.pem"),
+                key: path("key.pem"),
+                client_certificates: ClientCertificates::Optional { authorities: None },
+                handshake_limit: Duration::from_secs(10),
+            }
+        }
+
+        fn load(&self) -> Result<Certificates, TlsError> {
+            Certificates::load(self.settings(), Arc::new(Frozen))
+        }
+
+        #[track_caller]
+        fn assert_refused(&self, expected: &[&str]) {
+            let error = self.load().err().expect("it is refused").to_string();
+            for part in expected {
+                assert!(error.contains(part), "{part:?} is not in {error:?}");
+            }
+        }
+    }
+
+    fn year(certificates: &Certificates) -> String {
+        certificates.not_after().to_string()[..4].to_owned()
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_setting() {
+        let good = pair(2030);
+        let folder = Folder::of(&good);
+        assert_eq!(year(&folder.load().unwrap()), "2030");
+        let key = folder.settings().key;
+        fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
+        folder.assert_refused(&["listen.tls.key", "key.pem", "others than its owner may read it", "chmod 600"]);
+        folder.write("key.pem", &pair(2030).1);
+        folder.assert_refused(&["listen.tls.key", "expected the key of the first certificate in"]);
+        folder.write("key.pem", &good.0);
+        folder.assert_refused(&["listen.tls.key", "expected a private key in PEM"]);
+        fs::remove_file(&key).unwrap();
+        folder.assert_refused(&["listen.tls.key", "No such file"]);
+        for wrong in ["", "nonsense", &good.1, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            folder.put(&(wrong.to_owned(), good.1.clone()));
+            folder.assert_refused(&["listen.tls.certificate", "certificate.pem"]);
+        }
+        folder.put(&good);
+        let mut settings = folder.settings();
+        for wrong in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            folder.write("ca.pem", wrong);
+            let authorities = Some(folder.0.path().join("ca.pem"));
+            settings.client_certificates = ClientCertificates::Optional { authorities };
+            let error = Certificates::load(settings.clone(), Arc::new(Frozen)).err().unwrap().to_string();
+            assert!(error.contains("listen.tls.client_ca"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_repeated() {
+        let folder = Folder::new();
+        folder.write("key.pem", "-----BEGIN PRIVATE KEY-----\nsecret!\n-----END PRIVATE KEY-----\n");
+        let error = folder.load().err().unwrap();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+
+    #[test]
+    fn a_change_is_taken_up_when_it_has_lasted_and_once() {
+        let folder = Folder::of(&pair(2030));
+        let certificates = folder.load().unwrap();
+        let (first, outcome) = certificates.look(None);
+        assert!(outcome.is_none());
+        assert!(certificates.look(Some(&first)).1.is_none(), "nothing changed");
+        folder.put(&pair(2031));
+        let (second, outcome) = certificates.look(Some(&first));
+        assert!(outcome.is_none(), "it may still be written to");
+        assert_eq!(year(&certificates), "2030");
+        assert!(matches!(certificates.look(Some(&second)).1, Some(Ok(()))));
+        assert_eq!(year(&certificates), "2031");
+        assert!(certificates.look(Some(&second)).1.is_none(), "once");
+    }
+
+    #[test]
+    fn a_bad_file_leaves_all_as_it_was_and_is_told_once() {
+        let folder = Folder::of(&pair(2030));
+        let certificates = folder.load().unwrap();
+        folder.write("certificate.pem", &pair(2031).0);
+        let (bad, _) = certificates.look(None);
+        assert!(matches!(certificates.look(Some(&bad)).1, Some(Err(TlsError::Key { .. }))));
+        assert!(certificates.look(Some(&bad)).1.is_none(), "told once");
+        assert_eq!(year(&certificates), "2030");
+        assert!(certificates.reload().is_err());
+        folder.put(&pair(2032));
+        certificates.reload().unwrap();
+        assert_eq!(year(&certificates), "2032");
+        let (now, _) = certificates.look(None);
+        assert!(certificates.look(Some(&now)).1.is_none(), "what was read again is no change");
+    }
+
+    /// As Kubernetes does it: the files stay, and the link that leads to them is another.
+    #[test]
+    fn another_target_of_a_link_is_a_change() {
+        let folder = Folder::of(&pair(2030));
+        for version in ["one", "two"] {
+            fs::create_dir(folder.0.path().join(version)).unwrap();
+        }
+        for (version, until) in [("one", 2031), ("two", 2032)] {
+            let (certificate, key) = pair(until);
+            folder.write(&format!("{version}/certificate.pem"), &certificate);
+            folder.write(&format!("{version}/key.pem"), &key);
+        }
+        let settings = folder.settings();
+        let link = |target: &str, name: &str| symlink(target, folder.0.path().join(name)).unwrap();
+        link("one", "data");
+        for (path, target) in [(&settings.certificate, "data/certificate.pem"), (&settings.key, "data/key.pem")] {
+            fs::remove_file(path).unwrap();
+            symlink(target, path).unwrap();
+        }
+        let certificates = folder.load().unwrap();
+        assert_eq!(year(&certificates), "2031");
+        link("two", "new");
+        fs::rename(folder.0.path().join("new"), folder.0.path().join("data")).unwrap();
+        let (now, _) = certificates.look(None);
+        assert!(matches!(certificates.look(Some(&now)).1, Some(Ok(()))));
+        assert_eq!(year(&certificates), "2032");
     }
 }

@@ -2,13 +2,17 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::header::CONNECTION;
 use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -91,7 +95,9 @@ impl Connection {
 
     async fn serve_http1<Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: Stream) {
         let Self { router, limits, peer, watcher, end: _ } = self;
-        let service = hyper::service::service_fn(move |request| answer(router.clone(), request, peer.clone(), limits));
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            answer(router.clone(), request, peer.clone(), limits)
+        });
         let connection = http1::Builder::new()
             // Without a timer the limit on the headers would not work.
             .timer(TokioTimer::new())
@@ -106,8 +112,11 @@ impl Connection {
         let Self { router, limits, peer, watcher: _watcher, mut end } = self;
         let streams = Streams::default();
         let begun = streams.clone();
-        let service = hyper::service::service_fn(move |request| {
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let stream = begun.begin();
+            let is_cut = Arc::new(AtomicBool::new(false));
+            let cut = Arc::clone(&is_cut);
+            let request = request.map(|body| body.map_err(move |error| (cut.store(true, Ordering::Relaxed), error).1));
             let answered = answer(router.clone(), request, peer.clone(), limits);
             async move {
                 let mut response = answered.await?;
@@ -115,7 +124,10 @@ impl Connection {
                 if response.headers_mut().remove(CONNECTION).is_some() {
                     stream.close_connection();
                 }
-                stream.finish();
+                // An answer to half a request is for nobody.
+                if !is_cut.load(Ordering::Relaxed) {
+                    stream.finish();
+                }
                 Ok::<_, Infallible>(response)
             }
         });
@@ -144,9 +156,9 @@ impl Connection {
     }
 }
 
-async fn answer(
+async fn answer<Body: hyper::body::Body<Data = Bytes, Error = hyper::Error> + Send + 'static>(
     router: Router,
-    mut request: Request<Incoming>,
+    mut request: Request<Body>,
     peer: Peer,
     limits: Limits,
 ) -> Result<Response, Infallible> {

@@ -90,8 +90,7 @@ impl Drop for Stream {
         let is_finished = self.is_finished;
         self.streams.0.send_modify(|counts| {
             counts.under_way -= 1;
-            counts.broken_off =
-                if is_finished { counts.broken_off.saturating_sub(1) } else { counts.broken_off + 1 };
+            counts.broken_off = if is_finished { counts.broken_off.saturating_sub(1) } else { counts.broken_off + 1 };
         });
     }
 }
@@ -124,7 +123,11 @@ mod tests {
         }
         streams.begin().finish();
         drop(streams.begin());
-        assert_eq!(streams.reason_to_end(Duration::ZERO).await, Reason::Idle, "as many as it may, with one that was answered");
+        assert_eq!(
+            streams.reason_to_end(Duration::ZERO).await,
+            Reason::Idle,
+            "as many as it may, with one that was answered"
+        );
         drop(streams.begin());
         assert_eq!(streams.reason_to_end(HOUR).await, Reason::BrokenOff);
     }

@@ -74,10 +74,7 @@ pub(super) fn certified_key(settings: &TlsSettings, provider: &CryptoProvider) -
 }
 
 /// The authorities in the file at `path`.
-pub(super) fn authorities(
-    path: &Path,
-    provider: &std::sync::Arc<CryptoProvider>,
-) -> Result<Authorities, TlsError> {
+pub(super) fn authorities(path: &Path, provider: &std::sync::Arc<CryptoProvider>) -> Result<Authorities, TlsError> {
     let failed = |reason: String| TlsError::Authorities { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path).map_err(failed)? {
