@@ -66,9 +66,9 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Keeper { config, device, standard_input: false, .. } => {
             keeper_process::run(&load_service(&config, None)?, device.name.as_deref(), Meeting::Socket)?
         }
-        Command::Dev { state, listen, hardware } => {
+        Command::Dev { state, listen, hardware, tls } => {
             telemetry::log_to_stderr(LogFormat::Text, "info");
-            block_on(dev::run(DevOptions { state, listen, hardware: hardware.map(Into::into) }))?;
+            block_on(dev::run(DevOptions { state, listen, hardware: hardware.map(Into::into), tls }))?;
         }
         Command::Check { config, format } => {
             telemetry::log_to_stderr(LogFormat::Text, "warn");

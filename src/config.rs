@@ -9,6 +9,7 @@ mod keys;
 mod problem;
 mod resource;
 mod resource_server;
+mod tls;
 mod values;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use url::Url;
 
 use crate::http::forwarded::TrustedProxies;
 use crate::http::listener::Limits;
+use crate::http::tls::TlsSettings;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
 use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
 use crate::keyring::Schedule;
@@ -130,6 +132,8 @@ impl IssuerIdentifier {
 pub struct Listen {
     /// The public listener.
     pub public: SocketAddr,
+    /// How it speaks TLS; plain HTTP without.
+    pub tls: Option<TlsSettings>,
     /// The admin listener, a Unix socket.
     pub admin: PathBuf,
     /// What both allow their clients.

@@ -1,6 +1,7 @@
 //! HTTP: listeners, routers, and how requests and errors are written. What a request means is
 //! [`crate::oauth`]'s to know.
 
+pub mod tls;
 pub mod listener;
 pub mod forwarded;
 mod render;

@@ -13,6 +13,7 @@ pub mod remote_keys;
 pub mod client;
 pub mod resource_server;
 pub mod source;
+pub mod certificate;
 pub mod attempts;
 pub mod parameters;
 pub mod target;

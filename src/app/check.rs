@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::services::KeptKeys;
-use super::{Failure, Kind, store};
+use super::{Failure, Kind, mint, store};
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreLocation};
@@ -55,6 +55,7 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     };
     let mut findings =
         vec![Finding::ok("configuration", format!("{}, {} clients", config.issuer.as_str(), config.clients.len()))];
+    findings.extend(certificate(&config));
     findings.push(match probe_store(&config.store).await {
         Ok(found) => Finding::ok("store", found),
         Err(failure) => Finding::failed("store", failure),
@@ -89,6 +90,21 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     });
     kept_keys.stop().await;
     findings
+}
+
+/// What was found of the certificate of the public listener, where it speaks TLS.
+fn certificate(config: &Config) -> Option<Finding> {
+    match mint::certificates(config) {
+        Ok(None) => None,
+        Ok(Some(certificates)) if certificates.not_after() < SystemClock.now() => {
+            let message = format!("it expired at {}; no client accepts it", certificates.not_after());
+            Some(Finding::failed("certificate", Failure::new(Kind::Configuration, message)))
+        }
+        Ok(Some(certificates)) => {
+            Some(Finding::ok("certificate", format!("with its key, until {}", certificates.not_after())))
+        }
+        Err(failure) => Some(Finding::failed("certificate", failure)),
+    }
 }
 
 /// What was found of the store. One that is not there yet is not made: that is its user's, the mint's, to do.

@@ -1,6 +1,7 @@
 //! `mintkeep dev`: a whole mint on a SoftHSM2 token or a TPM in software of its own, in one folder, from one
 //! command.
 
+mod https;
 mod record;
 mod setup;
 mod swtpm;
@@ -30,6 +31,8 @@ pub struct DevOptions {
     pub listen: Option<SocketAddr>,
     /// The device; that of the run before, or SoftHSM2, where it is left out.
     pub hardware: Option<DevHardware>,
+    /// Whether it speaks HTTPS; a mint that did in the run before does so again.
+    pub tls: bool,
 }
 
 /// The devices that a development mint can have.
@@ -65,6 +68,10 @@ impl Files {
 
     fn tpm(&self) -> PathBuf {
         self.state.join("tpm")
+    }
+
+    fn tls(&self) -> PathBuf {
+        self.state.join("tls")
     }
 }
 
@@ -126,10 +133,11 @@ fn print_usage(config: &Config, record: &Record, record_path: &Path) {
     let endpoint = record.token_endpoint();
     let token = record.refresh_token(WORKLOAD).unwrap_or_default();
     let secret = record.client_secret(SERVICE).unwrap_or_default();
+    let curl = record.ca_file().map_or("curl".to_owned(), |file| format!("curl --cacert \"{file}\""));
     let usage = format!(
         "A workload trades its refresh token for an access token of five minutes, and for its next refresh token:
 
-    curl -X POST {endpoint} \\
+    {curl} -X POST {endpoint} \\
          -H \"Content-Type: application/x-www-form-urlencoded\" \\
          -d \"grant_type=refresh_token\" \\
          -d \"refresh_token={token}\" \\
@@ -137,11 +145,11 @@ fn print_usage(config: &Config, record: &Record, record_path: &Path) {
 
 A service that authenticates asks for itself:
 
-    curl -X POST {endpoint} -u \"{SERVICE}:{secret}\" -d \"grant_type=client_credentials\"
+    {curl} -X POST {endpoint} -u \"{SERVICE}:{secret}\" -d \"grant_type=client_credentials\"
 
 The keys that verify them:
 
-    curl {jwks}
+    {curl} {jwks}
 
 All of this is in {record} for scripts. Ctrl-C ends both processes.
 mintkeep is ready: {issuer}\n",

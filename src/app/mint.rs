@@ -1,5 +1,6 @@
 //! `mintkeep serve`: the process that talks to the network.
 
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use tokio::sync::watch;
 
 use super::services::Services;
 use super::{Failure, Kind, descriptors};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::http::admin::{self, AdminApi};
 use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
+use crate::http::tls::Certificates;
 use crate::keyring::{Document, Signer};
 use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::attempts::FailedAttempts;
@@ -41,6 +43,7 @@ pub struct Mint {
     /// What answers requests.
     pub services: Services,
     public: TcpListener,
+    certificates: Option<Arc<Certificates>>,
     admin: UnixSocket,
     public_api: PublicApi,
     attempts: Arc<FailedAttempts>,
@@ -57,6 +60,7 @@ impl Mint {
     pub async fn start(config_path: &Path, config: &Config) -> Result<Self, Failure> {
         let mut signals = Signals::catch()?;
         let listen = &config.listen;
+        let certificates = certificates(config)?.map(Arc::new);
         descriptors::make_room_for(listen.limits.max_connections + ADMIN_CONNECTIONS)?;
         let public = TcpListener::bind(listen.public).await.map_err(|error| {
             Failure::new(
@@ -73,13 +77,13 @@ impl Mint {
         let services = tokio::select! {
             started = Services::start(config_path, config) => started?,
             // A keeper that is being started is killed with its value.
-            () = signals.wait() => return Err(Failure::new(Kind::Other, "asked to end before it was ready")),
+            () = signals.end() => return Err(Failure::new(Kind::Other, "asked to end before it was ready")),
         };
         let Services { registrations, clock, .. } = &services;
         let attempts = FailedAttempts::new(config.attempt_limits, &registrations.load(), Arc::clone(clock));
         let attempts = Arc::new(attempts);
         let public_api = public_api(config, &services, Arc::clone(&attempts));
-        Ok(Self { services, public, admin, public_api, attempts, limits: listen.limits, signals })
+        Ok(Self { services, public, certificates, admin, public_api, attempts, limits: listen.limits, signals })
     }
 
     /// Where it listens: the configured address, with the port that the system chose where that is 0.
@@ -90,9 +94,9 @@ impl Mint {
         self.public.local_addr().map_err(Failure::while_doing("cannot tell the address"))
     }
 
-    /// Serves until SIGINT or SIGTERM, lets the requests under way finish, and ends the keeper.
+    /// Serves until SIGINT or SIGTERM, reads the certificate again at SIGHUP, lets the requests under way finish, and ends the keeper.
     pub async fn run(self) {
-        let Self { services, public, admin, public_api, attempts, limits, mut signals } = self;
+        let Self { services, public, certificates, admin, public_api, attempts, limits, mut signals } = self;
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
             keepers: services.keepers.clone(),
@@ -102,17 +106,22 @@ impl Mint {
             metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts)),
         };
         let (stop, stopped) = watch::channel(false);
-        let public = tokio::spawn(serve(public, public::router(public_api), limits, stopped.clone()));
+        let public_router = public::router(public_api);
+        let public = tokio::spawn(serve(public, certificates.clone(), public_router, limits, stopped.clone()));
+        let following = certificates.clone().map(|certificates| tokio::spawn(certificates.follow()));
         // Operators are few, and must get in when clients are many.
         let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
-        let admin = tokio::spawn(serve(admin, admin::router(admin_api), admin_limits, stopped));
+        let admin = tokio::spawn(serve(admin, None, admin::router(admin_api), admin_limits, stopped));
         let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock), attempts));
         let caretaker = Arc::clone(&services.caretaker);
         let caring = tokio::spawn(async move { caretaker.run().await });
-        signals.wait().await;
+        while let Asked::Reload = signals.next().await {
+            reload(certificates.as_ref()).await;
+        }
         tracing::info!("ending");
         stop.send_replace(true);
         let _ = tokio::join!(public, admin);
+        following.inspect(tokio::task::JoinHandle::abort);
         pruning.abort();
         caring.abort();
         services.caretaker.end().await;
@@ -149,23 +158,69 @@ fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts
     }
 }
 
-/// The signals that ask for the end, caught before anything is started that would have to be ended.
+/// The certificate of the public listener, where it speaks TLS.
+///
+/// # Errors
+/// [`Failure`] of the configuration.
+pub(super) fn certificates(config: &Config) -> Result<Option<Certificates>, Failure> {
+    let load = |settings| Certificates::load(settings, Arc::new(SystemClock));
+    let loaded = config.listen.tls.clone().map(load).transpose();
+    loaded.map_err(|error| Failure::new(Kind::Configuration, error.to_string()))
+}
+
+/// What SIGHUP asks for.
+async fn reload(certificates: Option<&Arc<Certificates>>) {
+    let Some(certificates) = certificates.cloned() else {
+        tracing::info!("nothing to read again: the public listener speaks no TLS");
+        return;
+    };
+    // A file system may take its time.
+    match tokio::task::spawn_blocking(move || certificates.reload()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the certificate stays as it was"),
+        Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    End,
+    Reload,
+}
+
+/// The signals, caught before anything is started that would have to be ended.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
+    had_terminal: bool,
 }
 
 impl Signals {
     fn catch() -> Result<Self, Failure> {
         let catch = |kind| signal(kind).map_err(Failure::while_doing("cannot catch signals"));
-        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hang_up: catch(SignalKind::hangup())?,
+            had_terminal: io::stdin().is_terminal(),
+        })
     }
 
-    async fn wait(&mut self) {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.terminate.recv() => Asked::End,
+            // Who closed the terminal meant no reload.
+            _ = self.hang_up.recv() => {
+                if self.had_terminal && !io::stdin().is_terminal() { Asked::End } else { Asked::Reload }
+            }
         }
+    }
+
+    /// Waits until the end is asked for: what is not read yet needs no reload.
+    async fn end(&mut self) {
+        while let Asked::Reload = self.next().await {}
     }
 }
 

@@ -61,6 +61,9 @@ pub(super) enum Command {
         /// The device: a PKCS#11 token or a TPM, both in software [default: that of the run before, or softhsm]
         #[arg(long, value_enum)]
         hardware: Option<HardwareArgument>,
+        /// Speak HTTPS, with a certificate of its own making [default: as in the run before]
+        #[arg(long)]
+        tls: bool,
     },
     /// Check configuration, hardware, keys and store; make a signature and verify it
     Check {

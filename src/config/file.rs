@@ -16,6 +16,7 @@ use super::keys::{KeysTable, Lifetimes};
 use super::problem::Problem;
 use super::resource::ResourceTable;
 use super::resource_server::ResourceServerTable;
+use super::tls::TlsTable;
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
 use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation};
 use crate::http::listener::Limits;
@@ -60,6 +61,7 @@ struct ListenTable {
     drain_timeout: Option<Seconds>,
     #[serde(default)]
     trusted_proxies: Vec<ProxyText>,
+    tls: Option<TlsTable>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -132,7 +134,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let (keeper, meeting) = keeper(file.keeper);
     Ok(Config {
         issuer,
-        listen: listen(file.listen, &folder),
+        listen: listen(file.listen, &folder)?,
         attempt_limits: attempt_limits(&file.limits),
         keeper,
         hardware: devices(file.hardware, meeting, &folder, &state)?,
@@ -158,7 +160,7 @@ fn each_once<'a>(kind: &str, ids: impl Iterator<Item = &'a Spanned<String>>) -> 
     Ok(())
 }
 
-fn listen(table: ListenTable, folder: &Path) -> Listen {
+fn listen(table: ListenTable, folder: &Path) -> Result<Listen, Problem> {
     let limits = Limits {
         max_connections: table.max_connections.get().into(),
         header_limit: seconds_or(table.header_timeout, 30),
@@ -166,7 +168,8 @@ fn listen(table: ListenTable, folder: &Path) -> Listen {
         drain_limit: seconds_or(table.drain_timeout, 10),
     };
     let trusted_proxies = table.trusted_proxies.into_iter().map(|proxy| proxy.0).collect();
-    Listen { public: table.public, admin: from_folder(folder, table.admin), limits, trusted_proxies }
+    let tls = table.tls.map(|table| table.into_settings(folder)).transpose()?;
+    Ok(Listen { public: table.public, tls, admin: from_folder(folder, table.admin), limits, trusted_proxies })
 }
 
 fn attempt_limits(table: &LimitsTable) -> AttemptLimits {

@@ -1,29 +1,27 @@
-//! The accept loop: connections bounded in number, their headers, bodies and idle times bounded in
+//! The accept loop: connections bounded in number, their handshakes, headers, bodies and idle times bounded in
 //! size and time, and a drain at the end that is bounded too.
 
-use std::convert::Infallible;
+mod connection;
+mod streams;
+
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
-use tokio_io_timeout::TimeoutStream;
-use tower::ServiceExt as _;
+
+use self::connection::Connection;
+use super::tls::{Certificates, Handshakes};
+use crate::oauth::certificate::PresentedCertificate;
 
 /// What a listener allows its clients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,33 +36,35 @@ pub struct Limits {
     pub drain_limit: Duration,
 }
 
-/// The most bytes that the head of a request may have.
-const HEAD_BYTES: usize = 16 * 1024;
-
 /// A pause after a failed accept: out of file descriptors, most likely, and better not at full speed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The other end of a connection: its address, where it has one. Every request carries it as an extension.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<IpAddr>);
+/// The other end of a connection. Every request carries it as an extension.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address, where it has one.
+    pub address: Option<IpAddr>,
+    /// The certificate that it presented, where it did.
+    pub certificate: Option<Arc<PresentedCertificate>>,
+}
 
 /// Where connections come from.
 pub trait Accept: Send + 'static {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one, and who is at its other end.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+    /// The next one, and the address at its other end, where there is one.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Peer)> {
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
         let (stream, address) = TcpListener::accept(self).await?;
         // An answer is one small write; waiting to fill a packet only costs time.
         stream.set_nodelay(true)?;
-        Ok((stream, Peer(Some(address.ip()))))
+        Ok((stream, Some(address.ip())))
     }
 }
 
@@ -110,15 +110,24 @@ impl Drop for UnixSocket {
 impl Accept for UnixSocket {
     type Stream = tokio::net::UnixStream;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Peer)> {
-        self.listener.accept().await.map(|(stream, _)| (stream, Peer(None)))
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+        self.listener.accept().await.map(|(stream, _)| (stream, None))
     }
 }
 
-/// Serves `router` until `shutdown` says true, and then lets the requests under way finish.
-pub async fn serve(listener: impl Accept, router: Router, limits: Limits, mut shutdown: watch::Receiver<bool>) {
+/// Serves `router`, over TLS where there are `certificates` for it, until `shutdown` says true, and then lets the
+/// requests under way finish.
+pub async fn serve(
+    listener: impl Accept,
+    certificates: Option<Arc<Certificates>>,
+    router: Router,
+    limits: Limits,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let handshakes = certificates.map(|certificates| Arc::new(Handshakes::new(certificates, limits.max_connections)));
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
+    let end = shutdown.clone();
     let mut is_failing = false;
     let mut asked = pin!(shutdown.wait_for(|asked| *asked));
     loop {
@@ -131,7 +140,7 @@ pub async fn serve(listener: impl Accept, router: Router, limits: Limits, mut sh
             accepted = accept => accepted,
             _ = &mut asked => break,
         };
-        let (stream, peer) = match accepted {
+        let (stream, address) = match accepted {
             Ok(accepted) => {
                 is_failing = false;
                 accepted
@@ -145,49 +154,24 @@ pub async fn serve(listener: impl Accept, router: Router, limits: Limits, mut sh
                 continue;
             }
         };
-        let connection = graceful.watch(connection(stream, peer, router.clone(), limits));
+        let connection = Connection {
+            router: router.clone(),
+            limits,
+            peer: Peer { address, certificate: None },
+            watcher: graceful.watcher(),
+            end: end.clone(),
+        };
+        let handshakes = handshakes.clone();
         tokio::spawn(async move {
-            // A client that breaks off or breaks HTTP is no event of ours.
-            let _ = connection.await;
+            match handshakes {
+                None => connection.serve(stream).await,
+                Some(handshakes) => connection.serve_tls(stream, &handshakes).await,
+            }
             drop(permit);
         });
     }
     drop(listener);
     if tokio::time::timeout(limits.drain_limit, graceful.shutdown()).await.is_err() {
         tracing::warn!("closed connections whose requests did not finish in time");
-    }
-}
-
-/// A connection whose writes end.
-type Guarded<Stream> = Pin<Box<TimeoutStream<Stream>>>;
-
-fn connection<Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: Stream,
-    peer: Peer,
-    router: Router,
-    limits: Limits,
-) -> http1::Connection<
-    TokioIo<Guarded<Stream>>,
-    impl hyper::service::HttpService<Incoming, ResBody = axum::body::Body, Error = Infallible, Future: Send>,
-> {
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        answer(router.clone(), request, limits)
-    });
-    // A client that never reads its answers is let go like one that never sends its request.
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.request_limit));
-    http1::Builder::new()
-        // Without a timer the limit on the headers would not work.
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_limit)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
-}
-
-async fn answer(router: Router, request: Request<Incoming>, limits: Limits) -> Result<Response, Infallible> {
-    match tokio::time::timeout(limits.request_limit, router.oneshot(request)).await {
-        Ok(response) => response,
-        Err(_) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
 }

@@ -13,6 +13,7 @@ pub mod process;
 pub mod running;
 pub mod spy;
 pub mod swtpm;
+pub mod tls;
 
 pub use answer::Answer;
 pub use deployment::{API, Deployment, SERVICE, WORKLOAD};

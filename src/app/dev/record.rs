@@ -15,6 +15,9 @@ pub(super) struct Record {
     issuer: String,
     token_endpoint: String,
     jwks_uri: String,
+    /// What its certificate is verified by, where it speaks HTTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ca_file: Option<String>,
     admin_socket: String,
     #[serde(flatten)]
     pub(super) running: Running,
@@ -57,6 +60,7 @@ impl Record {
             issuer: issuer.to_owned(),
             token_endpoint: format!("{issuer}{TOKEN_PATH}"),
             jwks_uri: format!("{issuer}{JWKS_PATH}"),
+            ca_file: config.listen.tls.as_ref().map(|tls| tls.certificate.display().to_string()),
             admin_socket: config.listen.admin.display().to_string(),
             running: Running::default(),
             clients: vec![workload, service],
@@ -79,6 +83,10 @@ impl Record {
 
     pub(super) fn jwks_uri(&self) -> &str {
         &self.jwks_uri
+    }
+
+    pub(super) fn ca_file(&self) -> Option<&str> {
+        self.ca_file.as_deref()
     }
 
     pub(super) fn client_secret(&self, client_id: &str) -> Option<String> {

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use secrecy::{ExposeSecret as _, SecretString};
 use toml_edit::{DocumentMut, Item, Table, value};
 
+use super::https::CertificateFiles;
 use super::record::Record;
 use super::swtpm::Swtpm;
 use super::{DevHardware, DevOptions, Files, SERVICE, write_private};
@@ -52,17 +53,20 @@ pub(super) fn prepare(files: &Files, options: &DevOptions) -> Result<(SecretStri
     refuse_running(files)?;
     let known_secret = Record::read(&files.record()).and_then(|record| record.client_secret(SERVICE));
     let secret = known_secret.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from);
-    match hardware(files, options.hardware)? {
+    let hardware = hardware(files, options.hardware)?;
+    let certificate = certificate(files, options.tls)?;
+    let write_config = |device: &Device| write_config(files, options.listen, &secret, device, certificate.as_ref());
+    match hardware {
         DevHardware::SoftHsm => {
             let module = module()?;
-            write_config(files, options.listen, &secret, &Device::SoftHsm(module))?;
+            write_config(&Device::SoftHsm(module))?;
             make_token(files, module)?;
             make_keys(files)?;
             Ok((secret, None))
         }
         DevHardware::Tpm => {
             let tpm = Swtpm::start(&files.tpm().join("swtpm"))?;
-            write_config(files, options.listen, &secret, &Device::Tpm(tpm.tcti()))?;
+            write_config(&Device::Tpm(tpm.tcti()))?;
             make_keys(files)?;
             Ok((secret, Some(tpm)))
         }
@@ -100,11 +104,29 @@ fn hardware(files: &Files, wanted: Option<DevHardware>) -> Result<DevHardware, F
     }
 }
 
+/// The certificate, which is made where HTTPS is asked for, or was in the run before.
+fn certificate(files: &Files, is_wanted: bool) -> Result<Option<CertificateFiles>, Failure> {
+    let is_there = files.tls().exists();
+    if is_wanted && !is_there && files.config().exists() {
+        // Its issuer has another name.
+        let message =
+            format!("the mint in {} speaks plain HTTP; name another folder with --state", files.state.display());
+        return Err(Failure::new(Kind::Refused, message));
+    }
+    if !is_wanted && !is_there {
+        return Ok(None);
+    }
+    let certificate = CertificateFiles::of(files);
+    certificate.make(files)?;
+    Ok(Some(certificate))
+}
+
 fn write_config(
     files: &Files,
     listen: Option<SocketAddr>,
     secret: &SecretString,
     device: &Device,
+    certificate: Option<&CertificateFiles>,
 ) -> Result<(), Failure> {
     let path = files.config();
     let known = fs::read_to_string(&path).ok();
@@ -120,6 +142,13 @@ fn write_config(
         let absolute = |relative: &str| files.state.join(relative).display().to_string();
         document["listen"]["admin"] = value(files.admin_socket().display().to_string());
         document["store"]["url"] = value(format!("sqlite:{}", absolute("mintkeep.db")));
+    }
+    if let (true, Some(files)) = (is_new, certificate) {
+        let mut tls = Table::new();
+        tls["certificate"] = value(files.certificate.display().to_string());
+        tls["key"] = value(files.key.display().to_string());
+        tls["client_certificates"] = value("optional");
+        document["listen"]["tls"] = Item::Table(tls);
     }
     match device {
         Device::SoftHsm(module) if is_new => {
@@ -147,7 +176,7 @@ fn write_config(
     if is_new || listen.is_some() {
         let address = free_port(listen.unwrap_or(DEFAULT_LISTEN))?;
         document["listen"]["public"] = value(address.to_string());
-        document["issuer"] = value(issuer_at(address)?);
+        document["issuer"] = value(issuer_at(address, if certificate.is_some() { "https" } else { "http" })?);
     }
     // The record and the configuration are written one after the other; a run that ended between them
     // must not leave a secret that opens nothing.
@@ -161,14 +190,15 @@ fn write_config(
     if known.as_deref() == Some(text.as_str()) { Ok(()) } else { write_private(&path, &text) }
 }
 
-/// The issuer identifier of a mint at `address`. Without TLS it is one of this machine only.
-fn issuer_at(address: SocketAddr) -> Result<String, Failure> {
+/// The issuer identifier of a mint at `address`. Without TLS, or with a certificate of its own, it is one of this
+/// machine only.
+fn issuer_at(address: SocketAddr, scheme: &str) -> Result<String, Failure> {
     let host = address.ip();
     if host.is_loopback() {
-        return Ok(format!("http://{address}"));
+        return Ok(format!("{scheme}://{address}"));
     }
     if host.is_unspecified() {
-        return Ok(format!("http://{}", SocketAddr::new(DEFAULT_LISTEN.ip(), address.port())));
+        return Ok(format!("{scheme}://{}", SocketAddr::new(DEFAULT_LISTEN.ip(), address.port())));
     }
     let message =
         format!("cannot listen at {address}: expected an address of this machine's loopback, such as {DEFAULT_LISTEN}");

@@ -41,12 +41,12 @@ impl FailureAnswers {
     /// The answer to a request of `peer` that failed by `error`, once its time has come.
     pub(super) async fn answer(
         &self,
-        peer: Peer,
+        peer: &Peer,
         headers: &HeaderMap,
         claimed: Option<Claimed<'_>>,
         error: &OAuthError,
     ) -> Response {
-        let source = peer.0.map(|address| self.trusted_proxies.source(address, headers));
+        let source = peer.address.map(|address| self.trusted_proxies.source(address, headers));
         match self.attempts.count(error, source, claimed) {
             Verdict::Within => return oauth_error(error),
             Verdict::Over => {}
@@ -54,7 +54,7 @@ impl FailureAnswers {
         let mut response = over_limit(error);
         match self.places.try_acquire() {
             Ok(_place) => tokio::time::sleep(self.delay).await,
-            // The next attempt then costs a connection at least.
+            // The next attempt then costs a connection at least; on HTTP/2 the listener sees to it.
             Err(_) => {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -91,8 +91,9 @@ mod tests {
     #[tokio::test]
     async fn no_more_answers_are_held_back_than_there_are_places() {
         let answers = answers(ONE_LEFT_IN + 1);
-        let (peer, headers) = (Peer(Some(IpAddr::V4(Ipv4Addr::LOCALHOST))), HeaderMap::new());
-        let ask = || answers.answer(peer, &headers, None, &ERROR);
+        let peer = Peer { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), certificate: None };
+        let headers = HeaderMap::new();
+        let ask = || answers.answer(&peer, &headers, None, &ERROR);
         let mut look = Context::from_waker(Waker::noop());
         let Poll::Ready(within) = pin!(ask()).poll(&mut look) else { panic!("it is within its budget") };
         assert_eq!(within.status(), StatusCode::BAD_REQUEST);

@@ -26,7 +26,7 @@ pub(super) async fn introspect(
 ) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
+        Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
     let answer_form = if asks_for_signed(&headers) { AnswerForm::SignedJwt } else { AnswerForm::Json };
     match api.introspection_endpoint.introspect(&form.0, answer_form).await {
@@ -34,7 +34,7 @@ pub(super) async fn introspect(
         Ok(Answer::SignedJwt(jwt)) => ([(CONTENT_TYPE, SIGNED), (CACHE_CONTROL, "no-store")], jwt).into_response(),
         Err(error) => {
             let id = form.claimed_id();
-            api.failures.answer(peer, &headers, id.as_deref().map(Claimed::ResourceServer), &error).await
+            api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::ResourceServer), &error).await
         }
     }
 }

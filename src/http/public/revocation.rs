@@ -21,14 +21,14 @@ pub(super) async fn revoke(
 ) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
+        Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
     match api.revocation_endpoint.revoke(&form.0).await {
         // RFC 7009 §2.2: the body of a success is not looked at.
         Ok(()) => (StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(),
         Err(error) => {
             let id = form.claimed_id();
-            api.failures.answer(peer, &headers, id.as_deref().map(Claimed::Client), &error).await
+            api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::Client), &error).await
         }
     }
 }

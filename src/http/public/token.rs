@@ -24,13 +24,13 @@ pub(super) async fn exchange(
 ) -> Response {
     let form = match Form::of(&headers, &body) {
         Ok(form) => form,
-        Err(error) => return api.failures.answer(peer, &headers, None, &error).await,
+        Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
     let mut response = match api.token_endpoint.exchange(&form.0).await {
         Ok(response) => not_stored(StatusCode::OK, &response),
         Err(error) => {
             let id = form.claimed_id();
-            api.failures.answer(peer, &headers, id.as_deref().map(Claimed::Client), &error).await
+            api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::Client), &error).await
         }
     };
     if form.0.dpop.is_some()

@@ -88,6 +88,42 @@ fn one_command_sets_everything_up_and_the_lines_that_it_prints_work() {
     assert!(!runs(keeper));
 }
 
+#[test]
+fn it_speaks_https_with_a_certificate_of_its_own_and_goes_on_to() {
+    let folder = TempDir::new().unwrap();
+    let dev = Dev::start_with(folder.path(), &["--listen", "127.0.0.1:0", "--tls"]);
+    let issuer = dev.text("issuer");
+    assert!(issuer.starts_with("https://127.0.0.1:"), "{issuer}");
+    let ca_file = dev.text("ca_file");
+    assert_eq!(Path::new(&ca_file), folder.path().canonicalize().unwrap().join("tls/certificate.pem"));
+    for name in ["tls/key.pem", "tls/certificate.pem"] {
+        assert_eq!(fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    let commands = dev.commands();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    for command in &commands {
+        shell(command);
+    }
+    // By its other names too.
+    let jwks = format!("curl --cacert {ca_file} {}", dev.text("jwks_uri").replace("127.0.0.1", "localhost"));
+    let jwks = shell(&jwks);
+    dev.interrupt();
+    // Without saying so again.
+    let again = Dev::start_with(folder.path(), &[]);
+    assert_eq!(again.text("issuer"), issuer);
+    assert_eq!(shell(&again.commands()[2]), jwks);
+    again.interrupt();
+}
+
+#[test]
+fn a_mint_that_spoke_plain_http_is_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    Dev::start(folder.path()).interrupt();
+    let output = Command::new(PROGRAM).args(["dev", "--tls", "--state"]).arg(folder.path()).output();
+    assert!(one_line_of_error(&output.unwrap(), 7).contains("speaks plain HTTP"));
+    assert!(!folder.path().join("tls").exists());
+}
+
 /// The TPM in software that keeps its state below `state`.
 #[cfg(feature = "tpm")]
 fn swtpm_pid(state: &Path) -> u32 {

@@ -7,6 +7,7 @@ use mintkeep::config::Hardware;
 use mintkeep::config::{Config, StoreLocation};
 #[cfg(feature = "tpm")]
 use mintkeep::hardware::tpm::Protection;
+use mintkeep::http::tls::ClientCertificates;
 use mintkeep::secret_source::SecretSource;
 
 fn load(name: &str) -> Config {
@@ -43,6 +44,21 @@ fn the_cluster_store_of_the_production_example_is_one() {
     let StoreLocation::Postgres(database) = &config.store else { panic!("{:?}", config.store) };
     assert_eq!(database.url.to_string(), "postgres://mintkeep@db1.example.com:5432,db2.example.com:5432/mintkeep");
     assert_eq!(database.password, Some(SecretSource::SystemdCredential("database-password".to_owned())));
+}
+
+/// The HTTPS that the example describes.
+#[test]
+fn the_tls_of_the_production_example_is_one() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mintkeep.toml")).unwrap();
+    let indented = text.lines().filter_map(|line| line.strip_prefix("#   "));
+    let tls: Vec<&str> = indented.skip_while(|line| *line != "[listen.tls]").take(6).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/development.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("[hardware.softhsm]", &format!("{}\n[hardware.softhsm]", tls.join("\n")));
+    let tls = Config::parse(&path, &text).unwrap().listen.tls.unwrap();
+    assert_eq!(tls.handshake_limit, std::time::Duration::from_secs(10));
+    let authorities = Some("/etc/mintkeep/tls/client-ca.pem".into());
+    assert_eq!(tls.client_certificates, ClientCertificates::Optional { authorities });
 }
 
 /// The device that the example describes as the other one.

@@ -77,6 +77,20 @@ fn a_wrong_value_says_what_was_expected() {
 }
 
 #[test]
+fn the_settings_of_tls_are_checked() {
+    let tls = |lines: &str| format!("[listen.tls]\n{lines}\ncertificate = \"c\"\nkey = \"k\"\n[store]");
+    assert_said("[store]", &tls("certifcate = \"c\""), "did you mean `certificate`?");
+    assert_said("[store]", &tls("client_certificates = \"optionl\""), "did you mean `optional`?");
+    assert_said("[store]", &tls("client_ca = \"ca\""), "is for client_certificates = \"optional\" only");
+    assert_said("[store]", &tls("handshake_timeout = \"0s\""), "expected a duration of whole seconds, at least one");
+    let without = "[listen.tls]\ncertificate = \"c\"\n[store]";
+    let deployment = Deployment::without_token();
+    std::fs::write(deployment.config_path(), deployment.config_text().replacen("[store]", without, 1)).unwrap();
+    let error = one_line_of_error(&deployment.run(&["serve"]), 3);
+    assert!(error.contains("missing field `key`"), "{error}");
+}
+
+#[test]
 fn a_setting_of_another_kind_of_device_is_refused() {
     for setting in ["tcti = \"swtpm\"", "keys = \"keys\"", "auth = { file = \"auth\" }", "session = \"plain\""] {
         let kind = "kind = \"pkcs11\"\n";
