@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::thumbprint::Thumbprint;
 use crate::clock::Timestamp;
@@ -17,7 +18,7 @@ pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 pub const INTROSPECTION_TYPE: &str = "token-introspection+jwt";
 
 /// `aud`: one value, or a list of them (RFC 7519 §4.1.3).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Audience {
     /// One recipient, written as a string.
@@ -45,7 +46,7 @@ impl Audience {
 }
 
 /// `cnf`: what the presenter of a token has to prove that it holds (RFC 7800 §3.1).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, ToSchema)]
 pub enum Confirmation {
     /// The private half of the key with this thumbprint (RFC 9449 §6.1).
     #[serde(rename = "jkt")]
@@ -56,7 +57,8 @@ pub enum Confirmation {
 }
 
 /// `act`: who acts for the subject, and for whom that one acts in turn (RFC 8693 §4.1).
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[schema(no_recursion)]
 pub struct Actor {
     /// Who acts.
     pub sub: String,
@@ -139,7 +141,8 @@ pub struct AccessTokenClaims<'a> {
 }
 
 /// The claims of an access token of ours, read back.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[schema(as = AccessTokenClaims, description = "The claims of an access token (RFC 9068 §2.2).")]
 #[serde(deny_unknown_fields)]
 pub struct ReadAccessTokenClaims {
     /// `iss`.

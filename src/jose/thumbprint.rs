@@ -9,6 +9,8 @@ use super::base64url;
 
 /// 32 bytes; written as 43 characters of base64url.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, example = "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s")]
 pub struct Thumbprint(pub [u8; 32]);
 
 impl Thumbprint {

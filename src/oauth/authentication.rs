@@ -1,6 +1,7 @@
 //! Client authentication (RFC 6749 §2.3): presented credentials in, a proven client out.
 
 mod assertion;
+mod certificate;
 mod credentials;
 
 use std::borrow::Cow;
@@ -9,8 +10,10 @@ use std::sync::Arc;
 use subtle::Choice;
 
 use self::assertion::PresentedAssertion;
+use self::certificate::is_registered;
 use self::credentials::PresentedCredentials;
 use super::OAuthError;
+use super::certificate::PresentedCertificate;
 use super::client::{Client, ClientAuthentication, SecretTransport};
 use super::error::UNAVAILABLE;
 use super::once::{OnceError, UsedOnce};
@@ -21,6 +24,8 @@ use super::resource_server::ResourceServer;
 use super::secret::SecretHash;
 use crate::clock::Clock;
 
+pub use self::assertion::ASSERTION_TYPE;
+pub use self::certificate::CertificateSubject;
 pub use self::credentials::PresentedBasic;
 
 /// Said whatever was wrong: which clients exist, and how they prove themselves, is not told.
@@ -71,7 +76,7 @@ impl Authenticator {
         let credentials = PresentedCredentials::of(request)?;
         let registered = self.registrations.load();
         let client = registered.clients.find(credentials.id());
-        self.prove(&credentials, client.map(|client| &client.authentication)).await?;
+        self.prove(request, &credentials, client.map(|client| &client.authentication)).await?;
         client.map(|client| AuthenticatedClient(Arc::clone(client))).ok_or(FAILED)
     }
 
@@ -83,18 +88,19 @@ impl Authenticator {
         let credentials = PresentedCredentials::of(request)?;
         let registered = self.registrations.load();
         let server = registered.resource_servers.iter().find(|server| server.id == credentials.id());
-        self.prove(&credentials, server.map(|server| &server.authentication)).await?;
+        self.prove(request, &credentials, server.map(|server| &server.authentication)).await?;
         server.cloned().ok_or(FAILED)
     }
 
     /// Whether `credentials` prove what was registered, if anything was.
     async fn prove(
         &self,
+        request: &PresentedRequest<'_>,
         credentials: &PresentedCredentials<'_>,
         registered: Option<&ClientAuthentication>,
     ) -> Result<(), OAuthError> {
         let is_proven = match credentials {
-            PresentedCredentials::Name(_) => registered.is_some_and(ClientAuthentication::is_none),
+            PresentedCredentials::Name(_) => self.is_enough(registered, request.certificate.as_deref()),
             PresentedCredentials::Secret { secret, transport, .. } => proves(registered, secret, *transport),
             PresentedCredentials::Assertion { id, assertion } => match registered {
                 Some(ClientAuthentication::PrivateKeyJwt { keys }) => self.prove_by(assertion, id, keys).await?,
@@ -102,6 +108,23 @@ impl Authenticator {
             },
         };
         if is_proven { Ok(()) } else { Err(FAILED) }
+    }
+
+    /// Whether a mere name is enough, with the certificate of the connection.
+    fn is_enough(
+        &self,
+        registered: Option<&ClientAuthentication>,
+        certificate: Option<&PresentedCertificate>,
+    ) -> bool {
+        match registered {
+            Some(ClientAuthentication::None) => true,
+            Some(ClientAuthentication::TlsClientAuth { subject }) => {
+                certificate.is_some_and(|certificate| subject.is_of(certificate))
+            }
+            Some(ClientAuthentication::SelfSignedTlsClientAuth { certificates }) => certificate
+                .is_some_and(|certificate| is_registered(certificate, certificates, self.clock.now())),
+            Some(ClientAuthentication::Secret { .. } | ClientAuthentication::PrivateKeyJwt { .. }) | None => false,
+        }
     }
 
     /// Whether `assertion` proves that it is `client_id`'s, who holds one of `keys`; uses it up.
@@ -140,7 +163,13 @@ fn proves(registered: Option<&ClientAuthentication>, secret: &str, used: SecretT
         Some(ClientAuthentication::Secret { transport, hashes }) => {
             (hashes, *transport == used || *transport == SecretTransport::BasicOrPost)
         }
-        Some(ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt { .. }) | None => (&nobody, false),
+        Some(
+            ClientAuthentication::None
+            | ClientAuthentication::PrivateKeyJwt { .. }
+            | ClientAuthentication::TlsClientAuth { .. }
+            | ClientAuthentication::SelfSignedTlsClientAuth { .. },
+        )
+        | None => (&nobody, false),
     };
     let matches = hashes.iter().fold(Choice::from(0), |any, hash| any | hash.matches(&presented));
     bool::from(matches) && usable

@@ -4,19 +4,19 @@ mod distinguished_name;
 
 use std::net::IpAddr;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use self::distinguished_name::rfc4514;
 use crate::clock::Timestamp;
+use crate::jose::thumbprint::Thumbprint;
 
 /// The certificate at the other end of a connection. That the peer holds its private key was shown in the handshake;
 /// all else that it says is only as good as [`Self::is_trusted`], or as the registration that it is compared with.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PresentedCertificate {
     /// The SHA-256 of the DER: in base64url, `x5t#S256` (RFC 8705 §3.1).
-    pub thumbprint: [u8; 32],
+    pub thumbprint: Thumbprint,
     /// The certificate as it was presented.
     pub der: Vec<u8>,
     /// Whether it chained, when the connection was made, to one of the authorities that vouch for clients. Such a
@@ -61,11 +61,10 @@ impl PresentedCertificate {
         if !rest.is_empty() {
             return Err(Malformed);
         }
-        let thumbprint = digest(&SHA256, der).as_ref().try_into().expect("a SHA-256 has 32 bytes");
         let validity = certificate.validity();
         let time = |seconds| Timestamp::from_unix_seconds(seconds);
         Ok(Self {
-            thumbprint,
+            thumbprint: Thumbprint::of(der),
             der: der.to_owned(),
             is_trusted: false,
             subject: rfc4514(certificate.subject())?,
@@ -143,7 +142,7 @@ mod tests {
         assert_eq!(certificate.alternative_names.email, ["billing@example.com"]);
         let addresses: [IpAddr; 2] = [[192, 0, 2, 1].into(), "2001:db8::1".parse().unwrap()];
         assert_eq!(certificate.alternative_names.ip, addresses);
-        assert_eq!(certificate.thumbprint[..], *digest(&SHA256, &der).as_ref());
+        assert_eq!(certificate.thumbprint, Thumbprint::of(&der));
         assert_eq!(certificate.der, der);
         assert!(!certificate.is_trusted);
     }

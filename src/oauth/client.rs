@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authentication::CertificateSubject;
 use super::remote_keys::RemoteKeys;
 use super::scope::Scope;
 use super::secret::SecretHash;
 use crate::jose::claims::Audience;
+use crate::jose::thumbprint::Thumbprint;
 use crate::store::family::{OnReplay, RetryWindow, Rotation};
 
 /// A client as the operator registered it.
@@ -29,6 +31,8 @@ pub struct Client {
     pub several_audiences: bool,
     /// Whether each of its access tokens has to be bound to a key by DPoP (RFC 9449 §5.2).
     pub dpop_bound_access_tokens: bool,
+    /// Whether each of its access tokens is bound to the certificate of the connection (RFC 8705 §3.4).
+    pub certificate_bound_access_tokens: bool,
     /// How long its access tokens live.
     pub access_token_lifetime: Duration,
     /// How young an access token of its own has to be to be given out again to who asks for the same.
@@ -64,6 +68,16 @@ pub enum Rotate {
 pub enum ClientAuthentication {
     /// It does not: a public client (`none`).
     None,
+    /// By a certificate that one of the authorities vouches for (`tls_client_auth`, RFC 8705 §2.1).
+    TlsClientAuth {
+        /// The name that it has to have.
+        subject: CertificateSubject,
+    },
+    /// By a certificate that it made itself (`self_signed_tls_client_auth`, RFC 8705 §2.2).
+    SelfSignedTlsClientAuth {
+        /// Those of its certificates that are good.
+        certificates: Vec<Thumbprint>,
+    },
     /// By a JWT that it signs itself (`private_key_jwt`, RFC 7523 §2.2).
     PrivateKeyJwt {
         /// Its public keys.
@@ -189,6 +203,7 @@ pub(crate) mod tests {
             resources: Vec::new(),
             several_audiences: false,
             dpop_bound_access_tokens: false,
+            certificate_bound_access_tokens: false,
             access_token_lifetime: Duration::from_secs(300),
             share_tokens_for: None,
             refresh: RefreshRules {

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::OAuthError;
 use super::access_token::{AccessTokenVerifier, VerifiedAccessToken};
@@ -53,7 +55,8 @@ pub enum Answer {
 pub struct Introspection(Option<Arc<VerifiedAccessToken>>);
 
 /// An [`Introspection`] as it is written.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(description = "What a token is worth (RFC 7662 §2.2): its claims are there where it is active.")]
 struct Members<'a> {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +79,18 @@ impl Serialize for Introspection {
         let claims = self.0.as_ref().map(|token| &token.claims);
         let token_type = claims.map(|claims| TokenType::of(claims.cnf).as_str());
         Members { active: claims.is_some(), token_type, claims }.serialize(serializer)
+    }
+}
+
+impl PartialSchema for Introspection {
+    fn schema() -> RefOr<Schema> {
+        Members::schema()
+    }
+}
+
+impl ToSchema for Introspection {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Members::schemas(schemas);
     }
 }
 

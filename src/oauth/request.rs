@@ -1,6 +1,9 @@
 //! A request as it was presented: a form, and what proves who sent it, wherever that was.
 
+use std::sync::Arc;
+
 use super::authentication::PresentedBasic;
+use super::certificate::PresentedCertificate;
 use super::parameters::PresentedParameters;
 
 /// What a request presents, and no judgement on it.
@@ -12,4 +15,6 @@ pub struct PresentedRequest<'a> {
     pub basic: Option<PresentedBasic>,
     /// The `DPoP` header (RFC 9449 §4.1).
     pub dpop: Option<&'a str>,
+    /// The certificate of the connection.
+    pub certificate: Option<Arc<PresentedCertificate>>,
 }

@@ -7,6 +7,7 @@ use url::Url;
 use super::OAuthError;
 use super::authentication::{AuthenticatedClient, Authenticator};
 use super::authorized::{Asked, Authorized};
+use super::certificate::PresentedCertificate;
 use super::client::{Client, GrantType};
 use super::dpop::{Proofs, ProvenKey};
 use super::issuer::{IssuedGrant, Issuer, TokenResponse};
@@ -56,7 +57,7 @@ impl TokenEndpoint {
             .ok_or(OAuthError::UnsupportedGrantType("expected client_credentials or refresh_token"))?;
         let key = request.dpop.map(|proof| self.proofs.verify(proof, &self.url)).transpose()?;
         let target = Target::of(client.client(), parameters, &self.registrations.load().resources)?;
-        let confirmation = confirmation(client.client(), key.as_ref())?;
+        let confirmation = confirmation(client.client(), key.as_ref(), request.certificate.as_deref())?;
         let asked = Asked { scope: parameters.find("scope"), target, confirmation };
         let authorized = match grant {
             GrantType::ClientCredentials => client_credentials::authorize(client, asked)?,
@@ -96,13 +97,25 @@ impl TokenEndpoint {
 }
 
 /// What the access token of `client` is bound to.
-fn confirmation(client: &Client, key: Option<&ProvenKey>) -> Result<Option<Confirmation>, OAuthError> {
-    match key {
-        Some(key) => Ok(Some(Confirmation::Key(key.thumbprint))),
+fn confirmation(
+    client: &Client,
+    key: Option<&ProvenKey>,
+    certificate: Option<&PresentedCertificate>,
+) -> Result<Option<Confirmation>, OAuthError> {
+    match (key, client.certificate_bound_access_tokens) {
+        (Some(_), true) => Err(OAuthError::InvalidRequest(
+            "the tokens of this client are bound to its certificate; leave the DPoP proof out",
+        )),
+        (Some(key), false) => Ok(Some(Confirmation::Key(key.thumbprint))),
+        // RFC 8705 §3.4.
+        (None, true) => match certificate {
+            Some(certificate) => Ok(Some(Confirmation::Certificate(certificate.thumbprint))),
+            None => Err(OAuthError::InvalidRequest("this client is registered to present a certificate")),
+        },
         // RFC 9449 §5.2.
-        None if client.dpop_bound_access_tokens => {
+        (None, false) if client.dpop_bound_access_tokens => {
             Err(OAuthError::InvalidRequest("this client is registered to present a DPoP proof"))
         }
-        None => Ok(None),
+        (None, false) => Ok(None),
     }
 }

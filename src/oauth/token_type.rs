@@ -1,15 +1,17 @@
 //! How an access token is presented (RFC 6749 §7.1).
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::jose::claims::Confirmation;
 
 /// The value of `token_type`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ToSchema)]
 pub enum TokenType {
     /// By itself, or with a client certificate in the TLS connection (RFC 6750, RFC 8705 §3).
     Bearer,
     /// With a proof of its key (RFC 9449 §5).
+    #[schema(rename = "DPoP")]
     Dpop,
 }
 

@@ -2,5 +2,6 @@ mod admin;
 mod attempts;
 mod discovery;
 mod limits;
+mod openapi;
 mod tls;
 mod token;

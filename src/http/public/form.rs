@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::BODY_LIMIT;
+use crate::http::listener::Peer;
 use crate::http::render::with_status;
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::{PresentedBasic, claimed_id};
@@ -17,7 +18,7 @@ use crate::oauth::parameters::PresentedParameters;
 use crate::oauth::request::PresentedRequest;
 
 /// Where a proof of possession is (RFC 9449 §4.1).
-const DPOP: &str = "dpop";
+pub(super) const DPOP: &str = "dpop";
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -43,12 +44,13 @@ impl<'a> Form<'a> {
     ///
     /// # Errors
     /// [`OAuthError`] of a request that has none, or a broken one.
-    pub(super) fn of(headers: &'a HeaderMap, body: &'a Body) -> Result<Self, OAuthError> {
+    pub(super) fn of(peer: &Peer, headers: &'a HeaderMap, body: &'a Body) -> Result<Self, OAuthError> {
         if !is_form(headers) {
             return Err(OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
         }
         let parameters = PresentedParameters::parse(&body.0)?;
-        Ok(Self(PresentedRequest { parameters, basic: basic(headers)?, dpop: dpop(headers)? }))
+        let (basic, dpop, certificate) = (basic(headers)?, dpop(headers)?, peer.certificate.clone());
+        Ok(Self(PresentedRequest { parameters, basic, dpop, certificate }))
     }
 
     /// Whom it names, proven or not.
@@ -66,10 +68,10 @@ pub(super) async fn refuse_oversized(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The answer to other methods than POST.
+/// The answer to methods that an endpoint does not take; axum adds `Allow`.
 pub(super) async fn method_not_allowed() -> Response {
-    let allow = HeaderMap::from_iter([(ALLOW, HeaderValue::from_static("POST"))]);
-    with_status(StatusCode::METHOD_NOT_ALLOWED, allow, &OAuthError::InvalidRequest("this endpoint takes POST only"))
+    const OTHER: OAuthError = OAuthError::InvalidRequest("this endpoint does not take this method: see Allow");
+    with_status(StatusCode::METHOD_NOT_ALLOWED, HeaderMap::new(), &OTHER)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -8,10 +8,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::PublicApi;
-use super::form::{Body, Form};
+use super::form::{Body, DPOP, Form};
+use super::openapi::{Description, JSON, Parameter, uncached};
 use crate::http::listener::Peer;
 use crate::http::render::not_stored;
 use crate::oauth::attempts::Claimed;
+use crate::oauth::client::GrantType;
+use crate::oauth::issuer::TokenResponse;
 
 /// Where a client learns the nonce of its next proof (RFC 9449 §8).
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -22,7 +25,7 @@ pub(super) async fn exchange(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let form = match Form::of(&headers, &body) {
+    let form = match Form::of(&peer, &headers, &body) {
         Ok(form) => form,
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
@@ -39,4 +42,16 @@ pub(super) async fn exchange(
         response.headers_mut().insert(DPOP_NONCE, nonce);
     }
     response
+}
+
+pub(super) fn description() -> Description {
+    Description::new("token", "A grant, for an access token (RFC 6749)")
+        .form([
+            Parameter::required("grant_type", "The grant.").one_of(GrantType::ALL.map(GrantType::as_str)),
+            Parameter::optional("scope", "Values separated by spaces; all that is granted where it is left out."),
+            Parameter::optional("resource", "Who the token is to be for (RFC 8707).").repeatable(),
+            Parameter::optional("refresh_token", "Required for the grant refresh_token."),
+        ])
+        .header(DPOP, "A proof of the key that the token is to be bound to (RFC 9449).")
+        .answer_of::<TokenResponse>(200, JSON, uncached("The tokens."))
 }

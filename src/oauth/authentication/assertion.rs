@@ -8,7 +8,7 @@ use crate::jose::foreign::{ForeignClaims, PresentedForeignJws, Untimely};
 use crate::oauth::once::LONGEST;
 
 /// The one `client_assertion_type` (RFC 7523 §2.2).
-pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How far the client's clock may be off ours.
 const LEEWAY: Duration = Duration::from_secs(30);
