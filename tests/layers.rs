@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// Crates that talk to something outside, or are there for one thing, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 16] = [
+const DRIVERS: [(&str, &[&str]); 18] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
     ("tss_esapi", &["hardware/tpm"]),
@@ -15,7 +15,9 @@ const DRIVERS: [(&str, &[&str]); 16] = [
     ("refinery", &["store/sqlite", "store/postgres/schema"]),
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
-    ("rustls", &["store/postgres/pool"]),
+    ("rustls", &["store/postgres/pool", "fetch/https"]),
+    ("rustls_native_certs", &["store/postgres/pool", "fetch/https"]),
+    ("reqwest", &["fetch/https"]),
     ("moka", &["oauth/access_token", "oauth/shared_tokens"]),
     ("governor", &["oauth/attempts"]),
     ("axum", &["http"]),
