@@ -7,6 +7,7 @@ pub mod clock;
 pub mod entropy;
 pub mod secret_source;
 pub mod jose;
+pub mod fetch;
 pub mod hardware;
 pub mod keeper;
 pub mod store;

@@ -30,6 +30,7 @@ mod shared_tokens;
 pub mod issuer;
 pub mod token_endpoint;
 pub mod access_token;
+pub mod remote_keys;
 pub mod revocation;
 pub mod introspection;
 pub mod metadata;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// Crates that talk to something outside, or are there for one thing, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 19] = [
+const DRIVERS: [(&str, &[&str]); 21] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
     ("tss_esapi", &["hardware/tpm"]),
@@ -15,7 +15,9 @@ const DRIVERS: [(&str, &[&str]); 19] = [
     ("refinery", &["store/sqlite", "store/postgres/schema"]),
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
-    ("rustls", &["store/postgres/pool", "http/tls"]),
+    ("rustls", &["store/postgres/pool", "fetch/https", "http/tls"]),
+    ("rustls_native_certs", &["store/postgres/pool", "fetch/https"]),
+    ("reqwest", &["fetch/https"]),
     ("tokio_rustls", &["http/tls"]),
     ("rcgen", &["app/dev/https", "http/tls", "oauth/certificate"]),
     ("x509_parser", &["oauth/certificate"]),

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod fetch;
 mod hardware;
 mod keeper;
 mod store;

@@ -1,5 +1,7 @@
 //! A JWK Set of somebody else's (RFC 7517 §5).
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::json::{self, Bounds};
@@ -32,7 +34,7 @@ pub enum KeySetError {
 /// The keys of one issuer or client, parsed once. Several may have one `kid`.
 #[derive(Debug, Default)]
 pub struct ForeignKeySet {
-    keys: Vec<VerificationKey>,
+    keys: Vec<Arc<VerificationKey>>,
     skipped: Vec<JwkError>,
 }
 
@@ -52,7 +54,7 @@ impl ForeignKeySet {
         for jwk in jwks {
             match VerificationKey::from_jwk(jwk) {
                 Ok(_) if keys.len() == MAX_KEYS => return Err(KeySetError::TooManyKeys),
-                Ok(key) => keys.push(key),
+                Ok(key) => keys.push(Arc::new(key)),
                 Err(error) => skipped.push(error),
             }
         }
@@ -60,7 +62,7 @@ impl ForeignKeySet {
     }
 
     /// The keys that are used, in the order of the document.
-    pub fn keys(&self) -> &[VerificationKey] {
+    pub fn keys(&self) -> &[Arc<VerificationKey>] {
         &self.keys
     }
 
@@ -74,8 +76,8 @@ impl ForeignKeySet {
         &self,
         kid: Option<&str>,
         algorithm: SignatureAlgorithm,
-    ) -> impl Iterator<Item = &VerificationKey> {
-        let has_kid = move |key: &&VerificationKey| kid.is_none_or(|kid| key.kid() == Some(kid));
+    ) -> impl Iterator<Item = &Arc<VerificationKey>> {
+        let has_kid = move |key: &&Arc<VerificationKey>| kid.is_none_or(|kid| key.kid() == Some(kid));
         self.keys.iter().filter(has_kid).filter(move |key| key.accepts(algorithm))
     }
 
@@ -83,7 +85,7 @@ impl ForeignKeySet {
     ///
     /// # Errors
     /// [`NotVerified`].
-    pub fn verify(&self, jws: &PresentedForeignJws<'_>) -> Result<&VerificationKey, NotVerified> {
+    pub fn verify(&self, jws: &PresentedForeignJws<'_>) -> Result<&Arc<VerificationKey>, NotVerified> {
         let candidates: Vec<_> = self.candidates(jws.kid(), jws.algorithm()).collect();
         match candidates.len() {
             0 if jws.kid().is_some_and(|kid| self.keys.iter().any(|key| key.kid() == Some(kid))) => {
