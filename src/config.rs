@@ -7,6 +7,7 @@ mod devices;
 mod hardware;
 mod keys;
 mod problem;
+mod proof;
 mod resource;
 mod resource_server;
 mod tls;
@@ -28,6 +29,7 @@ use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROF
 use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
+use crate::oauth::key_sets::KeySets;
 use crate::oauth::registrations::Registrations;
 use crate::oauth::resource_server::ResourceServer;
 use crate::oauth::target::ResourceScopes;
@@ -272,6 +274,7 @@ impl Config {
             clients: self.clients.iter().cloned().collect(),
             resource_servers: self.resource_servers.iter().cloned().map(Arc::new).collect(),
             resources: self.resources.clone(),
+            key_sets: KeySets::default(),
         }
     }
 

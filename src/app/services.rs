@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Failure, environment, store};
+use super::{Failure, Kind, environment, store};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Hardware, KeeperPlacement};
 use crate::entropy::{Entropy, SystemEntropy};
@@ -17,6 +17,7 @@ use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::authentication::Authenticator;
 use crate::oauth::dpop::Proofs;
 use crate::oauth::issuer::Issuer;
+use crate::oauth::key_sets::KeySets;
 use crate::oauth::metadata::TOKEN_PATH;
 use crate::oauth::once::UsedOnce;
 use crate::oauth::registrations::CurrentRegistrations;
@@ -95,6 +96,14 @@ impl Services {
                 return Err(failure);
             }
         };
+        let registered = config.registrations().with_keys(&KeySets::default(), &kept_keys.clock);
+        let registered = match registered {
+            Ok(registered) => registered,
+            Err(reason) => {
+                kept_keys.stop().await;
+                return Err(Failure::new(Kind::Configuration, reason));
+            }
+        };
         let (keepers, keyring) = (kept_keys.keepers.clone(), caretaker.keyring().clone());
         let (store, clock) = (Arc::clone(caretaker.store()), Arc::clone(&kept_keys.clock));
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
@@ -118,7 +127,7 @@ impl Services {
             Arc::clone(&clock),
             entropy,
         );
-        let registrations = CurrentRegistrations::new(config.registrations());
+        let registrations = CurrentRegistrations::new(registered);
         let authenticator = Arc::new(Authenticator::new(
             registrations.clone(),
             config.issuer.as_str().to_owned(),

@@ -1,14 +1,18 @@
 //! `[[client]]` and `[tokens]`.
 
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 use toml::Spanned;
 
 use super::problem::Problem;
+use super::proof::{Method, ProofSettings, SubjectSettings};
 use super::values::{OneOrSeveral, ScopeText, Seconds, SecretHashText};
 use crate::jose::claims::Audience;
-use crate::oauth::client::{Client, ClientAuthentication, GrantType, RefreshRules, Rotate, SecretTransport};
+use crate::oauth::client::{Client, GrantType, RefreshRules, Rotate};
 use crate::store::family::RetryWindow;
 
 /// The longest that an access token may live: it cannot be called back by who does not ask.
@@ -74,6 +78,17 @@ pub(super) struct ClientTable {
     id: Spanned<String>,
     authentication: Spanned<OneOrSeveral<Method>>,
     secret_sha256: Option<OneOrSeveral<SecretHashText>>,
+    jwks: Option<Spanned<Value>>,
+    jwks_file: Option<Spanned<PathBuf>>,
+    jwks_uri: Option<Spanned<String>>,
+    jwks_ca: Option<PathBuf>,
+    jwks_allow_private_addresses: Option<bool>,
+    tls_client_auth_subject_dn: Option<String>,
+    tls_client_auth_san_dns: Option<String>,
+    tls_client_auth_san_uri: Option<String>,
+    tls_client_auth_san_ip: Option<IpAddr>,
+    tls_client_auth_san_email: Option<String>,
+    certificates: Option<Spanned<PathBuf>>,
     grants: Spanned<Vec<Grant>>,
     scope: ScopeText,
     audience: Spanned<OneOrSeveral<String>>,
@@ -82,20 +97,13 @@ pub(super) struct ClientTable {
     several_audiences: Option<bool>,
     #[serde(default)]
     dpop_bound_access_tokens: bool,
+    tls_client_certificate_bound_access_tokens: Option<bool>,
     access_token_lifetime: Option<AccessTokenLifetime>,
     share_tokens_for: Option<Spanned<Seconds>>,
     refresh_token_lifetime: Option<Seconds>,
     refresh_token_idle_lifetime: Option<Seconds>,
     #[serde(default)]
     rotation: Rotation,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Method {
-    None,
-    ClientSecretBasic,
-    ClientSecretPost,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -118,7 +126,7 @@ impl ClientTable {
         &self.id
     }
 
-    pub(super) fn into_client(self, tokens: &TokensTable) -> Result<Client, Problem> {
+    pub(super) fn into_client(self, tokens: &TokensTable, folder: &Path) -> Result<Client, Problem> {
         let (id_span, id) = (self.id.span(), self.id.into_inner());
         if !is_name(&id) {
             return Err(Problem::at(id_span, "expected a client id of 1 to 255 printable ASCII characters"));
@@ -129,9 +137,24 @@ impl ClientTable {
             return Err(Problem::at(audience_span, message));
         }
         let several_by_default = audience.len() > 1;
-        let authentication_span = self.authentication.span();
-        let authentication = authentication(self.authentication.into_inner().0, self.secret_sha256)
-            .map_err(|message| Problem::at(authentication_span, message))?;
+        let proof = ProofSettings {
+            authentication: self.authentication,
+            secret_sha256: self.secret_sha256,
+            jwks: self.jwks,
+            jwks_file: self.jwks_file,
+            jwks_uri: self.jwks_uri,
+            jwks_ca: self.jwks_ca,
+            jwks_allow_private_addresses: self.jwks_allow_private_addresses,
+            subject: SubjectSettings {
+                tls_client_auth_subject_dn: self.tls_client_auth_subject_dn,
+                tls_client_auth_san_dns: self.tls_client_auth_san_dns,
+                tls_client_auth_san_uri: self.tls_client_auth_san_uri,
+                tls_client_auth_san_ip: self.tls_client_auth_san_ip,
+                tls_client_auth_san_email: self.tls_client_auth_san_email,
+            },
+            certificates: self.certificates,
+        };
+        let authentication = proof.into_authentication(folder)?;
         let (grants_span, grants) = (self.grants.span(), self.grants.into_inner());
         let grants: Vec<GrantType> = grants.into_iter().map(Grant::grant_type).collect();
         if grants.is_empty() {
@@ -141,6 +164,13 @@ impl ClientTable {
         if grants.contains(&GrantType::ClientCredentials) && authentication.is_none() {
             let message = "client_credentials needs a client that authenticates (RFC 6749 §4.4); expected client_secret_basic or client_secret_post";
             return Err(Problem::at(grants_span, message));
+        }
+        // Who presents a certificate anyway need not say so.
+        let certificate_bound_access_tokens =
+            self.tls_client_certificate_bound_access_tokens.unwrap_or(authentication.is_by_certificate());
+        if certificate_bound_access_tokens && self.dpop_bound_access_tokens {
+            let message = "a token is bound to a key or to a certificate; remove dpop_bound_access_tokens, or set tls_client_certificate_bound_access_tokens = false";
+            return Err(Problem::at(id_span, message));
         }
         let access_token_lifetime = self.access_token_lifetime.unwrap_or(tokens.access_token_lifetime).0;
         let share_tokens_for = share_tokens_for(self.share_tokens_for, access_token_lifetime, &grants)?;
@@ -159,6 +189,7 @@ impl ClientTable {
             several_audiences: self.several_audiences.unwrap_or(several_by_default),
             resources: self.resources,
             dpop_bound_access_tokens: self.dpop_bound_access_tokens,
+            certificate_bound_access_tokens,
             access_token_lifetime,
             share_tokens_for,
             refresh: RefreshRules {
@@ -206,31 +237,4 @@ fn share_tokens_for(
 /// RFC 6749 A.1: VSCHAR, which a form, a header and a log line all carry unchanged.
 pub(super) fn is_name(id: &str) -> bool {
     (1..=255).contains(&id.len()) && id.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
-}
-
-pub(super) fn authentication(
-    methods: Vec<Method>,
-    secrets: Option<OneOrSeveral<SecretHashText>>,
-) -> Result<ClientAuthentication, &'static str> {
-    let has = |method| methods.contains(&method);
-    let transport = match (has(Method::None), has(Method::ClientSecretBasic), has(Method::ClientSecretPost)) {
-        (true, false, false) => {
-            return match secrets {
-                None => Ok(ClientAuthentication::None),
-                Some(_) => Err("a client with authentication = \"none\" has no secret; remove secret_sha256"),
-            };
-        }
-        (false, true, false) => SecretTransport::Basic,
-        (false, false, true) => SecretTransport::Post,
-        (false, true, true) => SecretTransport::BasicOrPost,
-        (true, _, _) | (false, false, false) => {
-            return Err("expected authentication = \"none\", \"client_secret_basic\" or \"client_secret_post\"");
-        }
-    };
-    let hashes: Vec<_> = secrets.map(|secrets| secrets.0).unwrap_or_default().iter().map(|hash| hash.0).collect();
-    match hashes.len() {
-        1 | 2 => Ok(ClientAuthentication::Secret { transport, hashes }),
-        0 => Err("expected secret_sha256; run `mintkeep client secret` for a secret and this line"),
-        _ => Err("expected one secret_sha256, or two while one replaces the other"),
-    }
 }

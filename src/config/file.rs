@@ -121,14 +121,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     each_once("resource", file.resource.iter().map(ResourceTable::id))?;
     each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
     let clients =
-        file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<Vec<Client>, _>>()?;
+        file.client.into_iter().map(|table| table.into_client(&file.tokens, &folder)).collect::<Result<Vec<Client>, _>>()?;
     let lifetimes = Lifetimes {
         access_token: clients.iter().map(|client| client.access_token_lifetime).max().unwrap_or_default(),
         refresh_token: clients.iter().map(|client| client.refresh.lifetime).max().unwrap_or_default(),
         jwks_max_age,
     };
     let resource_servers =
-        file.resource_server.into_iter().map(ResourceServerTable::into_resource_server).collect::<Result<_, _>>()?;
+        file.resource_server.into_iter().map(|table| table.into_resource_server(&folder)).collect::<Result<_, _>>()?;
     // The folder of this file where nothing else is said.
     let state = from_folder(&folder, file.keeper.state.clone().unwrap_or_default());
     let (keeper, meeting) = keeper(file.keeper);

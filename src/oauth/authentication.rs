@@ -16,9 +16,10 @@ use super::OAuthError;
 use super::certificate::PresentedCertificate;
 use super::client::{Client, ClientAuthentication, SecretTransport};
 use super::error::UNAVAILABLE;
+use super::key_sets::{KeyPlace, KeySets};
 use super::once::{OnceError, UsedOnce};
 use super::registrations::CurrentRegistrations;
-use super::remote_keys::RemoteKeys;
+use super::remote_keys::RemoteKeysError;
 use super::request::PresentedRequest;
 use super::resource_server::ResourceServer;
 use super::secret::SecretHash;
@@ -76,7 +77,7 @@ impl Authenticator {
         let credentials = PresentedCredentials::of(request)?;
         let registered = self.registrations.load();
         let client = registered.clients.find(credentials.id());
-        self.prove(request, &credentials, client.map(|client| &client.authentication)).await?;
+        self.prove(request, &credentials, &registered.key_sets, client.map(|client| &client.authentication)).await?;
         client.map(|client| AuthenticatedClient(Arc::clone(client))).ok_or(FAILED)
     }
 
@@ -88,7 +89,7 @@ impl Authenticator {
         let credentials = PresentedCredentials::of(request)?;
         let registered = self.registrations.load();
         let server = registered.resource_servers.iter().find(|server| server.id == credentials.id());
-        self.prove(request, &credentials, server.map(|server| &server.authentication)).await?;
+        self.prove(request, &credentials, &registered.key_sets, server.map(|server| &server.authentication)).await?;
         server.cloned().ok_or(FAILED)
     }
 
@@ -97,13 +98,14 @@ impl Authenticator {
         &self,
         request: &PresentedRequest<'_>,
         credentials: &PresentedCredentials<'_>,
+        key_sets: &KeySets,
         registered: Option<&ClientAuthentication>,
     ) -> Result<(), OAuthError> {
         let is_proven = match credentials {
             PresentedCredentials::Name(_) => self.is_enough(registered, request.certificate.as_deref()),
             PresentedCredentials::Secret { secret, transport, .. } => proves(registered, secret, *transport),
             PresentedCredentials::Assertion { id, assertion } => match registered {
-                Some(ClientAuthentication::PrivateKeyJwt { keys }) => self.prove_by(assertion, id, keys).await?,
+                Some(ClientAuthentication::PrivateKeyJwt { keys }) => self.prove_by(assertion, id, key_sets, keys).await?,
                 _ => false,
             },
         };
@@ -132,7 +134,8 @@ impl Authenticator {
         &self,
         assertion: &PresentedAssertion<'_>,
         client_id: &str,
-        keys: &RemoteKeys,
+        key_sets: &KeySets,
+        keys: &KeyPlace,
     ) -> Result<bool, OAuthError> {
         let refused = |reason: &dyn std::fmt::Display| {
             tracing::info!(client = client_id, %reason, "a client assertion was refused");
@@ -142,10 +145,13 @@ impl Authenticator {
             Ok(checked) => checked,
             Err(flaw) => return Ok(refused(&flaw)),
         };
-        if let Err(error) = keys.verify(&assertion.jws).await {
+        if let Err(error) = key_sets.verify(keys, &assertion.jws).await {
             refused(&error);
-            // That of the keys' own server: the client may be who it says.
-            return if error.is_temporary() { Err(UNAVAILABLE) } else { Ok(false) };
+            return match error {
+                // The client may be who it says.
+                RemoteKeysError::Unavailable => Err(UNAVAILABLE),
+                RemoteKeysError::NotVerified(_) => Ok(false),
+            };
         }
         match self.used.claim("client_assertion", client_id.as_bytes(), jti, ends).await {
             Ok(()) => Ok(true),

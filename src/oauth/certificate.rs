@@ -5,6 +5,7 @@ mod distinguished_name;
 use std::net::IpAddr;
 
 use x509_parser::extensions::GeneralName;
+use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use self::distinguished_name::rfc4514;
@@ -78,6 +79,21 @@ impl PresentedCertificate {
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.not_before <= now && now <= self.not_after
     }
+}
+
+/// The thumbprints of the certificates of a PEM file, each of which can be taken apart.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn thumbprints(pem: &[u8]) -> Result<Vec<Thumbprint>, Malformed> {
+    let mut thumbprints = Vec::new();
+    for block in Pem::iter_from_buffer(pem) {
+        let block = block.map_err(|_| Malformed)?;
+        if block.label == "CERTIFICATE" {
+            thumbprints.push(PresentedCertificate::parse(&block.contents)?.thumbprint);
+        }
+    }
+    Ok(thumbprints)
 }
 
 fn alternative_names(certificate: &X509Certificate<'_>) -> Result<AlternativeNames, Malformed> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::authentication::CertificateSubject;
-use super::remote_keys::RemoteKeys;
+use super::key_sets::KeyPlace;
 use super::scope::Scope;
 use super::secret::SecretHash;
 use crate::jose::claims::Audience;
@@ -80,8 +80,8 @@ pub enum ClientAuthentication {
     },
     /// By a JWT that it signs itself (`private_key_jwt`, RFC 7523 §2.2).
     PrivateKeyJwt {
-        /// Its public keys.
-        keys: Arc<RemoteKeys>,
+        /// Where its public keys are.
+        keys: KeyPlace,
     },
     /// By a secret.
     Secret {
@@ -96,6 +96,19 @@ impl ClientAuthentication {
     /// Whether the client proves nothing: a public one.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
+    }
+
+    /// Whether it is the certificate of the connection that proves it.
+    pub fn is_by_certificate(&self) -> bool {
+        matches!(self, Self::TlsClientAuth { .. } | Self::SelfSignedTlsClientAuth { .. })
+    }
+
+    /// Where the keys are that prove it, where keys do.
+    pub fn keys(&self) -> Option<&KeyPlace> {
+        match self {
+            Self::PrivateKeyJwt { keys } => Some(keys),
+            Self::None | Self::Secret { .. } | Self::TlsClientAuth { .. } | Self::SelfSignedTlsClientAuth { .. } => None,
+        }
     }
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::client::ClientRegistry;
+use super::client::{ClientAuthentication, ClientRegistry};
+use super::key_sets::KeySets;
 use super::resource_server::ResourceServer;
 use super::target::ResourceScopes;
+use crate::clock::Clock;
 
 /// Everybody that the operator registered.
 #[derive(Debug, Default)]
@@ -18,6 +20,22 @@ pub struct Registrations {
     pub resource_servers: Vec<Arc<ResourceServer>>,
     /// What scope each protected resource knows.
     pub resources: ResourceScopes,
+    /// The keys of all of them.
+    pub key_sets: KeySets,
+}
+
+impl Registrations {
+    /// Gets the keys of all of them ready, with what is `known` of those already.
+    ///
+    /// # Errors
+    /// What is wrong with the way to some of them.
+    pub fn with_keys(mut self, known: &KeySets, clock: &Arc<dyn Clock>) -> Result<Self, String> {
+        let clients = self.clients.iter().map(|client| &client.authentication);
+        let servers = self.resource_servers.iter().map(|server| &server.authentication);
+        let places = clients.chain(servers).filter_map(ClientAuthentication::keys);
+        self.key_sets = KeySets::of(places, known, clock)?;
+        Ok(self)
+    }
 }
 
 /// Where the present [`Registrations`] are found.

@@ -1,0 +1,88 @@
+//! The keys of clients and issuers, wherever they are: read once for all who need them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::remote_keys::{KeySource, RemoteKeys, RemoteKeysError};
+use crate::clock::Clock;
+use crate::fetch::{HttpsSettings, HttpsSource};
+use crate::jose::foreign::{PresentedForeignJws, VerificationKey};
+
+/// Where keys are, and how to get there.
+#[derive(Clone, Debug)]
+pub struct KeyPlace {
+    source: KeySource,
+    settings: HttpsSettings,
+    /// The same for the same place, however many say it.
+    name: String,
+}
+
+/// The keys at some places. What was read lives as long as somebody knows the place.
+#[derive(Clone, Default)]
+pub struct KeySets(HashMap<String, RemoteKeys>);
+
+impl KeyPlace {
+    /// The place `source`, asked with `settings`.
+    pub fn new(source: KeySource, settings: HttpsSettings) -> Self {
+        let HttpsSettings { authorities, allow_private, .. } = &settings;
+        let kind = match source {
+            KeySource::Inline(_) => "inline",
+            KeySource::File(_) => "file",
+            KeySource::JwksUri(_) => "uri",
+            KeySource::Discovery { .. } => "discovery",
+        };
+        let name = format!("{kind} {source} {authorities:?} {allow_private}");
+        Self { source, settings, name }
+    }
+}
+
+impl KeySets {
+    /// Those at `places`, with what is `known` of them already.
+    ///
+    /// # Errors
+    /// What is wrong with the authorities of a place.
+    pub fn of<'a>(
+        places: impl IntoIterator<Item = &'a KeyPlace>,
+        known: &Self,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, String> {
+        let mut sets = HashMap::new();
+        for place in places {
+            // They are with whom they belong to.
+            if matches!(place.source, KeySource::Inline(_)) || sets.contains_key(&place.name) {
+                continue;
+            }
+            let keys = match known.0.get(&place.name) {
+                Some(keys) => keys.clone(),
+                None => {
+                    let documents = Arc::new(HttpsSource::new(&place.settings)?);
+                    RemoteKeys::new(place.source.clone(), documents, Arc::clone(clock))
+                }
+            };
+            sets.insert(place.name.clone(), keys);
+        }
+        Ok(Self(sets))
+    }
+
+    /// Verifies that one of the keys at `place` signed `jws`, and says which.
+    ///
+    /// # Errors
+    /// [`RemoteKeysError`]; a place that is not one of these has no keys.
+    pub async fn verify(
+        &self,
+        place: &KeyPlace,
+        jws: &PresentedForeignJws<'_>,
+    ) -> Result<Arc<VerificationKey>, RemoteKeysError> {
+        match (&place.source, self.0.get(&place.name)) {
+            (KeySource::Inline(keys), _) => Ok(Arc::clone(keys.verify(jws)?)),
+            (_, Some(keys)) => keys.verify(jws).await,
+            (_, None) => Err(RemoteKeysError::Unavailable),
+        }
+    }
+}
+
+impl std::fmt::Debug for KeySets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
