@@ -207,6 +207,22 @@ fn a_certificate_that_cannot_be_used_is_refused_at_the_start_and_by_check() {
     assert!(String::from_utf8(checked.stdout).unwrap().contains("FAILED  certificate"));
 }
 
+#[test]
+fn a_certificate_that_expired_is_served_with_a_warning_and_no_good_to_check() {
+    let (deployment, authority) = (Deployment::new(), Authority::new());
+    deployment.use_tls(&authority.vouch_until(2020, "127.0.0.1"));
+    let checked = deployment.run(&["check"]);
+    assert_eq!(checked.status.code(), Some(3));
+    assert!(String::from_utf8(checked.stdout).unwrap().contains("it expired at 2020-01-01T00:00:00Z"));
+    // A new one may be on its way; until it is there, who is inside can see what is wrong.
+    let mint = deployment.serve();
+    assert!(mint.log().contains("the certificate of the listener has expired"));
+    deployment.put_identity("tls", &authority.vouch_for("127.0.0.1"));
+    signal(mint.pid(), Signal::SIGHUP);
+    mint.wait_for(READ_AGAIN);
+    Client::trusting(&authority).client_credentials(&mint).unwrap().text("access_token");
+}
+
 /// Both places for handshakes are taken by clients that say nothing, and would be for an hour.
 #[test]
 fn slow_handshakes_make_way_for_others() {
