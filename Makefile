@@ -6,13 +6,13 @@
 #        its parts: tokens, sessions, floods, tpm, devices
 #
 # For `run`: STATE is the folder to keep everything in, LISTEN the address, HARDWARE the
-# device: softhsm or tpm (see `mintkeep dev --help`).
+# device: softhsm or tpm; with TLS=1 it speaks HTTPS (see `mintkeep dev --help`).
 
 .PHONY: run test crash faults bench format
 
 run:
 	scripts/install-packages run
-	cargo run --release --locked -- dev $(if $(STATE),--state "$(STATE)") $(if $(LISTEN),--listen "$(LISTEN)") $(if $(HARDWARE),--hardware "$(HARDWARE)")
+	cargo run --release --locked -- dev $(if $(STATE),--state "$(STATE)") $(if $(LISTEN),--listen "$(LISTEN)") $(if $(HARDWARE),--hardware "$(HARDWARE)") $(if $(TLS),--tls)
 
 test:
 	scripts/install-packages test

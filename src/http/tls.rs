@@ -90,7 +90,8 @@ impl Certificates {
         Ok(Self { settings, provider, clock, tickets, current: ArcSwap::from_pointee(current), seen: Mutex::new(seen) })
     }
 
-    /// Reads the files again, whether they changed or not. Where they are no good, all stays as it was.
+    /// Reads the files again, whether they changed or not. Where they are no good, all stays as it was, and the caller
+    /// tells why. It blocks for as long as the file system does.
     ///
     /// # Errors
     /// As [`Self::load`].

@@ -116,7 +116,12 @@ impl Connection {
             let stream = begun.begin();
             let is_cut = Arc::new(AtomicBool::new(false));
             let cut = Arc::clone(&is_cut);
-            let request = request.map(|body| body.map_err(move |error| (cut.store(true, Ordering::Relaxed), error).1));
+            let request = request.map(|body| {
+                body.map_err(move |error| {
+                    cut.store(true, Ordering::Relaxed);
+                    error
+                })
+            });
             let answered = answer(router.clone(), request, peer.clone(), limits);
             async move {
                 let mut response = answered.await?;

@@ -122,3 +122,136 @@ impl Drop for Waiting<'_> {
         self.0.send_modify(|waiting| *waiting -= 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Instant;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock, Timestamp};
+    use crate::http::tls::{ClientCertificates, TlsSettings};
+
+    /// The year in which the client's certificate is valid.
+    const NOW: i64 = 1_767_225_600;
+    const YEAR: i64 = 366 * 24 * 60 * 60;
+
+    struct TestClock(AtomicI64);
+
+    impl Clock for TestClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_seconds(self.0.load(Ordering::Relaxed))
+        }
+
+        fn instant(&self) -> Instant {
+            SystemClock.instant()
+        }
+    }
+
+    /// A listener and a client, whose certificate one authority vouches for.
+    struct Scene {
+        handshakes: Handshakes,
+        clock: Arc<TestClock>,
+        client: TlsConnector,
+        certificate: Vec<u8>,
+        folder: TempDir,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let mut parameters = CertificateParams::default();
+            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+            let (server_key, client_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+            let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+            let server = parameters.signed_by(&server_key, &authority).unwrap();
+            parameters.not_before = date_time_ymd(2026, 1, 1);
+            parameters.not_after = date_time_ymd(2026, 12, 31);
+            let client = parameters.signed_by(&client_key, &authority).unwrap();
+
+            let folder = TempDir::new().unwrap();
+            let path = |name: &str| folder.path().join(name);
+            for (name, text) in
+                [("certificate", server.pem()), ("key", server_key.serialize_pem()), ("authority", authority.pem())]
+            {
+                fs::write(path(name), text).unwrap();
+                fs::set_permissions(path(name), Permissions::from_mode(0o600)).unwrap();
+            }
+            let settings = TlsSettings {
+                certificate: path("certificate"),
+                key: path("key"),
+                client_certificates: ClientCertificates::Optional { authorities: Some(path("authority")) },
+                handshake_limit: Duration::from_secs(60),
+            };
+            let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
+            let certificates = Certificates::load(settings, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+
+            let mut roots = RootCertStore::empty();
+            roots.add(authority.der().clone()).unwrap();
+            let key = PrivateKeyDer::try_from(client_key.serialize_der()).unwrap();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+            let builder = builder.with_root_certificates(roots);
+            let config = builder.with_client_auth_cert(vec![client.der().clone()], key).unwrap();
+            Self {
+                handshakes: Handshakes::new(Arc::new(certificates), 2),
+                clock,
+                client: Arc::new(config).into(),
+                certificate: client.der().to_vec(),
+                folder,
+            }
+        }
+
+        /// A handshake, and how it went.
+        async fn handshake(&self) -> (Arc<PresentedCertificate>, HandshakeKind) {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            let name = ServerName::try_from("localhost").unwrap();
+            let (secured, client) = tokio::join!(self.handshakes.secure(ours), self.client.connect(name, theirs));
+            let mut secured: Secured<DuplexStream> = secured.unwrap();
+            let mut client = client.unwrap();
+            // The tickets for the next time come before the answer.
+            secured.stream.write_all(b"answer").await.unwrap();
+            client.read_exact(&mut [0; 6]).await.unwrap();
+            (secured.certificate.unwrap(), client.get_ref().1.handshake_kind().unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_is_resumed_after_a_reload_and_its_certificate_is_judged_anew() {
+        let scene = Scene::new();
+        let (certificate, kind) = scene.handshake().await;
+        assert_eq!((certificate.is_trusted, kind), (true, HandshakeKind::Full));
+        assert_eq!(certificate.der, scene.certificate);
+        scene.handshakes.certificates.reload().unwrap();
+        let (certificate, kind) = scene.handshake().await;
+        assert_eq!((certificate.is_trusted, kind), (true, HandshakeKind::Resumed));
+        assert_eq!(certificate.der, scene.certificate);
+        // Another authority is in the file, which vouches for nobody who is there.
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let other = parameters.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        fs::write(scene.folder.path().join("authority"), other.pem()).unwrap();
+        scene.handshakes.certificates.reload().unwrap();
+        let (certificate, kind) = scene.handshake().await;
+        assert_eq!((certificate.is_trusted, kind), (false, HandshakeKind::Resumed));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_expired_is_presented_and_not_trusted() {
+        let scene = Scene::new();
+        scene.clock.0.fetch_add(YEAR, Ordering::Relaxed);
+        let (certificate, _) = scene.handshake().await;
+        assert!(!certificate.is_trusted);
+        assert!(!certificate.is_valid_at(scene.clock.now()));
+        assert_eq!(certificate.der, scene.certificate);
+    }
+}

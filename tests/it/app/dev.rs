@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::PROGRAM;
-use crate::support::process::{one_line_of_error, runs, signal, succeed};
+use crate::support::process::{eventually, one_line_of_error, runs, signal, succeed};
 
 /// A running `mintkeep dev`.
 struct Dev {
@@ -216,6 +216,27 @@ fn the_record_follows_the_keeper() {
     }
     shell(&dev.commands()[1]);
     dev.interrupt();
+}
+
+/// Closing the terminal ends it, though SIGHUP reads the certificate again otherwise.
+#[test]
+fn it_ends_with_its_terminal() {
+    let folder = TempDir::new().unwrap();
+    let line = format!("{PROGRAM} dev --listen 127.0.0.1:0 --tls --state {}", folder.path().display());
+    // util-linux's, which gives it a terminal of its own.
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--command", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = terminal.spawn().unwrap();
+    let screen = BufReader::new(terminal.stdout.take().unwrap());
+    assert!(screen.lines().map_while(Result::ok).any(|line| line.contains("mintkeep is ready")));
+    let record: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("dev.json")).unwrap()).unwrap();
+    let mint = u32::try_from(record["mint_pid"].as_u64().unwrap()).unwrap();
+    signal(mint, Signal::SIGHUP);
+    let jwks = format!("curl --cacert {} {}", record["ca_file"], record["jwks_uri"]);
+    shell(&jwks);
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    eventually(|| !runs(mint));
 }
 
 #[test]

@@ -207,6 +207,22 @@ fn a_certificate_that_cannot_be_used_is_refused_at_the_start_and_by_check() {
     assert!(String::from_utf8(checked.stdout).unwrap().contains("FAILED  certificate"));
 }
 
+#[test]
+fn a_certificate_that_expired_is_served_with_a_warning_and_no_good_to_check() {
+    let (deployment, authority) = (Deployment::new(), Authority::new());
+    deployment.use_tls(&authority.vouch_until(2020, "127.0.0.1"));
+    let checked = deployment.run(&["check"]);
+    assert_eq!(checked.status.code(), Some(3));
+    assert!(String::from_utf8(checked.stdout).unwrap().contains("it expired at 2020-01-01T00:00:00Z"));
+    // A new one may be on its way; until it is there, who is inside can see what is wrong.
+    let mint = deployment.serve();
+    assert!(mint.log().contains("the certificate of the listener has expired"));
+    deployment.put_identity("tls", &authority.vouch_for("127.0.0.1"));
+    signal(mint.pid(), Signal::SIGHUP);
+    mint.wait_for(READ_AGAIN);
+    Client::trusting(&authority).client_credentials(&mint).unwrap().text("access_token");
+}
+
 /// Both places for handshakes are taken by clients that say nothing, and would be for an hour.
 #[test]
 fn slow_handshakes_make_way_for_others() {
@@ -214,11 +230,14 @@ fn slow_handshakes_make_way_for_others() {
     deployment.edit(|config| {
         config["listen"]["max_connections"] = value(4);
         config["listen"]["tls"]["handshake_timeout"] = value("1h");
+        config["listen"]["drain_timeout"] = value("1h");
     });
     let mint = deployment.serve();
     let slow: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(mint.address()).unwrap()).collect();
     // It would hang here otherwise.
     Client::trusting(&authority).client_credentials(&mint).unwrap().text("access_token");
+    // Nor is a handshake waited for at the end.
+    assert!(mint.terminate().success());
     drop(slow);
 }
 
@@ -237,6 +256,8 @@ fn http2(mint: &RunningMint, authority: &Authority) -> Http2 {
     Http2::begin(Client::trusting(authority).speaking_http2().connect(mint))
 }
 
+/// A request that fails, and is counted.
+const FORGED: &[u8] = b"grant_type=refresh_token&refresh_token=forged&client_id=ci-cd-pipeline-runner";
 const FORM: [(&str, &str); 1] = [("content-type", "application/x-www-form-urlencoded")];
 
 #[test]
@@ -289,12 +310,12 @@ fn a_client_of_http2_that_only_breaks_off_is_let_go() {
     let (deployment, authority) = deployment();
     deployment.limit_failed_attempts(1, 1);
     let mint = deployment.serve();
-    for (flags, body) in [(0, ""), (Frame::END_STREAM, "grant_type=refresh_token&refresh_token=forged&client_id=x")] {
+    for (flags, body) in [(0, &b""[..]), (Frame::END_STREAM, FORGED)] {
         let mut connection = http2(&mint, &authority);
         let is_let_go = (0..1000).any(|number| {
             let stream = 2 * number + 1;
             connection.request(stream, "POST", "/oauth/token", &FORM, true);
-            let _ = connection.try_send(Frame::DATA, flags, stream, body.as_bytes());
+            let _ = connection.try_send(Frame::DATA, flags, stream, body);
             // Answered only when the request was read.
             let _ = connection.try_send(Frame::PING, 0, 0, &[0; 8]);
             let is_open = loop {
@@ -311,6 +332,40 @@ fn a_client_of_http2_that_only_breaks_off_is_let_go() {
         assert!(is_let_go, "{body:?}");
     }
     Client::trusting(&authority).client_credentials(&mint).unwrap().text("access_token");
+}
+
+/// As on HTTP/1.1, where `Connection: close` says it.
+#[test]
+fn an_answer_that_cannot_be_held_back_ends_its_connection_of_http2() {
+    let (deployment, authority) = deployment();
+    deployment.limit_failed_attempts(1, 1);
+    // One in four is left to good requests, and three are no four.
+    deployment.edit(|config| config["listen"]["max_connections"] = value(3));
+    let mint = deployment.serve();
+    let mut connection = http2(&mint, &authority);
+    for stream in [1, 3] {
+        connection.request(stream, "POST", "/oauth/token", &FORM, true);
+        connection.send(Frame::DATA, Frame::END_STREAM, stream, FORGED);
+        connection.wait_for(Frame::HEADERS, stream);
+    }
+    connection.wait_for(Frame::GOAWAY, 0);
+    while connection.next().is_some() {}
+}
+
+#[test]
+fn an_oversized_body_is_refused_on_http2() {
+    let (deployment, authority) = deployment();
+    let mint = deployment.serve();
+    let mut connection = http2(&mint, &authority);
+    connection.request(1, "POST", "/oauth/token", &FORM, true);
+    for flags in [0, Frame::END_STREAM] {
+        connection.send(Frame::DATA, flags, 1, &[b'a'; 16 * 1024]);
+    }
+    let head = connection.wait_for(Frame::HEADERS, 1);
+    // `:status` of the static table, with a value of its own: three digits (RFC 7541 §6.2.1).
+    assert_eq!(head.payload[0] & 0x3f, 8, "{head:?}");
+    let body = connection.wait_for(Frame::DATA, 1);
+    assert!(String::from_utf8(body.payload).unwrap().contains("invalid_request"));
 }
 
 #[test]

@@ -44,8 +44,14 @@ impl Authority {
 
     /// A certificate for `name`, a host's or an address.
     pub fn vouch_for(&self, name: &str) -> Identity {
+        self.vouch_until(4000, name)
+    }
+
+    /// As [`Self::vouch_for`], until `year` begins.
+    pub fn vouch_until(&self, year: i32, name: &str) -> Identity {
         let key = KeyPair::generate().expect("a key");
-        let parameters = CertificateParams::new([name.to_owned()]).expect("a name");
+        let mut parameters = CertificateParams::new([name.to_owned()]).expect("a name");
+        parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
         Identity::of(&parameters.signed_by(&key, &self.0).expect("a certificate"), key)
     }
 }
