@@ -143,8 +143,14 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let (from, to) = (location(&from)?, location(&to)?);
             let copied = block_on(store::copy(&from, &to))?;
             output::line(&format!(
-                "copied and compared: sessions {}, revoked access tokens {}, keys {}",
-                copied.families, copied.revoked_tokens, copied.keys
+                "copied and compared: sessions {}, revoked access tokens {}, keys {}, \
+                 registered clients {}, used assertions and proofs {}, shared secrets {}",
+                copied.families,
+                copied.revoked_tokens,
+                copied.keys,
+                copied.clients,
+                copied.claims,
+                copied.shared_secrets
             ))?;
         }
         Command::Sessions(SessionsCommand::List { filter, config, format }) => {

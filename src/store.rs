@@ -5,6 +5,7 @@ pub mod claim;
 pub mod family;
 pub mod key;
 pub mod postgres;
+pub mod registered_client;
 pub mod revocation;
 pub mod shared_secret;
 pub mod sqlite;
@@ -19,6 +20,7 @@ use crate::clock::Timestamp;
 pub use claim::{ClaimId, Claimed, OnceClaim};
 pub use family::{Family, FamilyId, Redeemed, Redemption};
 pub use key::{KeyRecord, KeyState, Life};
+pub use registered_client::{AddedClient, RegisteredClient};
 pub use revocation::{Page, RevokedToken, Selection, TokenId};
 pub use shared_secret::SharedSecret;
 
@@ -104,6 +106,27 @@ pub trait Store: Send + Sync {
     /// The shared secrets, in the order of their names, at the most `limit` of them behind `after`.
     fn shared_secrets(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<SharedSecret>>;
 
+    /// Adds a client that registered itself, where fewer than `most` are there. One that is there just like that counts
+    /// as added.
+    fn add_client(&self, client: RegisteredClient, most: u32) -> Step<'_, AddedClient>;
+
+    /// The client of that name, among those that registered themselves.
+    fn client(&self, client_id: String) -> Step<'_, Option<RegisteredClient>>;
+
+    /// Puts the document and the token of `client` in the place of its present ones, and leaves its times as they are: a
+    /// compare-and-swap. `false` where its token is not the expected one, or there is no such client.
+    fn replace_client(&self, expected_token_hash: [u8; 32], client: RegisteredClient) -> Step<'_, bool>;
+
+    /// Notes when a client was used. The latest time stays.
+    fn note_client_use(&self, client_id: String, used_at: Timestamp) -> Step<'_, ()>;
+
+    /// Removes a client, and with that revokes at `now` the families that it has. `false` where its token is not the
+    /// expected one, or there is no such client.
+    fn remove_client(&self, client_id: String, expected_token_hash: [u8; 32], now: Timestamp) -> Step<'_, bool>;
+
+    /// The clients that registered themselves, in the order of their names, at the most `limit` of them behind `after`.
+    fn clients(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<RegisteredClient>>;
+
     /// Adds what another store held, as it was there. What is there already stays as it is.
     fn restore(&self, records: Records) -> Step<'_, ()>;
 }
@@ -119,6 +142,8 @@ pub struct Records {
     pub claims: Vec<OnceClaim>,
     /// Values that all nodes share.
     pub shared_secrets: Vec<SharedSecret>,
+    /// Clients that registered themselves, however many.
+    pub clients: Vec<RegisteredClient>,
 }
 
 /// Why a step failed.

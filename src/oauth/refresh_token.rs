@@ -104,7 +104,7 @@ pub(super) fn report(redeemed: Option<Redeemed>, fid: FamilyId, client_id: &str,
             tracing::warn!(client = client_id, %fid, presented, "a refresh token is ahead of the store: was it restored?");
         }
         Some(Redeemed::WrongKey) => {
-            tracing::warn!(client = client_id, %fid, presented, "a refresh token was presented without the key that it is bound to");
+            tracing::warn!(client = client_id, %fid, presented, "a refresh token was presented without its key");
         }
         Some(Redeemed::Granted { .. } | Redeemed::Revoked | Redeemed::Expired) | None => {}
     }

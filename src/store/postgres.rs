@@ -11,6 +11,7 @@ mod keys;
 mod pool;
 mod read;
 mod redeem;
+mod registered_clients;
 mod rows;
 mod schema;
 mod secrets;
@@ -26,9 +27,10 @@ use self::claims::Claim;
 use self::pool::{LONG_LIMIT, Pool};
 use self::read::{FindFamily, FindRevoked};
 use self::redeem::Redeem;
+use self::registered_clients::FindClient;
 use super::{
-    ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed, Redemption,
-    RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
+    AddedClient, ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed,
+    Redemption, RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
 };
 use crate::clock::Timestamp;
 
@@ -53,6 +55,7 @@ pub struct PostgresStore {
     redemptions: Batches<Redeem>,
     claims: Batches<Claim>,
     family_reads: Batches<FindFamily>,
+    client_reads: Batches<FindClient>,
     revocation_reads: Batches<FindRevoked>,
 }
 
@@ -72,6 +75,7 @@ impl PostgresStore {
             redemptions: Batches::start(&pool),
             claims: Batches::start(&pool),
             family_reads: Batches::start(&pool),
+            client_reads: Batches::start(&pool),
             revocation_reads: Batches::start(&pool),
             pool,
         })
@@ -229,6 +233,30 @@ impl Store for PostgresStore {
         Box::pin(secrets::list(&self.pool, after, limit))
     }
 
+    fn add_client(&self, client: RegisteredClient, most: u32) -> Step<'_, AddedClient> {
+        Box::pin(registered_clients::add(&self.pool, client, most))
+    }
+
+    fn client(&self, client_id: String) -> Step<'_, Option<RegisteredClient>> {
+        self.client_reads.step(client_id)
+    }
+
+    fn replace_client(&self, expected_token_hash: [u8; 32], client: RegisteredClient) -> Step<'_, bool> {
+        Box::pin(registered_clients::replace(&self.pool, expected_token_hash, client))
+    }
+
+    fn note_client_use(&self, client_id: String, used_at: Timestamp) -> Step<'_, ()> {
+        Box::pin(registered_clients::note_use(&self.pool, client_id, used_at))
+    }
+
+    fn remove_client(&self, client_id: String, expected_token_hash: [u8; 32], now: Timestamp) -> Step<'_, bool> {
+        Box::pin(registered_clients::remove(&self.pool, client_id, expected_token_hash, now))
+    }
+
+    fn clients(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<RegisteredClient>> {
+        Box::pin(registered_clients::list(&self.pool, after, limit))
+    }
+
     fn restore(&self, records: Records) -> Step<'_, ()> {
         let records = Arc::new(records);
         Box::pin(async move {
@@ -241,6 +269,9 @@ impl Store for PostgresStore {
                         claims::insert_claims(connection, &records.claims).await?;
                         for secret in &records.shared_secrets {
                             secrets::insert_secret(connection, secret).await?;
+                        }
+                        for client in &records.clients {
+                            registered_clients::restore(connection, client).await?;
                         }
                         Ok(())
                     })

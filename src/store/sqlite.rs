@@ -9,6 +9,7 @@ mod copy;
 mod families;
 mod keys;
 mod queue;
+mod registered_clients;
 mod group_commit;
 mod threads;
 
@@ -28,8 +29,8 @@ use self::families::{FAMILY_COLUMNS, Query, family_of, insert_family, select_fam
 use self::open::{Connections, open, open_alone};
 use self::threads::{Reader, Writer};
 use super::{
-    ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed, Redemption,
-    RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
+    AddedClient, ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed,
+    Redemption, RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
 };
 use crate::clock::Timestamp;
 
@@ -213,9 +214,33 @@ impl Store for SqliteStore {
         self.reader.step(move |connection| claims::select_secrets(connection, after, limit))
     }
 
+    fn add_client(&self, client: RegisteredClient, most: u32) -> Step<'_, AddedClient> {
+        self.writer.step(move |connection| registered_clients::add(connection, &client, most))
+    }
+
+    fn client(&self, client_id: String) -> Step<'_, Option<RegisteredClient>> {
+        self.reader.step(move |connection| registered_clients::select(connection, &client_id))
+    }
+
+    fn replace_client(&self, expected_token_hash: [u8; 32], client: RegisteredClient) -> Step<'_, bool> {
+        self.writer.step(move |connection| registered_clients::replace(connection, expected_token_hash, &client))
+    }
+
+    fn note_client_use(&self, client_id: String, used_at: Timestamp) -> Step<'_, ()> {
+        self.writer.step(move |connection| registered_clients::note_use(connection, &client_id, used_at))
+    }
+
+    fn remove_client(&self, client_id: String, expected_token_hash: [u8; 32], now: Timestamp) -> Step<'_, bool> {
+        self.writer.step(move |connection| registered_clients::remove(connection, &client_id, expected_token_hash, now))
+    }
+
+    fn clients(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<RegisteredClient>> {
+        self.reader.step(move |connection| registered_clients::list(connection, after, limit))
+    }
+
     fn restore(&self, records: Records) -> Step<'_, ()> {
         self.writer.step(move |connection| {
-            let Records { families, revoked_tokens, claims, shared_secrets } = records;
+            let Records { families, revoked_tokens, claims, shared_secrets, clients } = records;
             for family in &families {
                 if select_family(connection, family.fid)?.is_none() {
                     insert_family(connection, family)?;
@@ -223,7 +248,10 @@ impl Store for SqliteStore {
             }
             revoked_tokens.iter().try_for_each(|token| insert_token(connection, *token))?;
             claims.iter().try_for_each(|claim| claims::insert_claim(connection, *claim).map(drop))?;
-            shared_secrets.iter().try_for_each(|secret| claims::insert_secret(connection, &secret.name, secret.value))
+            shared_secrets
+                .iter()
+                .try_for_each(|secret| claims::insert_secret(connection, &secret.name, secret.value))?;
+            clients.iter().try_for_each(|client| registered_clients::insert(connection, client))
         })
     }
 }

@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 
-use super::{Error, Family, FamilyId, Page, Records, RevokedToken, Selection, Step, Store, TokenId};
+use super::{
+    ClaimId, Error, Family, FamilyId, OnceClaim, Page, Records, RegisteredClient, RevokedToken, Selection,
+    SharedSecret, Step, Store, TokenId,
+};
 
 /// Records that are read, and written, at a time.
 const PAGE: u32 = 1000;
@@ -16,6 +19,12 @@ pub struct Transferred {
     pub revoked_tokens: usize,
     /// Keys, as far as others may know them.
     pub keys: usize,
+    /// Assertions and proofs that were used.
+    pub claims: usize,
+    /// Values that all nodes share.
+    pub shared_secrets: usize,
+    /// Clients that registered themselves.
+    pub clients: usize,
 }
 
 /// Why not everything was moved.
@@ -26,7 +35,7 @@ pub enum TransferError {
     Store(#[from] Error),
     /// The target has records that the source has not, or has otherwise.
     #[error(
-        "the target holds sessions or keys of its own; name an empty store, or one that such a copy was interrupted into"
+        "the target holds sessions, keys or clients of its own; name an empty store, or one that such a copy was interrupted into"
     )]
     TargetInUse,
     /// What is in the target afterwards is not what is in the source.
@@ -42,24 +51,33 @@ pub enum TransferError {
 pub async fn transfer(from: &dyn Store, to: &dyn Store) -> Result<Transferred, TransferError> {
     refuse_foreign::<Family>(from, to).await?;
     refuse_foreign::<RevokedToken>(from, to).await?;
+    refuse_foreign::<OnceClaim>(from, to).await?;
+    refuse_foreign::<SharedSecret>(from, to).await?;
+    refuse_foreign::<RegisteredClient>(from, to).await?;
     let keys = from.keys().await?;
     if to.keys().await?.iter().any(|target| !keys.contains(target)) {
         return Err(TransferError::TargetInUse);
     }
     let families = copy::<Family>(from, to).await?;
     let revoked_tokens = copy::<RevokedToken>(from, to).await?;
+    let claims = copy::<OnceClaim>(from, to).await?;
+    let shared_secrets = copy::<SharedSecret>(from, to).await?;
+    let clients = copy::<RegisteredClient>(from, to).await?;
     to.add_keys(keys.clone()).await?;
     compare::<Family>(from, to).await?;
     compare::<RevokedToken>(from, to).await?;
+    compare::<OnceClaim>(from, to).await?;
+    compare::<SharedSecret>(from, to).await?;
+    compare::<RegisteredClient>(from, to).await?;
     if from.keys().await? != keys || to.keys().await? != keys {
         return Err(TransferError::SourceInUse);
     }
-    Ok(Transferred { families, revoked_tokens, keys: keys.len() })
+    Ok(Transferred { families, revoked_tokens, keys: keys.len(), claims, shared_secrets, clients })
 }
 
 /// Something that a store holds, found in the order of its name.
 trait Record: Eq + Clone + Send + Sync {
-    type Name: Ord + Copy + Send + Sync;
+    type Name: Ord + Clone + Send + Sync;
 
     fn name(&self) -> Self::Name;
     fn page(store: &dyn Store, after: Option<Self::Name>) -> Step<'_, Vec<Self>>;
@@ -98,6 +116,54 @@ impl Record for RevokedToken {
     }
 }
 
+impl Record for OnceClaim {
+    type Name = ClaimId;
+
+    fn name(&self) -> ClaimId {
+        self.id
+    }
+
+    fn page(store: &dyn Store, after: Option<ClaimId>) -> Step<'_, Vec<Self>> {
+        store.claims(after, PAGE)
+    }
+
+    fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
+        store.restore(Records { claims: records, ..Records::default() })
+    }
+}
+
+impl Record for SharedSecret {
+    type Name = String;
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn page(store: &dyn Store, after: Option<String>) -> Step<'_, Vec<Self>> {
+        store.shared_secrets(after, PAGE)
+    }
+
+    fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
+        store.restore(Records { shared_secrets: records, ..Records::default() })
+    }
+}
+
+impl Record for RegisteredClient {
+    type Name = String;
+
+    fn name(&self) -> String {
+        self.client_id.clone()
+    }
+
+    fn page(store: &dyn Store, after: Option<String>) -> Step<'_, Vec<Self>> {
+        store.clients(after, PAGE)
+    }
+
+    fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
+        store.restore(Records { clients: records, ..Records::default() })
+    }
+}
+
 /// All records of a store, one after the other.
 struct Walk<'a, Kind: Record> {
     store: &'a dyn Store,
@@ -112,10 +178,10 @@ impl<'a, Kind: Record> Walk<'a, Kind> {
 
     async fn next(&mut self) -> Result<Option<Kind>, Error> {
         if self.page.len() == 0 {
-            self.page = Kind::page(self.store, self.last).await?.into_iter();
+            self.page = Kind::page(self.store, self.last.clone()).await?.into_iter();
         }
         let record = self.page.next();
-        self.last = record.as_ref().map(Record::name).or(self.last);
+        self.last = record.as_ref().map(Record::name).or_else(|| self.last.take());
         Ok(record)
     }
 }

@@ -2,6 +2,7 @@
 
 mod contract;
 mod disk;
+mod migration;
 mod model;
 mod postgres;
 mod sqlite;

@@ -1,7 +1,8 @@
 //! What every store keeps to. A backend runs all of it by [`contract`].
 
-mod binding;
-mod claims;
+pub mod binding;
+pub mod claims;
+pub mod clients;
 mod keys;
 
 use std::sync::Arc;
@@ -38,6 +39,10 @@ pub async fn contract(open: Open<'_>) {
     claims::a_claim_holds_until_it_is_pruned(open).await;
     claims::claims_are_listed_and_restored_as_they_were(open).await;
     claims::a_secret_is_the_same_for_all_who_ask(open).await;
+    clients::as_many_clients_are_added_as_may_be_and_each_once(open).await;
+    clients::a_client_is_replaced_by_who_has_its_token(open).await;
+    clients::a_client_that_is_removed_takes_its_families_along(open).await;
+    clients::clients_are_listed_and_restored_as_they_were(open).await;
     keys::a_key_is_kept_as_it_was_added_and_moved_on_by_one(open).await;
     open().probe().await.unwrap();
 }

@@ -1,13 +1,15 @@
 //! Random histories of one family, on a real store and on a small model of the rules side by side. The model
 //! knows no generations and no flags: it keeps every token that was given out, and when.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mintkeep::clock::Timestamp;
+use mintkeep::jose::thumbprint::KeyThumbprint;
 use mintkeep::store::family::{OnReplay, RetryWindow, Rotation};
 use mintkeep::store::sqlite::SqliteStore;
-use mintkeep::store::{Family, FamilyId, Redeemed, Redemption, Selection, Store};
+use mintkeep::store::{ClaimId, Claimed, Family, FamilyId, OnceClaim, Redeemed, Redemption, Selection, Store};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -23,31 +25,44 @@ const WINDOW: u64 = 60;
 #[derive(Clone, Debug)]
 enum Event {
     /// Somebody presents the token that was given out this many before the last one.
-    Present { before_last: u32, rotate: bool, public: bool, seconds_to_answer: u64 },
+    Present { before_last: u32, rotate: bool, public: bool, seconds_to_answer: u64, key: Option<u8>, binds: bool },
     /// Somebody presents a token that was never given out: the store was put back.
     PresentFromTheFuture,
     /// Time passes.
     Wait(u64),
     /// The family is revoked.
     Revoke,
+    /// Somebody claims one of a few names, for so long.
+    Claim { number: u8, seconds: u64 },
+    /// What ended is removed.
+    Prune,
     /// The store is closed and opened again.
     Reopen,
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        12 => (prop_oneof![4 => Just(0_u32), 3 => Just(1), 1 => 2..5_u32], any::<bool>(), any::<bool>(), 0..20_u64)
-            .prop_map(|(before_last, rotate, public, seconds_to_answer)| Event::Present {
+        12 => (prop_oneof![4 => Just(0_u32), 3 => Just(1), 1 => 2..5_u32], any::<bool>(), any::<bool>(), 0..20_u64, key(), 0..4_u8)
+            .prop_map(|(before_last, rotate, public, seconds_to_answer, key, binds)| Event::Present {
                 before_last,
                 rotate: rotate || before_last == 0,
                 public,
                 seconds_to_answer,
+                key,
+                binds: binds == 0,
             }),
         1 => Just(Event::PresentFromTheFuture),
         6 => prop_oneof![0..30_u64, 50..70_u64, 200..320_u64].prop_map(Event::Wait),
         1 => Just(Event::Revoke),
+        4 => (0..4_u8, 0..300_u64).prop_map(|(number, seconds)| Event::Claim { number, seconds }),
+        1 => Just(Event::Prune),
         1 => Just(Event::Reopen),
     ]
+}
+
+/// The client mostly has one key and proves it, or has none.
+fn key() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![3 => Just(None), 4 => Just(Some(1)), 1 => Just(Some(2))]
 }
 
 /// A token that was given out.
@@ -60,11 +75,20 @@ struct Model {
     given: Vec<Given>,
     last_used: Timestamp,
     is_revoked: bool,
+    bound_to: Option<KeyThumbprint>,
+    /// What was claimed, and until when.
+    claimed: HashMap<u8, Timestamp>,
 }
 
 impl Model {
     fn new() -> Self {
-        Self { given: vec![Given { at: START, was_presented: false }], last_used: START, is_revoked: false }
+        Self {
+            given: vec![Given { at: START, was_presented: false }],
+            last_used: START,
+            is_revoked: false,
+            bound_to: None,
+            claimed: HashMap::new(),
+        }
     }
 
     fn redeem(&mut self, redemption: &Redemption) -> Redeemed {
@@ -79,6 +103,9 @@ impl Model {
         if is_over {
             return Redeemed::Expired;
         }
+        if self.bound_to.is_some_and(|key| redemption.jkt != Some(key)) {
+            return Redeemed::WrongKey;
+        }
         if presented > last {
             return Redeemed::NeverIssued;
         }
@@ -90,6 +117,9 @@ impl Model {
             return Redeemed::Replayed { family_revoked: self.is_revoked };
         }
         self.last_used = self.last_used.max(committed_at);
+        if redemption.binds && self.bound_to.is_none() {
+            self.bound_to = redemption.jkt;
+        }
         if is_lost_answer {
             return granted(last, true);
         }
@@ -156,8 +186,29 @@ async fn play(fid: FamilyId, history: &[Event], open: &dyn Fn() -> Arc<dyn Store
                 read = store.family(fid).await.expect("the store works").expect("it is there");
                 continue;
             }
+            Event::Claim { number, seconds } => {
+                let expires_at = now.plus(Duration::from_secs(seconds));
+                let id = ClaimId([fid.0, [number; 16]].concat().try_into().expect("32 bytes"));
+                let claimed = store.claim(OnceClaim { id, expires_at }).await.expect("the store works");
+                let expected = match model.claimed.contains_key(&number) {
+                    true => Claimed::Replayed,
+                    false => Claimed::First,
+                };
+                prop_assert_eq!(claimed, expected);
+                model.claimed.entry(number).or_insert(expires_at);
+                continue;
+            }
+            // Not the family itself.
+            Event::Prune if now < START.plus(Duration::from_secs(LIFETIME)) => {
+                while store.prune(now, 1000).await.expect("the store works") != 0 {}
+                model.claimed.retain(|_, expires_at| *expires_at > now);
+                continue;
+            }
+            Event::Prune => continue,
             Event::PresentFromTheFuture => redemption.presented = last + 1,
-            Event::Present { before_last, rotate, public, seconds_to_answer } => {
+            Event::Present { before_last, rotate, public, seconds_to_answer, key, binds } => {
+                redemption.jkt = key.map(|key| KeyThumbprint([key; 32]));
+                redemption.binds = binds;
                 redemption.presented = last.saturating_sub(before_last);
                 redemption.rotation = if rotate { Rotation::Rotate } else { Rotation::Keep };
                 redemption.on_replay = if public { OnReplay::RevokeFamily } else { OnReplay::Refuse };
@@ -168,6 +219,8 @@ async fn play(fid: FamilyId, history: &[Event], open: &dyn Fn() -> Arc<dyn Store
         let redeemed = store.redeem(read.clone(), redemption).await.expect("the store works");
         prop_assert_eq!(redeemed, Some(expected), "{:?} at {}", event, now);
     }
+    let found = store.family(fid).await.expect("the store works").expect("it is there");
+    prop_assert_eq!(found.jkt, model.bound_to);
     Ok(())
 }
 

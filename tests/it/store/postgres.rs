@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
-use mintkeep::store::{Records, Redeemed, Store};
+use mintkeep::store::{Claimed, Records, Redeemed, Store};
 use nix::sys::signal::Signal;
 use toml_edit::value;
 
+use super::contract::claims::claim;
 use super::contract::{contract, family, present};
 use crate::support::jose::verified;
 use crate::support::postgres::Tls;
@@ -251,22 +252,67 @@ fn clocks_that_are_apart_do_no_harm() {
     }
 }
 
+/// What was said to be the first use of something must not be forgotten, or it could be used twice.
+#[test]
+fn a_claim_that_was_first_is_replayed_after_the_database_was_killed() {
+    let mut postgres = Postgres::start();
+    let open = empty_store(&postgres);
+    postgres.sql("ALTER DATABASE mintkeep SET synchronous_commit = off");
+    postgres.sql("ALTER SYSTEM SET wal_writer_delay = '10s'");
+    postgres.sql("SELECT pg_reload_conf()");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for round in 0..3 {
+        let claims = || (0..50).map(move |number| claim(50 * round + number, 1000));
+        let claim_all = |expected| {
+            runtime.block_on(async {
+                let store = open();
+                let steps: Vec<_> = claims().map(|claim| store.claim(claim)).collect();
+                for step in steps {
+                    assert_eq!(step.await.unwrap(), expected);
+                }
+            });
+        };
+        claim_all(Claimed::First);
+        postgres.kill();
+        postgres.start_again();
+        claim_all(Claimed::Replayed);
+    }
+}
+
+/// How many transactions the server counted: each statement is one, and those of a connection count when that ends.
+fn transactions(postgres: &Postgres) -> u64 {
+    let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = 'mintkeep'";
+    postgres.sql(count).parse().unwrap()
+}
+
+#[test]
+fn claims_that_wait_share_a_round_trip() {
+    const CLAIMS: u8 = 200;
+    let postgres = Postgres::start();
+    let open = empty_store(&postgres);
+    let before = transactions(&postgres);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let store = open();
+        let steps: Vec<_> = (0..CLAIMS).map(|number| store.claim(claim(number, 10))).collect();
+        for step in steps {
+            assert_eq!(step.await.unwrap(), Claimed::First);
+        }
+    });
+    let made = transactions(&postgres) - before;
+    assert!(made < u64::from(CLAIMS) / 4, "{made} transactions for {CLAIMS} claims");
+}
+
 #[test]
 fn redemptions_that_wait_share_a_round_trip() {
     const REDEMPTIONS: u8 = 200;
     let postgres = Postgres::start();
     let open = empty_store(&postgres);
-    // Each statement is a transaction; a server counts those of a connection when that ends.
-    let transactions = || -> u64 {
-        let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = 'mintkeep'";
-        postgres.sql(count).parse().unwrap()
-    };
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     runtime().block_on(async {
         let families = (0..REDEMPTIONS).map(family).collect();
         open().restore(Records { families, ..Records::default() }).await.unwrap();
     });
-    let before = transactions();
+    let before = transactions(&postgres);
     runtime().block_on(async {
         let store = open();
         let steps: Vec<_> = (0..REDEMPTIONS).map(|number| store.redeem(family(number), present(0))).collect();
@@ -274,6 +320,6 @@ fn redemptions_that_wait_share_a_round_trip() {
             assert_eq!(step.await.unwrap(), Some(Redeemed::Granted { generation: 1, renewed: true }));
         }
     });
-    let made = transactions() - before;
+    let made = transactions(&postgres) - before;
     assert!(made < u64::from(REDEMPTIONS) / 4, "{made} transactions for {REDEMPTIONS} redemptions");
 }

@@ -1,10 +1,13 @@
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 use std::sync::Arc;
 
-use mintkeep::store::Error;
 use mintkeep::store::sqlite::SqliteStore;
+use mintkeep::store::{ClaimId, Claimed, Error, OnceClaim, Store as _};
 
+use super::contract::claims::claim;
 use super::contract::contract;
 use crate::support::Deployment;
 use crate::support::process::{one_line_of_error, succeed};
@@ -30,6 +33,46 @@ fn its_files_are_its_owners_only() {
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.file_name());
     }
     drop(store);
+}
+
+/// Names the store of the process that is killed.
+const KILLED_STORE: &str = "MINTKEEP_TEST_KILLED_STORE";
+
+/// The process that is killed is this test again: it claims one after the other, and says which was the first.
+#[tokio::test]
+async fn a_claim_that_was_first_is_replayed_after_a_kill() {
+    let nth = |number: u32| {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        OnceClaim { id: ClaimId(id), ..claim(0, 1000) }
+    };
+    if let Some(path) = std::env::var_os(KILLED_STORE) {
+        let store = SqliteStore::open(path.as_ref()).unwrap();
+        for number in 0.. {
+            assert_eq!(store.claim(nth(number)).await.unwrap(), Claimed::First);
+            println!("first: {number}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut itself = std::process::Command::new(std::env::current_exe().unwrap());
+    itself.args(["--exact", "store::sqlite::a_claim_that_was_first_is_replayed_after_a_kill", "--nocapture"]);
+    let mut child = itself.env(KILLED_STORE, &path).stdout(Stdio::piped()).spawn().unwrap();
+    let mut firsts = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        if let Some((_, number)) = line.unwrap().rsplit_once("first: ") {
+            firsts.push(number.parse::<u32>().unwrap());
+        }
+        if firsts.len() == 100 {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    assert!(firsts.len() >= 100);
+    let store = SqliteStore::open(&path).unwrap();
+    for number in firsts {
+        assert_eq!(store.claim(nth(number)).await.unwrap(), Claimed::Replayed);
+    }
 }
 
 #[test]

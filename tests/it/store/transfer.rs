@@ -3,23 +3,31 @@ use std::sync::Arc;
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
 use mintkeep::store::sqlite::SqliteStore;
 use mintkeep::store::transfer::{TransferError, Transferred, transfer};
-use mintkeep::store::{Family, Records, RevokedToken, Selection, Store, TokenId};
+use mintkeep::store::{Family, Records, RegisteredClient, RevokedToken, Selection, SharedSecret, Store, TokenId};
 
+use super::contract::binding::key;
+use super::contract::claims::claim;
+use super::contract::clients::client;
 use super::contract::{NOW, family};
 use crate::support::process::{one_line_of_error, succeed};
 use crate::support::{Deployment, Postgres};
 
-/// More than a page of families, some of them used or revoked, and some revoked tokens.
+/// More than a page of families, some of them used, revoked or bound, and some of everything else.
 async fn fill(store: &dyn Store, count: u16) {
     let numbered = |number: u16| {
         let mut fid = family(0).fid;
         fid.0[..2].copy_from_slice(&number.wrapping_mul(40_503).to_be_bytes());
         let revoked_at = (number.is_multiple_of(7)).then_some(NOW);
-        Family { fid, generation: number.into(), current_used: number.is_multiple_of(2), revoked_at, ..family(0) }
+        let jkt = if number.is_multiple_of(5) { key(1) } else { None };
+        Family { fid, generation: number.into(), current_used: number.is_multiple_of(2), revoked_at, jkt, ..family(0) }
     };
     let revoked_tokens = (0..9).map(|number| RevokedToken { jti: TokenId([number; 16]), expires_at: NOW }).collect();
     let families = (0..count).map(numbered).collect();
-    store.restore(Records { families, revoked_tokens, ..Records::default() }).await.unwrap();
+    let claims = (0..8).map(|number| claim(number, 10)).collect();
+    let shared_secrets = ["a", "b"].map(|name| SharedSecret { name: name.to_owned(), value: [3; 32] }).into();
+    let used = RegisteredClient { last_used_at: Some(NOW), ..client("used", 1) };
+    let clients = vec![client("unused", 2), used, client("third", 3)];
+    store.restore(Records { families, revoked_tokens, claims, shared_secrets, clients }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +40,7 @@ async fn everything_arrives_also_after_an_interruption_and_over_and_back() {
     fill(source.as_ref(), 2500).await;
     // What an interrupted copy left.
     fill(&target, 700).await;
-    let all = Transferred { families: 2500, revoked_tokens: 9, keys: 0 };
+    let all = Transferred { families: 2500, revoked_tokens: 9, keys: 0, claims: 8, shared_secrets: 2, clients: 3 };
     assert_eq!(transfer(source.as_ref(), &target).await, Ok(all));
     assert_eq!(transfer(&target, back.as_ref()).await, Ok(all));
     assert_eq!(transfer(back.as_ref(), source.as_ref()).await, Ok(all), "nothing was changed on the way");
@@ -59,6 +67,33 @@ async fn a_store_with_sessions_of_its_own_is_left_alone() {
     }
 }
 
+#[tokio::test]
+async fn a_store_with_claims_secrets_or_clients_of_its_own_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = |name: &str| SqliteStore::open(&folder.path().join(name)).unwrap();
+    let secret = |value| SharedSecret { name: "nonces".to_owned(), value: [value; 32] };
+    let held = Records {
+        claims: vec![claim(1, 10)],
+        shared_secrets: vec![secret(1)],
+        clients: vec![client("a", 1)],
+        ..Records::default()
+    };
+    let foreign = [
+        Records { claims: vec![claim(2, 10)], ..Records::default() },
+        Records { shared_secrets: vec![secret(2)], ..Records::default() },
+        Records { clients: vec![client("a", 2)], ..Records::default() },
+    ];
+    for (number, foreign) in foreign.into_iter().enumerate() {
+        let (source, target) = (sqlite(&format!("source-{number}")), sqlite(&format!("target-{number}")));
+        source.restore(held.clone()).await.unwrap();
+        target.restore(foreign).await.unwrap();
+        assert_eq!(transfer(&source, &target).await, Err(TransferError::TargetInUse));
+        let empty = sqlite(&format!("empty-{number}"));
+        let all = Transferred { families: 0, revoked_tokens: 0, keys: 0, claims: 1, shared_secrets: 1, clients: 1 };
+        assert_eq!(transfer(&source, &empty).await, Ok(all));
+    }
+}
+
 #[test]
 fn a_deployment_moves_to_postgres_and_no_client_notices() {
     let (deployment, postgres) = (Deployment::new(), Postgres::start());
@@ -75,7 +110,7 @@ fn a_deployment_moves_to_postgres_and_no_client_notices() {
     let output = succeed(&mut copy());
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "copied and compared: sessions 2, revoked access tokens 0, keys 2\n"
+        "copied and compared: sessions 2, revoked access tokens 0, keys 2, registered clients 0, used assertions and proofs 0, shared secrets 0\n"
     );
     deployment.use_postgres(&postgres);
     let mint = deployment.serve();

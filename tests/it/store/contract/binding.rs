@@ -64,21 +64,27 @@ pub async fn a_first_use_binds_where_it_is_to(open: Open<'_>) {
 
 pub async fn of_two_keys_at_once_one_binds_and_the_other_is_refused(open: Open<'_>) {
     let stores = [open(), open()];
-    for round in 0..20 {
-        let begun = family(round);
-        let begun = Family { fid: FamilyId([[77; 8], [round; 8]].concat().try_into().unwrap()), ..begun };
+    for round in 0..20_u8 {
+        // Also where nothing else changes by which the two could notice each other.
+        let (rotation, generation) = if round % 2 == 0 { (Rotation::Rotate, 1) } else { (Rotation::Keep, 0) };
+        let begun = Family {
+            fid: FamilyId([[77; 8], [round; 8]].concat().try_into().unwrap()),
+            current_used: rotation == Rotation::Keep,
+            ..family(0)
+        };
         stores[0].begin_family(begun.clone()).await.unwrap();
         let tasks: Vec<_> = (0..8)
             .map(|number| {
                 let (store, begun) = (Arc::clone(&stores[number % 2]), begun.clone());
                 let jkt = key(u8::try_from(number % 2).unwrap());
-                tokio::spawn(async move { (jkt, store.redeem(begun, present_with(jkt, 0)).await.unwrap()) })
+                let redemption = Redemption { rotation, ..present_with(jkt, 0) };
+                tokio::spawn(async move { (jkt, store.redeem(begun, redemption).await.unwrap()) })
             })
             .collect();
         let mut granted = Vec::new();
         for task in tasks {
             match task.await.unwrap() {
-                (jkt, GRANTED) => granted.push(jkt),
+                (jkt, Some(Redeemed::Granted { generation: found, .. })) if found == generation => granted.push(jkt),
                 (_, Some(Redeemed::WrongKey)) => {}
                 other => panic!("{other:?}"),
             }
