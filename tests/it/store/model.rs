@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mintkeep::clock::Timestamp;
-use mintkeep::jose::thumbprint::KeyThumbprint;
+use mintkeep::jose::thumbprint::Thumbprint;
 use mintkeep::store::family::{OnReplay, RetryWindow, Rotation};
 use mintkeep::store::sqlite::SqliteStore;
 use mintkeep::store::{ClaimId, Claimed, Family, FamilyId, OnceClaim, Redeemed, Redemption, Selection, Store};
@@ -75,7 +75,7 @@ struct Model {
     given: Vec<Given>,
     last_used: Timestamp,
     is_revoked: bool,
-    bound_to: Option<KeyThumbprint>,
+    bound_to: Option<Thumbprint>,
     /// What was claimed, and until when.
     claimed: HashMap<u8, Timestamp>,
 }
@@ -207,7 +207,7 @@ async fn play(fid: FamilyId, history: &[Event], open: &dyn Fn() -> Arc<dyn Store
             Event::Prune => continue,
             Event::PresentFromTheFuture => redemption.presented = last + 1,
             Event::Present { before_last, rotate, public, seconds_to_answer, key, binds } => {
-                redemption.jkt = key.map(|key| KeyThumbprint([key; 32]));
+                redemption.jkt = key.map(|key| Thumbprint([key; 32]));
                 redemption.binds = binds;
                 redemption.presented = last.saturating_sub(before_last);
                 redemption.rotation = if rotate { Rotation::Rotate } else { Rotation::Keep };
