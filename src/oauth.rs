@@ -18,6 +18,7 @@ pub mod authorized;
 pub mod client_credentials;
 pub mod refresh_token;
 pub mod workload;
+pub mod trust;
 mod shared_tokens;
 pub mod issuer;
 pub mod token_endpoint;
