@@ -15,8 +15,9 @@ use super::hardware::HardwareTable;
 use super::keys::{KeysTable, Lifetimes};
 use super::problem::Problem;
 use super::resource_server::ResourceServerTable;
+use super::trust::{TrustTable, TrustTables, TrustedIssuerTable, Trusting};
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
-use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation};
+use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation, longest_access_token};
 use crate::http::listener::Limits;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
@@ -43,6 +44,11 @@ struct File {
     client: Vec<ClientTable>,
     #[serde(default)]
     resource_server: Vec<ResourceServerTable>,
+    trust_directory: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    trust: Vec<TrustTable>,
+    #[serde(default)]
+    trusted_issuer: Vec<TrustedIssuerTable>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,8 +122,11 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
     let clients =
         file.client.into_iter().map(|table| table.into_client(&file.tokens)).collect::<Result<Vec<Client>, _>>()?;
+    let (trust, trusted_issuers) = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
+        .with_directory(file.trust_directory, &folder)?
+        .trusted(&Trusting { issuer: &issuer, clients: &clients })?;
     let lifetimes = Lifetimes {
-        access_token: clients.iter().map(|client| client.access_token_lifetime).max().unwrap_or_default(),
+        access_token: longest_access_token(&clients, &trust),
         refresh_token: clients.iter().map(|client| client.refresh.lifetime).max().unwrap_or_default(),
         jwks_max_age,
     };
@@ -138,6 +147,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
         clients,
         resource_servers,
+        trust,
+        trusted_issuers,
     })
 }
 
