@@ -1,9 +1,10 @@
-//! JOSE formats: compact JWS and JWE, JWK, thumbprints, claims. Formats only: no key is ever here but the
-//! ephemeral one of a token that is being sealed (`ecdh_es`).
+//! JOSE formats: compact JWS and JWE, JWK, thumbprints, claims, and what others signed (`foreign`). Formats only: no
+//! private key is ever here but the ephemeral one of a token that is being sealed (`ecdh_es`).
 
 pub mod base64url;
 pub mod claims;
 pub mod ecdh_es;
+pub mod foreign;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
@@ -29,6 +30,15 @@ pub enum Malformed {
         /// The size in bytes.
         expected: usize,
     },
+    /// The text, or a value in it, is longer than any that is read.
+    #[error("expected at most {most} bytes")]
+    TooLong {
+        /// The limit in bytes.
+        most: usize,
+    },
+    /// A header has a parameter that must not be there: it would bring a key, or change what the signature means.
+    #[error("expected a header without crit, b64, zip, jwk, jku, x5u, x5c and x5t")]
+    Parameter,
     /// A header names an algorithm that mintkeep does not use there.
     #[error("expected another algorithm")]
     Algorithm,
