@@ -11,13 +11,14 @@ use secrecy::ExposeSecret as _;
 
 use self::arguments::{
     Cli, ClientCommand, Command, ConfigFile, Format, GrantCommand, KeyArguments, KeysCommand, SessionsCommand,
-    StoreCommand,
+    StoreCommand, TrustCommand,
 };
 use crate::app::attestation::{self, Wanted};
 use crate::app::dev::{self, DevOptions};
 use crate::app::keeper_process::{self, Meeting};
 use crate::app::mint::Mint;
-use crate::app::{Failure, Kind, check, grant, keys, sessions, store};
+use crate::app::{Failure, Kind, check, grant, keys, sessions, store, trust};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, StoreLocation};
 use crate::entropy::SystemEntropy;
 use crate::hardware::{PinTrust, Provenance};
@@ -43,6 +44,9 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(config_file) => {
             let config = load_service(&config_file, None)?;
+            for warning in config.warnings() {
+                tracing::warn!("{warning}");
+            }
             block_on(async {
                 let mint = Mint::start(&config_file.path, &config).await?;
                 let listen = mint.public_address()?;
@@ -57,7 +61,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             if let Err(failure) = keeper_process::run(
                 &config,
                 device.name.as_deref(),
-                Meeting::StandardInput { trust: trust(pin_worked, PinTrust::WorkedBefore) },
+                Meeting::StandardInput { trust: pin_trust(pin_worked, PinTrust::WorkedBefore) },
             ) {
                 tracing::debug!(%failure, "the keeper ended");
                 return Ok(ExitCode::from(failure.kind.exit_code()));
@@ -81,7 +85,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             output::keys(&keys::init(&file.path, &config, device.name.as_deref())?, format.json)?
         }
         Command::Keys(KeysCommand::List { pin_corrected, config: file, device, format }) => {
-            let (config, trust) = (load(&file)?, trust(pin_corrected, PinTrust::Vouched));
+            let (config, trust) = (load(&file)?, pin_trust(pin_corrected, PinTrust::Vouched));
             output::keys(&keys::list(&file.path, &config, device.name.as_deref(), trust)?, format.json)?
         }
         Command::Keys(KeysCommand::Attest { kid, nonce, output, config, device }) => {
@@ -162,6 +166,14 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let config = load(&config)?;
             output::revoked(&block_on(sessions::revoke(&config, filter.into_filter(all)))?, format.json)?;
         }
+        Command::Trust(TrustCommand::Test { token, client, config, format }) => {
+            let trial = trust::test(&load(&config)?, &token, client.as_deref(), SystemClock.now())?;
+            output::trial(&trial, format.json)?;
+            return Ok(ExitCode::from(trial.exit_code()));
+        }
+        Command::Trust(TrustCommand::List { config, format }) => {
+            output::trust(&trust::list(&load(&config)?), format.json)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -183,7 +195,7 @@ fn store_location(url: &str, password_file: Option<&Path>) -> Result<StoreLocati
     }
 }
 
-fn trust(is_known: bool, known: PinTrust) -> PinTrust {
+fn pin_trust(is_known: bool, known: PinTrust) -> PinTrust {
     if is_known { known } else { PinTrust::Unproven }
 }
 

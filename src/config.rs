@@ -11,6 +11,7 @@ mod proof;
 mod resource;
 mod resource_server;
 mod tls;
+mod trust;
 mod values;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::oauth::key_sets::KeySets;
 use crate::oauth::registrations::Registrations;
 use crate::oauth::resource_server::ResourceServer;
 use crate::oauth::target::ResourceScopes;
+use crate::oauth::trust::{TrustPolicies, TrustPolicy, TrustedIssuer};
 use crate::secret_source::SecretSource;
 use crate::store::postgres::PostgresUrl;
 use crate::telemetry::LogFormat;
@@ -69,6 +71,10 @@ pub struct Config {
     pub resource_servers: Vec<ResourceServer>,
     /// What scope each protected resource knows.
     pub resources: ResourceScopes,
+    /// Which tokens of which issuers are trusted.
+    pub trust: TrustPolicies,
+    /// Those issuers, each once, and any that no policy names.
+    pub trusted_issuers: Vec<TrustedIssuer>,
 }
 
 /// An issuer identifier (RFC 8414 §2): an URL without query, fragment or slash at its end.
@@ -86,10 +92,7 @@ impl IssuerIdentifier {
     pub fn parse(text: &str) -> Result<Self, String> {
         let expected = "expected an https URL without query, fragment or slash at its end";
         let url = Url::parse(text).map_err(|error| format!("{expected}: {error}"))?;
-        let host = url.host_str().unwrap_or_default();
-        let is_loopback = host == "localhost"
-            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback) {
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
             return Err(format!("{expected} (http is accepted for a loopback host only)"));
         }
         if url.query().is_some()
@@ -127,6 +130,12 @@ impl IssuerIdentifier {
     pub fn path(&self) -> &str {
         &self.path
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Where requests come in.
@@ -278,16 +287,23 @@ impl Config {
         }
     }
 
-    /// The signing profiles that the keeper enforces: as strict as the clients' lifetimes allow.
+    /// What is allowed, and an operator should think twice about: one line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_named = |issuer: &TrustedIssuer| self.trust.iter().any(|policy| policy.issuer == issuer.issuer);
+        let unnamed = self.trusted_issuers.iter().filter(|issuer| !is_named(issuer));
+        let unnamed = unnamed.map(|issuer| format!("no trust policy names the trusted issuer {:?}", issuer.issuer));
+        self.trust.iter().flat_map(TrustPolicy::warnings).chain(unnamed).collect()
+    }
+
+    /// The signing profiles that the keeper enforces: as strict as the lifetimes of clients and trust policies allow.
     pub fn signing_profiles(&self) -> Vec<Profile> {
-        let longest = self.clients.iter().map(|client| client.access_token_lifetime).max();
         let profile = |name: &str, typ: &str, rules| Profile {
             name: name.to_owned(),
             issuer: self.issuer.as_str().to_owned(),
             typ: typ.to_owned(),
             rules,
         };
-        let access_token = ClaimRules::AccessToken { max_lifetime: longest.unwrap_or_default() };
+        let access_token = ClaimRules::AccessToken { max_lifetime: longest_access_token(&self.clients, &self.trust) };
         let mut profiles = vec![profile(ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, access_token)];
         // Nobody can ask where no resource server is registered, so nothing is signed for anybody.
         if !self.resource_servers.is_empty() {
@@ -295,4 +311,10 @@ impl Config {
         }
         profiles
     }
+}
+
+/// How long an access token may live, whoever it is for; zero where nobody gets one.
+fn longest_access_token(clients: &[Client], trust: &TrustPolicies) -> Duration {
+    let of_clients = clients.iter().map(|client| client.access_token_lifetime).max().unwrap_or_default();
+    of_clients.max(trust.longest_lifetime())
 }

@@ -27,6 +27,7 @@ pub mod client_credentials;
 pub mod refresh_token;
 pub mod workload;
 pub mod token_type;
+pub mod trust;
 mod shared_tokens;
 pub mod issuer;
 pub mod token_endpoint;

@@ -25,6 +25,9 @@ pub struct Finding {
     pub part: &'static str,
     /// Whether it is as it must be.
     pub ok: bool,
+    /// Whether it may be, and an operator should think twice about it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub warning: bool,
     /// What was found.
     pub found: String,
     #[serde(skip)]
@@ -33,11 +36,15 @@ pub struct Finding {
 
 impl Finding {
     fn ok(part: &'static str, found: impl Into<String>) -> Self {
-        Self { part, ok: true, found: found.into(), kind: Kind::Other }
+        Self { part, ok: true, warning: false, found: found.into(), kind: Kind::Other }
+    }
+
+    fn warning(part: &'static str, found: String) -> Self {
+        Self { warning: true, ..Self::ok(part, found) }
     }
 
     fn failed(part: &'static str, failure: Failure) -> Self {
-        Self { part, ok: false, found: failure.message, kind: failure.kind }
+        Self { part, ok: false, warning: false, found: failure.message, kind: failure.kind }
     }
 }
 
@@ -56,6 +63,7 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     let mut findings =
         vec![Finding::ok("configuration", format!("{}, {} clients", config.issuer.as_str(), config.clients.len()))];
     findings.extend(certificate(&config));
+    findings.extend(config.warnings().into_iter().map(|warning| Finding::warning("configuration", warning)));
     findings.push(match probe_store(&config.store).await {
         Ok(found) => Finding::ok("store", found),
         Err(failure) => Finding::failed("store", failure),

@@ -1,6 +1,7 @@
 //! The command line as it is written: commands, their options, and what `--help` says of them.
 
 mod keys;
+mod trust;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use self::keys::{KeyArguments, KeysCommand};
+pub(super) use self::trust::TrustCommand;
 use crate::app::dev::DevHardware;
 use crate::http::admin::sessions::SessionFilter;
 
@@ -87,6 +89,9 @@ pub(super) enum Command {
     /// The refresh tokens that are out, each with all that came from it
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// The trust policies: which tokens of other issuers are taken
+    #[command(subcommand)]
+    Trust(TrustCommand),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

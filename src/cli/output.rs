@@ -1,11 +1,14 @@
 //! What commands print: for people, or as JSON for scripts.
 
+mod trust;
+
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
+pub(super) use self::trust::{trial, trust};
 use crate::app::check::Finding;
 use crate::app::keys::KeyList;
 use crate::app::{Failure, Kind};
@@ -19,8 +22,13 @@ pub(super) fn findings(findings: &[Finding], as_json: bool) -> Result<(), Failur
     if as_json {
         return print_json(&json!({ "ok": findings.iter().all(|finding| finding.ok), "findings": findings }));
     }
-    let lines = findings.iter().map(|Finding { part, ok, found, .. }| {
-        format!("{}  {part:<14} {found}", if *ok { "ok    " } else { "FAILED" })
+    let lines = findings.iter().map(|Finding { part, ok, warning, found, .. }| {
+        let standing = match (ok, warning) {
+            (false, _) => "FAILED",
+            (true, true) => "warns ",
+            (true, false) => "ok    ",
+        };
+        format!("{standing}  {part:<14} {found}")
     });
     print_lines(lines)
 }

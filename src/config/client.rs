@@ -45,7 +45,7 @@ impl Default for TokensTable {
 /// How long an access token lives, at the most [`LONGEST_ACCESS_TOKEN`].
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "Seconds")]
-pub(super) struct AccessTokenLifetime(Duration);
+pub(super) struct AccessTokenLifetime(pub(super) Duration);
 
 impl TryFrom<Seconds> for AccessTokenLifetime {
     type Error = &'static str;

@@ -17,8 +17,9 @@ use super::problem::Problem;
 use super::resource::ResourceTable;
 use super::resource_server::ResourceServerTable;
 use super::tls::TlsTable;
+use super::trust::{TrustTable, TrustTables, TrustedIssuerTable, Trusting};
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
-use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation};
+use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation, longest_access_token};
 use crate::http::listener::Limits;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
@@ -47,6 +48,11 @@ struct File {
     resource_server: Vec<ResourceServerTable>,
     #[serde(default)]
     resource: Vec<ResourceTable>,
+    trust_directory: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    trust: Vec<TrustTable>,
+    #[serde(default)]
+    trusted_issuer: Vec<TrustedIssuerTable>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,10 +126,16 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     each_once("client", file.client.iter().map(ClientTable::id))?;
     each_once("resource", file.resource.iter().map(ResourceTable::id))?;
     each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
-    let clients =
-        file.client.into_iter().map(|table| table.into_client(&file.tokens, &folder)).collect::<Result<Vec<Client>, _>>()?;
+    let clients = file
+        .client
+        .into_iter()
+        .map(|table| table.into_client(&file.tokens, &folder))
+        .collect::<Result<Vec<Client>, _>>()?;
+    let (trust, trusted_issuers) = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
+        .with_directory(file.trust_directory, &folder)?
+        .trusted(&Trusting { issuer: &issuer, clients: &clients })?;
     let lifetimes = Lifetimes {
-        access_token: clients.iter().map(|client| client.access_token_lifetime).max().unwrap_or_default(),
+        access_token: longest_access_token(&clients, &trust),
         refresh_token: clients.iter().map(|client| client.refresh.lifetime).max().unwrap_or_default(),
         jwks_max_age,
     };
@@ -145,6 +157,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         clients,
         resource_servers,
         resources: file.resource.into_iter().map(ResourceTable::into_scope).collect::<Result<_, _>>()?,
+        trust,
+        trusted_issuers,
     })
 }
 

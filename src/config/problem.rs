@@ -37,18 +37,28 @@ impl ConfigError {
 pub(super) struct Problem {
     pub(super) span: Option<Range<usize>>,
     pub(super) message: String,
+    /// Where it is in another file than the one that is being read.
+    elsewhere: Option<ConfigError>,
 }
 
 impl Problem {
     pub(super) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { span: Some(span), message: message.into() }
+        Self { span: Some(span), message: message.into(), elsewhere: None }
     }
 
     pub(super) fn anywhere(message: impl Into<String>) -> Self {
-        Self { span: None, message: message.into() }
+        Self { span: None, message: message.into(), elsewhere: None }
+    }
+
+    /// The same, of a file that the configuration includes.
+    pub(super) fn in_file(self, path: &Path, text: &str) -> Self {
+        self.locate(path, text).into()
     }
 
     pub(super) fn locate(self, path: &Path, text: &str) -> ConfigError {
+        if let Some(error) = self.elsewhere {
+            return error;
+        }
         let line_and_column = self.span.map(|span| {
             let before = &text[..span.start.min(text.len())];
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -64,7 +74,13 @@ impl From<toml::de::Error> for Problem {
         // be in a log.
         let message = without_value(&error.message().trim().replace('\n', "; "));
         let suggestion = suggestion(&message).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        Self { span: error.span(), message: format!("{message}{suggestion}") }
+        Self { span: error.span(), message: format!("{message}{suggestion}"), elsewhere: None }
+    }
+}
+
+impl From<ConfigError> for Problem {
+    fn from(error: ConfigError) -> Self {
+        Self { span: None, message: error.message.clone(), elsewhere: Some(error) }
     }
 }
 

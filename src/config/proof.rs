@@ -64,7 +64,10 @@ impl ProofSettings {
             [Method::PrivateKeyJwt] => self.private_key_jwt(span, folder),
             [Method::TlsClientAuth] => match self.subject.into_subject() {
                 Some(subject) => Ok(ClientAuthentication::TlsClientAuth { subject }),
-                None => Err(Problem::at(span, "expected one of tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri, tls_client_auth_san_ip and tls_client_auth_san_email (RFC 8705 §2.1.2)")),
+                None => Err(Problem::at(
+                    span,
+                    "expected one of tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri, tls_client_auth_san_ip and tls_client_auth_san_email (RFC 8705 §2.1.2)",
+                )),
             },
             [Method::SelfSignedTlsClientAuth] => self.self_signed(span, folder),
             methods => self.secret(methods, span),
@@ -77,17 +80,32 @@ impl ProofSettings {
         let has_keys = self.jwks.is_some() || self.jwks_file.is_some() || self.jwks_uri.is_some();
         let secrets = [Method::ClientSecretBasic, Method::ClientSecretPost];
         for (is_there, wanted, message) in [
-            (self.secret_sha256.is_some(), &secrets[..], "without client_secret_basic or client_secret_post there is no secret; remove secret_sha256"),
+            (
+                self.secret_sha256.is_some(),
+                &secrets[..],
+                "without client_secret_basic or client_secret_post there is no secret; remove secret_sha256",
+            ),
             (has_keys, &[Method::PrivateKeyJwt], "jwks, jwks_file and jwks_uri are for private_key_jwt; remove them"),
-            (self.subject.is_any(), &[Method::TlsClientAuth], "the name of a certificate is for tls_client_auth; remove it"),
-            (self.certificates.is_some(), &[Method::SelfSignedTlsClientAuth], "certificates are for self_signed_tls_client_auth; remove them"),
+            (
+                self.subject.is_any(),
+                &[Method::TlsClientAuth],
+                "the name of a certificate is for tls_client_auth; remove it",
+            ),
+            (
+                self.certificates.is_some(),
+                &[Method::SelfSignedTlsClientAuth],
+                "certificates are for self_signed_tls_client_auth; remove them",
+            ),
         ] {
             if is_there && !uses(wanted) {
                 return Err(Problem::at(span.clone(), message));
             }
         }
         if self.jwks_uri.is_none() && (self.jwks_ca.is_some() || self.jwks_allow_private_addresses.is_some()) {
-            return Err(Problem::at(span.clone(), "jwks_ca and jwks_allow_private_addresses are for jwks_uri; remove them"));
+            return Err(Problem::at(
+                span.clone(),
+                "jwks_ca and jwks_allow_private_addresses are for jwks_uri; remove them",
+            ));
         }
         Ok(())
     }
@@ -108,7 +126,12 @@ impl ProofSettings {
                 Ok(url) if url.scheme() == "https" => KeySource::JwksUri(url),
                 _ => return Err(Problem::at(uri.span(), "expected an https URL")),
             },
-            _ => return Err(Problem::at(span, "expected one of jwks, jwks_file and jwks_uri: the public keys of the client")),
+            _ => {
+                return Err(Problem::at(
+                    span,
+                    "expected one of jwks, jwks_file and jwks_uri: the public keys of the client",
+                ));
+            }
         };
         let settings = HttpsSettings {
             authorities: self.jwks_ca.map(|path| from_folder(folder, path)),
@@ -138,20 +161,30 @@ impl ProofSettings {
     fn secret(self, methods: &[Method], span: Range<usize>) -> Result<ClientAuthentication, Problem> {
         let has = |method| methods.contains(&method);
         let transport = match (has(Method::ClientSecretBasic), has(Method::ClientSecretPost)) {
-            _ if methods.iter().any(|method| !matches!(method, Method::ClientSecretBasic | Method::ClientSecretPost)) => {
+            _ if methods
+                .iter()
+                .any(|method| !matches!(method, Method::ClientSecretBasic | Method::ClientSecretPost)) =>
+            {
                 return Err(Problem::at(span, "expected one method, or client_secret_basic and client_secret_post"));
             }
             (true, false) => SecretTransport::Basic,
             (false, true) => SecretTransport::Post,
             (true, true) => SecretTransport::BasicOrPost,
             (false, false) => {
-                return Err(Problem::at(span, "expected authentication = \"none\", \"client_secret_basic\", \"client_secret_post\", \"private_key_jwt\", \"tls_client_auth\" or \"self_signed_tls_client_auth\""));
+                return Err(Problem::at(
+                    span,
+                    "expected authentication = \"none\", \"client_secret_basic\", \"client_secret_post\", \"private_key_jwt\", \"tls_client_auth\" or \"self_signed_tls_client_auth\"",
+                ));
             }
         };
-        let hashes: Vec<_> = self.secret_sha256.map(|secrets| secrets.0).unwrap_or_default().iter().map(|hash| hash.0).collect();
+        let hashes: Vec<_> =
+            self.secret_sha256.map(|secrets| secrets.0).unwrap_or_default().iter().map(|hash| hash.0).collect();
         match hashes.len() {
             1 | 2 => Ok(ClientAuthentication::Secret { transport, hashes }),
-            0 => Err(Problem::at(span, "expected secret_sha256; run `mintkeep client secret` for a secret and this line")),
+            0 => Err(Problem::at(
+                span,
+                "expected secret_sha256; run `mintkeep client secret` for a secret and this line",
+            )),
             _ => Err(Problem::at(span, "expected one secret_sha256, or two while one replaces the other")),
         }
     }

@@ -59,8 +59,7 @@ impl ResourceServerTable {
         }
         .into_authentication(folder)?;
         if proof.is_none() {
-            let message =
-                "a resource server proves itself (RFC 7662 §2.1); expected another method than none, such as client_secret_basic";
+            let message = "a resource server proves itself (RFC 7662 §2.1); expected another method than none, such as client_secret_basic";
             return Err(Problem::at(span, message));
         }
         if !is_name(self.id.get_ref()) {

@@ -8,8 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::base64url;
 
 /// 32 bytes; written as 43 characters of base64url.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[derive(utoipa::ToSchema)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, utoipa::ToSchema)]
 #[schema(value_type = String, example = "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s")]
 pub struct Thumbprint(pub [u8; 32]);
 

@@ -105,7 +105,9 @@ impl Authenticator {
             PresentedCredentials::Name(_) => self.is_enough(registered, request.certificate.as_deref()),
             PresentedCredentials::Secret { secret, transport, .. } => proves(registered, secret, *transport),
             PresentedCredentials::Assertion { id, assertion } => match registered {
-                Some(ClientAuthentication::PrivateKeyJwt { keys }) => self.prove_by(assertion, id, key_sets, keys).await?,
+                Some(ClientAuthentication::PrivateKeyJwt { keys }) => {
+                    self.prove_by(assertion, id, key_sets, keys).await?
+                }
                 _ => false,
             },
         };
@@ -113,18 +115,15 @@ impl Authenticator {
     }
 
     /// Whether a mere name is enough, with the certificate of the connection.
-    fn is_enough(
-        &self,
-        registered: Option<&ClientAuthentication>,
-        certificate: Option<&PresentedCertificate>,
-    ) -> bool {
+    fn is_enough(&self, registered: Option<&ClientAuthentication>, certificate: Option<&PresentedCertificate>) -> bool {
         match registered {
             Some(ClientAuthentication::None) => true,
             Some(ClientAuthentication::TlsClientAuth { subject }) => {
                 certificate.is_some_and(|certificate| subject.is_of(certificate))
             }
-            Some(ClientAuthentication::SelfSignedTlsClientAuth { certificates }) => certificate
-                .is_some_and(|certificate| is_registered(certificate, certificates, self.clock.now())),
+            Some(ClientAuthentication::SelfSignedTlsClientAuth { certificates }) => {
+                certificate.is_some_and(|certificate| is_registered(certificate, certificates, self.clock.now()))
+            }
             Some(ClientAuthentication::Secret { .. } | ClientAuthentication::PrivateKeyJwt { .. }) | None => false,
         }
     }

@@ -107,7 +107,9 @@ impl ClientAuthentication {
     pub fn keys(&self) -> Option<&KeyPlace> {
         match self {
             Self::PrivateKeyJwt { keys } => Some(keys),
-            Self::None | Self::Secret { .. } | Self::TlsClientAuth { .. } | Self::SelfSignedTlsClientAuth { .. } => None,
+            Self::None | Self::Secret { .. } | Self::TlsClientAuth { .. } | Self::SelfSignedTlsClientAuth { .. } => {
+                None
+            }
         }
     }
 }

@@ -9,6 +9,11 @@ use super::client::{ClientRegistry, GrantType};
 /// The length that OpenID Connect allows a subject (Core 1.0 §2), in bytes.
 const LONGEST_SUBJECT: usize = 255;
 
+/// Whether `text` can be the `sub` of an access token.
+pub(crate) fn is_subject(text: &str) -> bool {
+    (1..=LONGEST_SUBJECT).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 /// What the operator may grant to the client `client_id`, to speak for `subject`.
 ///
 /// # Errors
@@ -24,7 +29,7 @@ pub fn authorize(
     if !client.may_use(GrantType::RefreshToken) {
         return Err(OAuthError::UnauthorizedClient("the client is not registered for the refresh_token grant"));
     }
-    if subject.is_empty() || subject.len() > LONGEST_SUBJECT || subject.chars().any(char::is_control) {
+    if !is_subject(subject) {
         return Err(OAuthError::InvalidRequest("expected a subject of 1 to 255 bytes without control characters"));
     }
     // RFC 9068 §5: a subject must not pass for a client that got the token for itself.

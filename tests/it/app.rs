@@ -4,3 +4,4 @@ mod grant;
 mod secret;
 mod sessions;
 mod start;
+mod trust;

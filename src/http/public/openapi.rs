@@ -15,8 +15,8 @@ use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, Para
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, Content, InfoBuilder, Object, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required, ResponseBuilder,
-    Schema, Type,
+    ComponentsBuilder, Content, InfoBuilder, Object, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required,
+    ResponseBuilder, Schema, Type,
 };
 
 use self::answers::SharedAnswer;

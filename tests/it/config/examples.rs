@@ -79,6 +79,23 @@ fn the_tpm_of_the_production_example_is_one() {
     assert_eq!(tpm.device.protection, Protection::Encrypted);
 }
 
+/// The trust that the example describes and, because whoever is in it gets in, does not have.
+#[test]
+fn the_trust_of_the_production_example_is_some() {
+    assert!(load("mintkeep.toml").trust.is_empty());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mintkeep.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, trust) = text.split_once("# --- Trust ---").unwrap();
+    let trust: Vec<&str> = trust.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    let text = format!("{before}\n{}", trust.join("\n"));
+    let text = text.replace("\"mintkeep-keeper\"", "\"nobody\"").replace("\"mintkeep\"\n", "\"daemon\"\n");
+    let config = Config::parse(&path, &text).unwrap();
+    let names: Vec<&str> = config.trust.iter().map(|policy| policy.name.as_str()).collect();
+    assert_eq!(names, ["deploy-from-main", "deployer-pod"]);
+    assert_eq!(config.trusted_issuers.len(), 2);
+    assert_eq!(config.warnings(), [""; 0]);
+}
+
 /// What is commented out is right too: each line that looks like a setting is one, with its default.
 #[test]
 fn every_setting_of_the_production_example_is_one() {
