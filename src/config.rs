@@ -24,7 +24,7 @@ use url::Url;
 
 use crate::http::forwarded::TrustedProxies;
 use crate::http::listener::Limits;
-use crate::http::tls::TlsSettings;
+use crate::http::tls::{ClientCertificates, TlsSettings};
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
 use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
 use crate::keyring::Schedule;
@@ -151,6 +151,14 @@ pub struct Listen {
     pub limits: Limits,
     /// The proxies in front of the public listener that say where requests come from.
     pub trusted_proxies: TrustedProxies,
+}
+
+impl Listen {
+    /// Whether clients may present certificates.
+    pub fn takes_certificates(&self) -> bool {
+        let wanted = self.tls.as_ref().map(|tls| &tls.client_certificates);
+        matches!(wanted, Some(ClientCertificates::Optional { .. }))
+    }
 }
 
 /// How mint and keepers work together.
@@ -283,6 +291,8 @@ impl Config {
             clients: self.clients.iter().cloned().collect(),
             resource_servers: self.resource_servers.iter().cloned().map(Arc::new).collect(),
             resources: self.resources.clone(),
+            trust: self.trust.clone(),
+            issuers: self.trusted_issuers.iter().map(|issuer| (issuer.issuer.clone(), issuer.place())).collect(),
             key_sets: KeySets::default(),
         }
     }

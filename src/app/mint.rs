@@ -21,7 +21,6 @@ use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
 use crate::http::tls::Certificates;
 use crate::keyring::{Document, Signer};
-use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::Metadata;
@@ -130,29 +129,28 @@ impl Mint {
 }
 
 fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts>) -> PublicApi {
-    let Services { keepers, keyring, store, clock, registrations, authenticator, .. } = services;
+    let Services { keepers, keyring, store, clock, registrations, authenticator, access_tokens, .. } = services;
     let issuer = config.issuer.as_str();
     let listen = &config.listen;
-    let access_tokens = Arc::new(AccessTokenVerifier::new(issuer.to_owned(), keyring.clone()));
     PublicApi {
         token_endpoint: Arc::clone(&services.token_endpoint),
         revocation_endpoint: RevocationEndpoint::new(
             Arc::clone(authenticator),
             Sealer::new(keepers.clone(), keyring.clone(), Arc::new(SystemEntropy::new())),
-            Arc::clone(&access_tokens),
+            Arc::clone(access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
         ),
         introspection_endpoint: IntrospectionEndpoint::new(
             Arc::clone(authenticator),
             Signer::new(keepers.clone(), keyring.clone()),
-            access_tokens,
+            Arc::clone(access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
         ),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: keyring.clone(),
-        metadata: Document::of(&Metadata::new(issuer, &registrations.load())),
+        metadata: Document::of(&Metadata::new(issuer, &registrations.load(), listen.takes_certificates())),
         max_age: config.jwks_max_age,
         issuer_path: config.issuer.path().to_owned(),
     }

@@ -14,6 +14,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::keeper::launch::{Launcher, Settings};
 use crate::keeper::{Keepers, Standing};
 use crate::keyring::{Caretaker, CurrentKeyring};
+use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::authentication::Authenticator;
 use crate::oauth::dpop::Proofs;
 use crate::oauth::issuer::Issuer;
@@ -22,6 +23,7 @@ use crate::oauth::metadata::TOKEN_PATH;
 use crate::oauth::once::UsedOnce;
 use crate::oauth::registrations::CurrentRegistrations;
 use crate::oauth::token_endpoint::TokenEndpoint;
+use crate::oauth::trusted_token::TrustedTokens;
 use crate::store::Store;
 
 /// The name of the key of DPoP nonces among what nodes share.
@@ -53,6 +55,8 @@ pub struct Services {
     pub registrations: CurrentRegistrations,
     /// Who has them prove themselves.
     pub authenticator: Arc<Authenticator>,
+    /// Verifies what was issued here.
+    pub access_tokens: Arc<AccessTokenVerifier>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -134,15 +138,28 @@ impl Services {
             Arc::clone(&used),
             Arc::clone(&clock),
         ));
+        let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
         let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
             registrations.clone(),
             Arc::clone(&authenticator),
             proofs,
+            TrustedTokens::new(Arc::clone(&access_tokens), Arc::clone(&store), Arc::clone(&clock)),
             issuer,
             config.issuer.endpoint(TOKEN_PATH),
         ));
-        Ok(Self { keepers, keyring, caretaker, store, clock, registrations, authenticator, token_endpoint, kept_keys })
+        Ok(Self {
+            keepers,
+            keyring,
+            caretaker,
+            store,
+            clock,
+            registrations,
+            authenticator,
+            access_tokens,
+            token_endpoint,
+            kept_keys,
+        })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.

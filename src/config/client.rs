@@ -111,6 +111,10 @@ pub(super) struct ClientTable {
 enum Grant {
     ClientCredentials,
     RefreshToken,
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -213,6 +217,8 @@ impl Grant {
         match self {
             Self::ClientCredentials => GrantType::ClientCredentials,
             Self::RefreshToken => GrantType::RefreshToken,
+            Self::JwtBearer => GrantType::JwtBearer,
+            Self::TokenExchange => GrantType::TokenExchange,
         }
     }
 }

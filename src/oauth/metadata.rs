@@ -7,6 +7,7 @@ use super::client::ClientRegistry;
 use super::client::GrantType;
 use super::registrations::Registrations;
 use super::scope::Scope;
+use crate::jose::foreign::SignatureAlgorithm;
 use crate::jose::jws::ES256;
 
 /// The path of the token endpoint.
@@ -32,44 +33,72 @@ pub struct Metadata {
     scopes_supported: Vec<String>,
     // Required by RFC 8414 §2, and empty: there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
-    grant_types_supported: [&'static str; 2],
-    token_endpoint_auth_methods_supported: [&'static str; 3],
+    grant_types_supported: Vec<&'static str>,
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     introspection: Option<IntrospectionMetadata>,
+    dpop_signing_alg_values_supported: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_client_certificate_bound_access_tokens: Option<bool>,
 }
 
 /// Told where there is a resource server that may ask.
 #[derive(Debug, Serialize, ToSchema)]
 struct IntrospectionMetadata {
     introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     introspection_signing_alg_values_supported: [&'static str; 1],
 }
 
-const CLIENT_METHODS: [&str; 3] = ["none", "client_secret_basic", "client_secret_post"];
+/// The ways to prove oneself that work everywhere.
+const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+
+/// Those that need the certificate of the connection (RFC 8705 §6).
+const CERTIFICATE_METHODS: [&str; 2] = ["tls_client_auth", "self_signed_tls_client_auth"];
 
 impl Metadata {
-    /// The metadata of the issuer `identifier`, an URL without a slash at its end.
-    pub fn new(identifier: &str, registered: &Registrations) -> Self {
+    /// The metadata of the issuer `identifier`, an URL without a slash at its end, whose listener takes the
+    /// certificates of clients or does not.
+    pub fn new(identifier: &str, registered: &Registrations, takes_certificates: bool) -> Self {
+        let by_certificate = if takes_certificates { &CERTIFICATE_METHODS[..] } else { &[] };
+        let methods: Vec<&str> = METHODS.iter().chain(by_certificate).copied().collect();
+        let client_methods: Vec<&str> = std::iter::once("none").chain(methods.iter().copied()).collect();
         Self {
             issuer: identifier.to_owned(),
             token_endpoint: format!("{identifier}{TOKEN_PATH}"),
             jwks_uri: format!("{identifier}{JWKS_PATH}"),
             scopes_supported: scopes(&registered.clients),
             response_types_supported: [],
-            grant_types_supported: GrantType::ALL.map(GrantType::as_str),
-            token_endpoint_auth_methods_supported: CLIENT_METHODS,
+            grant_types_supported: grants(registered),
+            token_endpoint_auth_methods_supported: client_methods.clone(),
+            token_endpoint_auth_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
             revocation_endpoint: format!("{identifier}{REVOCATION_PATH}"),
-            revocation_endpoint_auth_methods_supported: CLIENT_METHODS,
+            revocation_endpoint_auth_methods_supported: client_methods,
+            revocation_endpoint_auth_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
             introspection: (!registered.resource_servers.is_empty()).then(|| IntrospectionMetadata {
                 introspection_endpoint: format!("{identifier}{INTROSPECTION_PATH}"),
-                introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+                introspection_endpoint_auth_methods_supported: methods,
+                introspection_endpoint_auth_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
                 introspection_signing_alg_values_supported: [ES256],
             }),
+            dpop_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
+            tls_client_certificate_bound_access_tokens: takes_certificates.then_some(true),
         }
     }
+}
+
+/// Tokens of other issuers are good for something where a policy says so.
+fn grants(registered: &Registrations) -> Vec<&'static str> {
+    let is_offered = |grant: &GrantType| match grant {
+        GrantType::ClientCredentials | GrantType::RefreshToken => true,
+        GrantType::JwtBearer | GrantType::TokenExchange => !registered.trust.is_empty(),
+    };
+    GrantType::ALL.into_iter().filter(is_offered).map(GrantType::as_str).collect()
 }
 
 fn scopes(clients: &ClientRegistry) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! What is registered at this moment. It is replaced as a whole when the configuration is read again; a request
 //! keeps what it found when it came.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,6 +10,7 @@ use super::client::{ClientAuthentication, ClientRegistry};
 use super::key_sets::KeySets;
 use super::resource_server::ResourceServer;
 use super::target::ResourceScopes;
+use super::trust::{IssuerKeys, TrustPolicies};
 use crate::clock::Clock;
 
 /// Everybody that the operator registered.
@@ -20,6 +22,10 @@ pub struct Registrations {
     pub resource_servers: Vec<Arc<ResourceServer>>,
     /// What scope each protected resource knows.
     pub resources: ResourceScopes,
+    /// Which tokens of other issuers are good for whom.
+    pub trust: TrustPolicies,
+    /// The issuers that are trusted, by their identifiers.
+    pub issuers: HashMap<String, IssuerKeys>,
     /// The keys of all of them.
     pub key_sets: KeySets,
 }
@@ -32,7 +38,11 @@ impl Registrations {
     pub fn with_keys(mut self, known: &KeySets, clock: &Arc<dyn Clock>) -> Result<Self, String> {
         let clients = self.clients.iter().map(|client| &client.authentication);
         let servers = self.resource_servers.iter().map(|server| &server.authentication);
-        let places = clients.chain(servers).filter_map(ClientAuthentication::keys);
+        let issuers = self.issuers.values().filter_map(|keys| match keys {
+            IssuerKeys::Own => None,
+            IssuerKeys::At(place) => Some(place),
+        });
+        let places = clients.chain(servers).filter_map(ClientAuthentication::keys).chain(issuers);
         self.key_sets = KeySets::of(places, known, clock)?;
         Ok(self)
     }

@@ -18,3 +18,11 @@ pub struct PresentedRequest<'a> {
     /// The certificate of the connection.
     pub certificate: Option<Arc<PresentedCertificate>>,
 }
+
+impl PresentedRequest<'_> {
+    /// Whether it says who sends it.
+    pub fn has_credentials(&self) -> bool {
+        let in_form = ["client_id", "client_secret", "client_assertion"];
+        self.basic.is_some() || in_form.iter().any(|name| self.parameters.find(name).is_some())
+    }
+}

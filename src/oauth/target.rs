@@ -34,8 +34,28 @@ impl Target {
         parameters: &PresentedParameters<'_>,
         resources: &ResourceScopes,
     ) -> Result<Self, OAuthError> {
+        Self::named(client, parameters.find_all("resource"), resources)
+    }
+
+    /// As [`Self::of`], where `audience` may name it too (RFC 8693 §2.1).
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_exchange(
+        client: &Client,
+        parameters: &PresentedParameters<'_>,
+        resources: &ResourceScopes,
+    ) -> Result<Self, OAuthError> {
+        Self::named(client, parameters.find_all("resource").chain(parameters.find_all("audience")), resources)
+    }
+
+    fn named<'a>(
+        client: &Client,
+        names: impl Iterator<Item = &'a str>,
+        resources: &ResourceScopes,
+    ) -> Result<Self, OAuthError> {
         let mut named: Vec<String> = Vec::new();
-        for resource in parameters.find_all("resource") {
+        for resource in names {
             // What is registered is good as it stands: an audience does not have to be an URI.
             if !client.may_target(resource) {
                 return Err(OAuthError::InvalidTarget(if is_indicator(resource) {

@@ -12,9 +12,11 @@ use super::client::{Client, GrantType};
 use super::dpop::{Proofs, ProvenKey};
 use super::issuer::{IssuedGrant, Issuer, TokenResponse};
 use super::parameters::PresentedParameters;
-use super::registrations::CurrentRegistrations;
+use super::registrations::{CurrentRegistrations, Registrations};
 use super::request::PresentedRequest;
 use super::target::Target;
+use super::trusted_grant::Presentation;
+use super::trusted_token::{ACCESS_TOKEN_KIND, TrustedTokens};
 use super::{client_credentials, refresh_token, workload};
 use crate::jose::claims::Confirmation;
 
@@ -23,6 +25,7 @@ pub struct TokenEndpoint {
     registrations: CurrentRegistrations,
     authenticator: Arc<Authenticator>,
     proofs: Arc<Proofs>,
+    trusted_tokens: TrustedTokens,
     issuer: Issuer,
     /// Its own URL, as clients know it.
     url: Url,
@@ -34,10 +37,11 @@ impl TokenEndpoint {
         registrations: CurrentRegistrations,
         authenticator: Arc<Authenticator>,
         proofs: Arc<Proofs>,
+        trusted_tokens: TrustedTokens,
         issuer: Issuer,
         url: Url,
     ) -> Self {
-        Self { registrations, authenticator, proofs, issuer, url }
+        Self { registrations, authenticator, proofs, trusted_tokens, issuer, url }
     }
 
     /// The nonce that the next DPoP proof has to carry (RFC 9449 §8).
@@ -50,24 +54,27 @@ impl TokenEndpoint {
     /// # Errors
     /// [`OAuthError`], as RFC 6749 §5.2 has it.
     pub async fn exchange(&self, request: &PresentedRequest<'_>) -> Result<TokenResponse, OAuthError> {
-        let parameters = &request.parameters;
-        let grant = parameters.find("grant_type").ok_or(OAuthError::InvalidRequest("grant_type is required"))?;
-        let client = self.authenticator.client(request).await?;
-        let grant = GrantType::parse(grant)
-            .ok_or(OAuthError::UnsupportedGrantType("expected client_credentials or refresh_token"))?;
-        let key = request.dpop.map(|proof| self.proofs.verify(proof, &self.url)).transpose()?;
-        let target = Target::of(client.client(), parameters, &self.registrations.load().resources)?;
-        let confirmation = confirmation(client.client(), key.as_ref(), request.certificate.as_deref())?;
-        let asked = Asked { scope: parameters.find("scope"), target, confirmation };
-        let authorized = match grant {
-            GrantType::ClientCredentials => client_credentials::authorize(client, asked)?,
-            GrantType::RefreshToken => self.refresh(client, parameters, asked).await?,
+        let grant = request.parameters.find("grant_type");
+        let grant = GrantType::parse(grant.ok_or(OAuthError::InvalidRequest("grant_type is required"))?);
+        // Who it is, is judged before what is wrong with the rest; a trusted token may say it too.
+        let client = match grant {
+            Some(GrantType::JwtBearer | GrantType::TokenExchange) if !request.has_credentials() => None,
+            _ => Some(self.authenticator.client(request).await?),
         };
+        let grant = grant.ok_or(OAuthError::UnsupportedGrantType("expected one of grant_types_supported"))?;
+        let key = request.dpop.map(|proof| self.proofs.verify(proof, &self.url)).transpose()?;
+        let registered = self.registrations.load();
+        let wish = Wish { grant, request, registered: &registered, key: key.as_ref() };
+        let authorized = self.authorize(wish, client).await?;
         // Only who is granted something has proofs remembered: nobody else fills the store.
         if let Some(key) = key {
             self.proofs.use_up(key).await?;
         }
-        self.issuer.issue(authorized).await
+        let response = self.issuer.issue(authorized).await?;
+        Ok(match grant {
+            GrantType::TokenExchange => TokenResponse { issued_token_type: Some(ACCESS_TOKEN_KIND), ..response },
+            GrantType::ClientCredentials | GrantType::RefreshToken | GrantType::JwtBearer => response,
+        })
     }
 
     /// An operator's grant of a first refresh token.
@@ -84,6 +91,33 @@ impl TokenEndpoint {
         self.issuer.begin_family(workload::authorize(&registered.clients, client_id, subject, scope)?).await
     }
 
+    async fn authorize(&self, wish: Wish<'_>, client: Option<AuthenticatedClient>) -> Result<Authorized, OAuthError> {
+        let Wish { grant, request, registered, key } = wish;
+        let presentation = |client| Presentation { request, registered, client, key };
+        match (grant, client) {
+            (GrantType::ClientCredentials, Some(client)) => {
+                let asked = wish.asked(client.client())?;
+                client_credentials::authorize(client, asked)
+            }
+            (GrantType::RefreshToken, Some(client)) => {
+                let asked = wish.asked(client.client())?;
+                self.refresh(client, &request.parameters, asked).await
+            }
+            (GrantType::JwtBearer, client) => {
+                let trusted = presentation(client).assertion(&self.trusted_tokens).await?;
+                let asked = wish.asked(&trusted.client)?;
+                trusted.authorize(asked)
+            }
+            (GrantType::TokenExchange, client) => {
+                let trusted = presentation(client).exchange(&self.trusted_tokens).await?;
+                let asked = wish.asked(&trusted.client)?;
+                trusted.authorize(asked)
+            }
+            // Those two are asked of an authenticated client only.
+            (GrantType::ClientCredentials | GrantType::RefreshToken, None) => Err(OAuthError::ServerError),
+        }
+    }
+
     async fn refresh(
         &self,
         client: AuthenticatedClient,
@@ -93,6 +127,30 @@ impl TokenEndpoint {
         let token = parameters.find("refresh_token").ok_or(OAuthError::InvalidRequest("refresh_token is required"))?;
         let issuer = &self.issuer;
         refresh_token::authorize(client, token, asked, issuer.store(), issuer.sealer(), issuer.now()).await
+    }
+}
+
+/// One request, once it is known by which grant it goes.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    grant: GrantType,
+    request: &'a PresentedRequest<'a>,
+    registered: &'a Registrations,
+    key: Option<&'a ProvenKey>,
+}
+
+impl<'a> Wish<'a> {
+    /// What it asks for in the name of `client`.
+    fn asked(self, client: &Client) -> Result<Asked<'a>, OAuthError> {
+        let Self { grant, request, registered, key } = self;
+        let target = match grant {
+            GrantType::TokenExchange => Target::of_exchange(client, &request.parameters, &registered.resources)?,
+            GrantType::ClientCredentials | GrantType::RefreshToken | GrantType::JwtBearer => {
+                Target::of(client, &request.parameters, &registered.resources)?
+            }
+        };
+        let confirmation = confirmation(client, key, request.certificate.as_deref())?;
+        Ok(Asked { scope: request.parameters.find("scope"), target, confirmation })
     }
 }
 

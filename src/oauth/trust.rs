@@ -17,7 +17,10 @@ use url::Url;
 use self::claim::ClaimMatch;
 use self::index::ClaimIndex;
 use self::mismatch::{Explanation, Mismatch};
+use super::key_sets::KeyPlace;
+use super::remote_keys::KeySource;
 use super::scope::Scope;
+use crate::fetch::HttpsSettings;
 
 /// Which tokens are trusted, and what they are good for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,6 +70,33 @@ pub enum KeyLocation {
     Uri(Url),
     /// A JWK Set in this file.
     File(PathBuf),
+}
+
+/// Where the keys of an issuer are.
+#[derive(Clone, Debug)]
+pub enum IssuerKeys {
+    /// Here: it is this mint.
+    Own,
+    /// Elsewhere.
+    At(KeyPlace),
+}
+
+impl TrustedIssuer {
+    /// Where its keys are, and how to get there.
+    pub fn place(&self) -> IssuerKeys {
+        let source = match &self.keys {
+            KeyLocation::Own => return IssuerKeys::Own,
+            KeyLocation::Discovery => KeySource::Discovery { issuer: self.issuer.clone() },
+            KeyLocation::Uri(url) => KeySource::JwksUri(url.clone()),
+            KeyLocation::File(path) => KeySource::File(path.clone()),
+        };
+        let settings = HttpsSettings {
+            authorities: self.ca.clone(),
+            allow_private: self.allow_private_addresses,
+            ..HttpsSettings::default()
+        };
+        IssuerKeys::At(KeyPlace::new(source, settings))
+    }
 }
 
 impl TrustPolicy {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::OAuthError;
 use super::authorized::AuthorizedWorkload;
-use super::client::{ClientRegistry, GrantType};
+use super::client::{Client, ClientRegistry, GrantType};
 
 /// The length that OpenID Connect allows a subject (Core 1.0 §2), in bytes.
 const LONGEST_SUBJECT: usize = 255;
@@ -29,6 +29,13 @@ pub fn authorize(
     if !client.may_use(GrantType::RefreshToken) {
         return Err(OAuthError::UnauthorizedClient("the client is not registered for the refresh_token grant"));
     }
+    check_subject(clients, client, subject)?;
+    let scope = client.scope.narrowed(scope)?;
+    Ok(AuthorizedWorkload { client: Arc::clone(client), subject: subject.to_owned(), scope })
+}
+
+/// Whether tokens of `client` may speak for `subject`.
+pub(super) fn check_subject(clients: &ClientRegistry, client: &Client, subject: &str) -> Result<(), OAuthError> {
     if !is_subject(subject) {
         return Err(OAuthError::InvalidRequest("expected a subject of 1 to 255 bytes without control characters"));
     }
@@ -36,6 +43,5 @@ pub fn authorize(
     if subject != client.id && clients.find(subject).is_some() {
         return Err(OAuthError::InvalidRequest("the subject is the id of another client"));
     }
-    let scope = client.scope.narrowed(scope)?;
-    Ok(AuthorizedWorkload { client: Arc::clone(client), subject: subject.to_owned(), scope })
+    Ok(())
 }

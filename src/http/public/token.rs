@@ -15,6 +15,7 @@ use crate::http::render::not_stored;
 use crate::oauth::attempts::Claimed;
 use crate::oauth::client::GrantType;
 use crate::oauth::issuer::TokenResponse;
+use crate::oauth::trusted_token::{ACCESS_TOKEN_KIND, TokenKind};
 
 /// Where a client learns the nonce of its next proof (RFC 9449 §8).
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -44,12 +45,25 @@ pub(super) async fn exchange(
     response
 }
 
+/// The kinds of tokens that can be exchanged.
+const TOKEN_KINDS: [&str; 3] = {
+    let [(jwt, _), (id_token, _), (access_token, _)] = TokenKind::NAMES;
+    [jwt, id_token, access_token]
+};
+
 pub(super) fn description() -> Description {
     Description::new("token", "A grant, for an access token (RFC 6749)")
         .form([
             Parameter::required("grant_type", "The grant.").one_of(GrantType::ALL.map(GrantType::as_str)),
             Parameter::optional("scope", "Values separated by spaces; all that is granted where it is left out."),
             Parameter::optional("resource", "Who the token is to be for (RFC 8707).").repeatable(),
+            Parameter::optional("audience", "The same for token exchange (RFC 8693 §2.1).").repeatable(),
+            Parameter::optional("assertion", "Required for the JWT bearer grant: a token of a trusted issuer."),
+            Parameter::optional("subject_token", "Required for token exchange: the token that is exchanged."),
+            Parameter::optional("subject_token_type", "Required for token exchange.").one_of(TOKEN_KINDS),
+            Parameter::optional("actor_token", "A token of who acts for the subject."),
+            Parameter::optional("actor_token_type", "Required with actor_token.").one_of(TOKEN_KINDS),
+            Parameter::optional("requested_token_type", "What token exchange is to give.").one_of([ACCESS_TOKEN_KIND]),
             Parameter::optional("refresh_token", "Required for the grant refresh_token."),
         ])
         .header(DPOP, "A proof of the key that the token is to be bound to (RFC 9449).")
