@@ -4,20 +4,23 @@ mod discovery;
 pub mod failures;
 mod form;
 mod introspection;
+mod openapi;
 mod revocation;
 mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use utoipa::openapi::HttpMethod;
 
 use self::failures::FailureAnswers;
+use self::openapi::Endpoint;
 use crate::keyring::{CurrentKeyring, Document};
 use crate::oauth::introspection::IntrospectionEndpoint;
-use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
+use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REVOCATION_PATH, TOKEN_PATH};
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token_endpoint::TokenEndpoint;
 
@@ -46,16 +49,36 @@ pub struct PublicApi {
 
 /// The router of the public listener.
 pub fn router(api: PublicApi) -> Router {
-    let path = api.issuer_path.clone();
-    let endpoint = |route: MethodRouter<Arc<PublicApi>>| route.fallback(form::method_not_allowed);
-    Router::new()
-        .route(&format!("{path}{TOKEN_PATH}"), endpoint(post(token::exchange)))
-        .route(&format!("{path}{REVOCATION_PATH}"), endpoint(post(revocation::revoke)))
-        .route(&format!("{path}{INTROSPECTION_PATH}"), endpoint(post(introspection::introspect)))
-        .route(&format!("{path}{JWKS_PATH}"), get(discovery::jwks))
-        // The issuer's path comes after the well-known one here (RFC 8414 §3).
-        .route(&format!("{METADATA_PATH}{path}"), get(discovery::metadata))
+    let endpoints = endpoints(&api);
+    let description = Arc::new(openapi::description(&endpoints));
+    let mut router = Router::new();
+    for Endpoint { path, methods, .. } in endpoints {
+        router = router.route(&path, methods.fallback(form::method_not_allowed));
+    }
+    router
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(axum::middleware::from_fn(form::refuse_oversized))
+        .layer(Extension(description))
         .with_state(Arc::new(api))
+}
+
+/// Everything that is routed and described.
+fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
+    let path = &api.issuer_path;
+    let below = |name: &str| format!("{path}{name}");
+    let form =
+        |name: &str, methods, description| Endpoint::new(below(name), methods).describe(HttpMethod::Post, description);
+    let document = |path, methods, description| Endpoint::new(path, methods).describe(HttpMethod::Get, description);
+    let mut endpoints = vec![
+        form(TOKEN_PATH, post(token::exchange), token::description()),
+        form(REVOCATION_PATH, post(revocation::revoke), revocation::description()),
+        document(below(JWKS_PATH), get(discovery::jwks), discovery::jwks_description()),
+        // The issuer's path comes after the well-known one here (RFC 8414 §3).
+        document(format!("{METADATA_PATH}{path}"), get(discovery::metadata), discovery::metadata_description()),
+        document(below(OPENAPI_PATH), get(discovery::openapi), discovery::openapi_description()),
+    ];
+    if api.introspection_endpoint.has_resource_servers() {
+        endpoints.push(form(INTROSPECTION_PATH, post(introspection::introspect), introspection::description()));
+    }
+    endpoints
 }

@@ -5,6 +5,7 @@ use axum::http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::oauth::OAuthError;
 
@@ -21,9 +22,12 @@ pub(super) fn not_stored(status: StatusCode, body: &impl Serialize) -> Response 
     response
 }
 
-#[derive(Serialize)]
-struct ErrorBody {
+/// An error (RFC 6749 §5.2).
+#[derive(Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    /// The code.
     error: &'static str,
+    /// What was wrong, for the developer of the client: fixed text.
     error_description: &'static str,
 }
 

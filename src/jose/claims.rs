@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 
@@ -14,7 +15,7 @@ pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 pub const INTROSPECTION_TYPE: &str = "token-introspection+jwt";
 
 /// `aud`: one value, or a list of them (RFC 7519 §4.1.3).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Audience {
     /// One recipient, written as a string.
@@ -67,7 +68,8 @@ pub struct AccessTokenClaims<'a> {
 }
 
 /// The claims of an access token of ours, read back.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[schema(as = AccessTokenClaims, description = "The claims of an access token (RFC 9068 §2.2).")]
 #[serde(deny_unknown_fields)]
 pub struct ReadAccessTokenClaims {
     /// `iss`.

@@ -3,6 +3,7 @@
 use aws_lc_rs::agreement::{ECDH_P256, ParsedPublicKey, UnparsedPublicKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Malformed, base64url};
 
@@ -114,13 +115,13 @@ impl TryFrom<BareJwk> for P256PublicKey {
 }
 
 /// A JWK Set (RFC 7517 §5).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JwkSet {
     keys: Vec<Jwk>,
 }
 
 /// A public signing key as others verify with it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Jwk {
     kty: &'static str,
     crv: &'static str,

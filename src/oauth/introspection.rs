@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::OAuthError;
 use super::access_token::{AccessTokenVerifier, VerifiedAccessToken};
@@ -52,7 +54,8 @@ pub enum Answer {
 pub struct Introspection(Option<Arc<VerifiedAccessToken>>);
 
 /// An [`Introspection`] as it is written.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(description = "What a token is worth (RFC 7662 §2.2): its claims are there where it is active.")]
 struct Members<'a> {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +81,18 @@ impl Serialize for Introspection {
     }
 }
 
+impl PartialSchema for Introspection {
+    fn schema() -> RefOr<Schema> {
+        Members::schema()
+    }
+}
+
+impl ToSchema for Introspection {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Members::schemas(schemas);
+    }
+}
+
 impl IntrospectionEndpoint {
     /// An endpoint for the tokens that `access_tokens` verifies.
     pub fn new(
@@ -88,6 +103,11 @@ impl IntrospectionEndpoint {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self { resource_servers, signer, access_tokens, store, clock }
+    }
+
+    /// Whether there is anybody who may ask.
+    pub fn has_resource_servers(&self) -> bool {
+        !self.resource_servers.is_empty()
     }
 
     /// One introspection request.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::OAuthError;
 use super::authorized::{Authorized, AuthorizedWorkload, Renewal};
@@ -39,7 +40,7 @@ pub struct Issuer {
 }
 
 /// A successful answer of the token endpoint (RFC 6749 §5.1).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TokenResponse {
     /// The access token.
     pub access_token: String,

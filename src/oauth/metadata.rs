@@ -1,6 +1,7 @@
 //! Authorization server metadata (RFC 8414): what works, and nothing else.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::client::ClientRegistry;
 use super::client::GrantType;
@@ -16,11 +17,13 @@ pub const REVOCATION_PATH: &str = "/oauth/revoke";
 pub const INTROSPECTION_PATH: &str = "/oauth/introspect";
 /// The path of the JWK Set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+/// The path of the description of the endpoints in OpenAPI.
+pub const OPENAPI_PATH: &str = "/openapi.json";
 /// The path of the metadata; an issuer's own path follows it (RFC 8414 §3).
 pub const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// The metadata document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Metadata {
     issuer: String,
     token_endpoint: String,
@@ -38,7 +41,7 @@ pub struct Metadata {
 }
 
 /// Told where there is a resource server that may ask.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct IntrospectionMetadata {
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: [&'static str; 2],

@@ -2,4 +2,5 @@ mod admin;
 mod attempts;
 mod discovery;
 mod limits;
+mod openapi;
 mod token;

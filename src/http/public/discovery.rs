@@ -1,24 +1,58 @@
-//! The published keys and the metadata: documents that others may keep for a while.
+//! The published keys, the metadata and the description of the endpoints: documents that others may keep for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::{Content, Object};
 
 use super::PublicApi;
+use super::openapi::{Description, JSON, kept, not_modified};
+use crate::jose::jwk::JwkSet;
 use crate::keyring::Document;
+use crate::oauth::metadata::Metadata;
+
+const JWK_SET: &str = "application/jwk-set+json";
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §8.5).
 pub(super) async fn jwks(State(api): State<Arc<PublicApi>>, headers: HeaderMap) -> Response {
-    serve(api.keyring.load().jwks(), "application/jwk-set+json", api.max_age, &headers)
+    serve(api.keyring.load().jwks(), JWK_SET, api.max_age, &headers)
 }
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3).
 pub(super) async fn metadata(State(api): State<Arc<PublicApi>>, headers: HeaderMap) -> Response {
-    serve(&api.metadata, "application/json", api.max_age, &headers)
+    serve(&api.metadata, JSON, api.max_age, &headers)
+}
+
+/// `GET /openapi.json`.
+pub(super) async fn openapi(
+    State(api): State<Arc<PublicApi>>,
+    Extension(description): Extension<Arc<Document>>,
+    headers: HeaderMap,
+) -> Response {
+    serve(&description, JSON, api.max_age, &headers)
+}
+
+pub(super) fn jwks_description() -> Description {
+    Description::new("jwks", "The keys that verify tokens (RFC 7517)")
+        .answer_of::<JwkSet>(200, JWK_SET, kept("The keys."))
+        .answer(304, not_modified())
+}
+
+pub(super) fn metadata_description() -> Description {
+    Description::new("metadata", "What the authorization server can do (RFC 8414)")
+        .answer_of::<Metadata>(200, JSON, kept("The metadata."))
+        .answer(304, not_modified())
+}
+
+pub(super) fn openapi_description() -> Description {
+    Description::new("openapi", "This description")
+        .answer(200, kept("The description.").content(JSON, Content::new(Some(Object::new()))))
+        .answer(304, not_modified())
 }
 
 fn serve(document: &Document, media_type: &'static str, max_age: Duration, headers: &HeaderMap) -> Response {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -64,10 +64,10 @@ pub(super) async fn refuse_oversized(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The answer to other methods than POST.
+/// The answer to methods that an endpoint does not take; axum adds `Allow`.
 pub(super) async fn method_not_allowed() -> Response {
-    let allow = HeaderMap::from_iter([(ALLOW, HeaderValue::from_static("POST"))]);
-    with_status(StatusCode::METHOD_NOT_ALLOWED, allow, &OAuthError::InvalidRequest("this endpoint takes POST only"))
+    const OTHER: OAuthError = OAuthError::InvalidRequest("this endpoint does not take this method: see Allow");
+    with_status(StatusCode::METHOD_NOT_ALLOWED, HeaderMap::new(), &OTHER)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

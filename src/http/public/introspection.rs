@@ -7,13 +7,16 @@ use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use utoipa::PartialSchema as _;
+use utoipa::openapi::Content;
 
 use super::PublicApi;
 use super::form::{Body, Form};
+use super::openapi::{Description, JSON, Parameter, uncached};
 use crate::http::listener::Peer;
 use crate::http::render::not_stored;
 use crate::oauth::attempts::Claimed;
-use crate::oauth::introspection::{Answer, AnswerForm};
+use crate::oauth::introspection::{Answer, AnswerForm, Introspection};
 
 /// The media type of a signed answer (RFC 9701 §4).
 const SIGNED: &str = "application/token-introspection+jwt";
@@ -43,4 +46,12 @@ fn asks_for_signed(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut ranges = values.flat_map(|value| value.split(','));
     ranges.any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(SIGNED))
+}
+
+pub(super) fn description() -> Description {
+    let answer = uncached("What the token is worth: JSON, or signed where Accept asks for that (RFC 9701).")
+        .content(SIGNED, Content::new(Some(String::schema())));
+    Description::new("introspect", "What a token is worth, for a resource server (RFC 7662)")
+        .form([Parameter::required("token", "An access token."), Parameter::token_type_hint()])
+        .answer_of::<Introspection>(200, JSON, answer)
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::PublicApi;
 use super::form::{Body, Form};
+use super::openapi::{Description, Parameter, uncached};
 use crate::http::listener::Peer;
 use crate::oauth::attempts::Claimed;
 
@@ -31,4 +32,10 @@ pub(super) async fn revoke(
             api.failures.answer(peer, &headers, id.as_deref().map(Claimed::Client), &error).await
         }
     }
+}
+
+pub(super) fn description() -> Description {
+    Description::new("revoke", "Gives back a token of the client's own (RFC 7009)")
+        .form([Parameter::required("token", "An access token or a refresh token."), Parameter::token_type_hint()])
+        .answer(200, uncached("The token is not good, or not any more."))
 }

@@ -1,0 +1,137 @@
+//! The description of the public listener in OpenAPI 3.1, made of what the router routes and of the types that are
+//! written.
+//!
+//! An [`Endpoint`] has both its handlers and what is said of them, so that no route is without a description.
+
+mod answers;
+mod parameter;
+mod written;
+
+use std::sync::Arc;
+
+use axum::routing::MethodRouter;
+use utoipa::ToSchema;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, InfoBuilder, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required, ResponseBuilder,
+    Schema,
+};
+
+use self::answers::SharedAnswer;
+use super::PublicApi;
+use crate::http::render::ErrorBody;
+use crate::keyring::Document;
+
+pub(super) use self::answers::{kept, not_modified, uncached};
+pub(super) use self::parameter::Parameter;
+
+pub(super) const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The one way of proving oneself that OpenAPI has a notion of. What a form proves is among its parameters.
+const BASIC: &str = "client_secret_basic";
+
+/// A path, what answers there, and what is said of it.
+pub(super) struct Endpoint {
+    pub(super) path: String,
+    pub(super) methods: MethodRouter<Arc<PublicApi>>,
+    item: PathItem,
+    schemas: NamedSchemas,
+}
+
+/// What is said of one method of an endpoint.
+pub(super) struct Description {
+    operation: OperationBuilder,
+    schemas: NamedSchemas,
+}
+
+type NamedSchemas = Vec<(String, RefOr<Schema>)>;
+
+impl Endpoint {
+    /// `methods` at `path`, where a parameter of the path is written as `{name}`.
+    pub(super) fn new(path: String, methods: MethodRouter<Arc<PublicApi>>) -> Self {
+        Self { path, methods, item: PathItem::default(), schemas: NamedSchemas::new() }
+    }
+
+    /// Says something of one of its methods.
+    pub(super) fn describe(mut self, method: HttpMethod, description: Description) -> Self {
+        self.schemas.extend(description.schemas);
+        self.item.merge_operations(PathItem::new(method, description.operation));
+        self
+    }
+}
+
+impl Description {
+    /// The operation `id`, with every answer that any request may get.
+    pub(super) fn new(id: &str, summary: &str) -> Self {
+        let operation = OperationBuilder::new().operation_id(Some(id)).summary(Some(summary));
+        Self { operation, schemas: NamedSchemas::new() }.shared(&answers::TO_ANYTHING)
+    }
+
+    /// It takes a form of `parameters` and of the credentials of who sends it, with every answer that it may get
+    /// where it is not a success.
+    pub(super) fn form(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        let parameters = parameters.into_iter().chain(Parameter::credentials());
+        let body = RequestBodyBuilder::new()
+            .content(FORM, Content::new(Some(parameter::form(parameters))))
+            .required(Some(Required::True));
+        self.operation = self
+            .operation
+            .request_body(Some(body.build()))
+            .security(SecurityRequirement::new::<_, _, &str>(BASIC, []))
+            // Or by the form, or not at all.
+            .security(SecurityRequirement::default());
+        self.shared(&answers::TO_FORMS)
+    }
+
+    /// It may be answered by `response`.
+    pub(super) fn answer(mut self, status: u16, response: ResponseBuilder) -> Self {
+        self.operation = self.operation.response(status.to_string(), response);
+        self
+    }
+
+    /// It may be answered by `response` with a `T`.
+    pub(super) fn answer_of<T: ToSchema>(mut self, status: u16, media_type: &str, response: ResponseBuilder) -> Self {
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut self.schemas);
+        let content = Content::new(Some(Ref::from_schema_name(T::name())));
+        self.answer(status, response.content(media_type, content))
+    }
+
+    fn shared(mut self, shared: &[SharedAnswer]) -> Self {
+        for answer in shared {
+            let reference = Ref::from_response_name(answer.name);
+            self.operation = self.operation.response(answer.status.to_string(), reference);
+        }
+        self
+    }
+}
+
+/// The description of `endpoints`.
+///
+/// # Panics
+/// Where it cannot be written as JSON, which is for no endpoint so.
+pub(super) fn description(endpoints: &[Endpoint]) -> Document {
+    let basic = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Basic)
+        .description(Some("client_id and client_secret, each in the encoding of a form (RFC 6749 §2.3.1)"));
+    let mut components = ComponentsBuilder::new()
+        .security_scheme(BASIC, SecurityScheme::Http(basic.build()))
+        .responses_from_iter(answers::shared())
+        .schema_from::<ErrorBody>();
+    let mut paths = PathsBuilder::new();
+    for Endpoint { path, item, schemas, .. } in endpoints {
+        components = components.schemas_from_iter(schemas.iter().cloned());
+        paths = paths.path(path, item.clone());
+    }
+    let info = InfoBuilder::new()
+        .title("mintkeep")
+        .description(Some("The endpoints of clients and resource servers. What is not described is answered 404."))
+        .version(env!("CARGO_PKG_VERSION"));
+    let whole = OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build();
+    let mut description = serde_json::to_value(whole).expect("a description is JSON");
+    written::as_written(&mut description);
+    Document::of(&description)
+}

@@ -1,0 +1,60 @@
+//! The parameters of the forms.
+
+use utoipa::openapi::{Object, ObjectBuilder, Type};
+
+/// What is said of one parameter. One that is empty counts as left out; one that nobody knows is ignored; none may be
+/// there twice (RFC 6749 §3.2).
+pub(in crate::http::public) struct Parameter {
+    name: &'static str,
+    description: &'static str,
+    is_required: bool,
+    values: Vec<&'static str>,
+}
+
+impl Parameter {
+    /// One that has to be there.
+    pub(in crate::http::public) fn required(name: &'static str, description: &'static str) -> Self {
+        Self { name, description, is_required: true, values: Vec::new() }
+    }
+
+    /// One that may be left out.
+    pub(in crate::http::public) fn optional(name: &'static str, description: &'static str) -> Self {
+        Self { is_required: false, ..Self::required(name, description) }
+    }
+
+    /// It has one of `values`.
+    pub(in crate::http::public) fn one_of(self, values: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { values: values.into_iter().collect(), ..self }
+    }
+
+    /// The kind of a token (RFC 7009 §2.1, RFC 7662 §2.1).
+    pub(in crate::http::public) fn token_type_hint() -> Self {
+        Self::optional("token_type_hint", "Not looked at: a token says by itself what it is.")
+    }
+
+    /// Those by which a client, or a resource server, says and proves who it is.
+    pub(super) fn credentials() -> [Self; 2] {
+        [
+            Self::optional("client_id", "Who sends this, unless the Authorization header says so."),
+            Self::optional("client_secret", "Its secret, where it is registered for client_secret_post."),
+        ]
+    }
+}
+
+/// The schema of a form of `parameters`.
+pub(super) fn form(parameters: impl Iterator<Item = Parameter>) -> Object {
+    parameters
+        .fold(ObjectBuilder::new().schema_type(Type::Object), |form, parameter| {
+            let Parameter { name, description, is_required, values } = parameter;
+            let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+            let schema = match is_required {
+                // Empty is left out.
+                true => schema.min_length(Some(1)),
+                false => schema,
+            };
+            let schema = if values.is_empty() { schema } else { schema.enum_values(Some(values)) };
+            let form = form.property(name, schema);
+            if is_required { form.required(name) } else { form }
+        })
+        .build()
+}

@@ -1,0 +1,200 @@
+//! What the description says of the endpoints is so; schemathesis tries it harder (`clients::schemathesis`).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use toml_edit::value;
+
+use crate::support::running::{basic, form};
+use crate::support::{API, Answer, Deployment, RunningMint};
+
+fn description(mint: &RunningMint, path: &str) -> Value {
+    let answer = mint.get(path);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// `METHOD path` without credentials or a body.
+fn ask(mint: &RunningMint, method: &str, path: &str) -> Answer {
+    mint.raw(
+        format!("{method} {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").as_bytes(),
+    )
+}
+
+fn keys(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap_or_else(|| panic!("{object} is an object")).keys().map(String::as_str).collect()
+}
+
+#[test]
+fn the_description_is_a_document_that_caches_may_keep() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let answer = mint.get("/openapi.json");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    let etag = answer.header("etag").unwrap();
+    let again = mint.raw(
+        format!("GET /openapi.json HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nIf-None-Match: {etag}\r\n\r\n")
+            .as_bytes(),
+    );
+    assert_eq!((again.status, again.body.as_str()), (304, ""));
+    assert_eq!(answer.json()["openapi"], "3.1.0");
+    assert_eq!(answer.json()["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn each_path_takes_the_methods_that_are_described_and_no_other() {
+    let deployment = Deployment::new();
+    deployment.add_resource_server("https://api.example.com");
+    deployment.edit(|config| config["issuer"] = value("https://mint.example.com/tenant"));
+    let mint = deployment.serve();
+    let description = description(&mint, "/tenant/openapi.json");
+    let expected = BTreeSet::from([
+        "/tenant/oauth/token",
+        "/tenant/oauth/revoke",
+        "/tenant/oauth/introspect",
+        "/tenant/openapi.json",
+        "/tenant/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server/tenant",
+    ]);
+    assert_eq!(keys(&description["paths"]), expected);
+    for (path, item) in description["paths"].as_object().unwrap() {
+        let methods = keys(item);
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+            let answer = ask(&mint, method, path);
+            if methods.contains(method.to_lowercase().as_str()) {
+                assert!(![404, 405].contains(&answer.status), "{method} {path}: {answer:?}");
+                continue;
+            }
+            answer.assert_error(405, "invalid_request");
+            let allowed: BTreeSet<String> = answer.header("allow").unwrap().split(',').map(str::to_lowercase).collect();
+            // HEAD is in every GET (RFC 9110 §9.3.2).
+            let allowed: BTreeSet<&str> = allowed.iter().map(String::as_str).filter(|name| *name != "head").collect();
+            assert_eq!(allowed, methods, "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn introspection_is_there_and_described_where_somebody_may_ask() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let description = description(&mint, "/openapi.json");
+    assert!(!keys(&description["paths"]).contains("/oauth/introspect"));
+    assert_eq!(mint.post_form_to("/oauth/introspect", &[], "token=x").status, 404);
+}
+
+#[test]
+fn what_the_metadata_name_is_described() {
+    let deployment = Deployment::new();
+    deployment.add_resource_server("https://api.example.com");
+    let mint = deployment.serve();
+    let description = description(&mint, "/openapi.json");
+    let metadata = mint.get("/.well-known/oauth-authorization-server").json();
+    let mut named = 0;
+    for (name, url) in metadata.as_object().unwrap() {
+        if name.ends_with("_endpoint") || name.ends_with("_uri") {
+            let path = url.as_str().unwrap().strip_prefix("https://mint.example.com").unwrap();
+            assert!(keys(&description["paths"]).contains(path), "{name}");
+            named += 1;
+        }
+    }
+    assert!(named >= 4, "{metadata}");
+}
+
+/// A parameter that the protocol reads and the description does not name, or the other way round, is a mistake.
+#[test]
+fn the_parameters_that_are_read_are_those_that_are_described() {
+    let deployment = Deployment::new();
+    deployment.add_resource_server("https://api.example.com");
+    let description = description(&deployment.serve(), "/openapi.json");
+    let forms = description["paths"].as_object().unwrap().values().filter_map(|item| {
+        item.pointer("/post/requestBody/content/application~1x-www-form-urlencoded/schema/properties")
+    });
+    let mut described: BTreeSet<&str> = forms.flat_map(keys).collect();
+    assert!(described.remove("token_type_hint"), "it is taken, and not read");
+    let mut sources = String::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/oauth")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = if path.is_file() { fs::read_to_string(path).unwrap() } else { String::new() };
+        sources.push_str(text.split("#[cfg(test)]").next().unwrap());
+    }
+    let read = sources.split(".find(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    assert_eq!(read.collect::<BTreeSet<&str>>(), described);
+}
+
+/// Each member of an answer is in the schema, and each that the schema requires is in the answer.
+#[test]
+fn the_answers_are_as_their_schemas_say() {
+    let deployment = Deployment::new();
+    deployment.add_resource_server("https://api.example.com");
+    let mint = deployment.serve();
+    let description = description(&mint, "/openapi.json");
+    let check = |method: &str, path: &str, answer: &Answer| {
+        let responses = &description["paths"][path][method]["responses"];
+        let response = resolved(&description, &responses[answer.status.to_string()]);
+        let content = &response["content"][answer.header("content-type").unwrap()]["schema"];
+        conforms(&description, content, &answer.json(), path);
+    };
+    let grant = mint.refresh(&deployment.grant());
+    check("post", "/oauth/token", &grant);
+    check("post", "/oauth/token", &mint.client_credentials());
+    check("post", "/oauth/token", &mint.refresh("made up"));
+    check("post", "/oauth/token", &mint.post_form(&[], ""));
+    for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"] {
+        check("get", path, &mint.get(path));
+    }
+    for token in [grant.text("access_token"), "x".to_owned()] {
+        let form = form(&[("token", &token)]);
+        let answer = mint.post_form_to("/oauth/introspect", &[&basic(API, &deployment.secret)], &form);
+        assert_eq!(answer.status, 200);
+        check("post", "/oauth/introspect", &answer);
+    }
+}
+
+fn resolved<'a>(description: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => description.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
+        None => schema,
+    }
+}
+
+/// The properties of an object's schema and those that it requires, those of its parts included.
+fn members<'a>(description: &'a Value, schema: &'a Value) -> (Vec<(&'a str, &'a Value)>, Vec<&'a Value>) {
+    let schema = resolved(description, schema);
+    let (mut properties, mut required) = (Vec::new(), Vec::new());
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        // A group whose members are there together or not at all requires none.
+        let (more, also) = members(description, part["oneOf"].get(0).unwrap_or(part));
+        properties.extend(more);
+        required.extend(also.into_iter().filter(|_| part["oneOf"].is_null()));
+    }
+    properties.extend(schema["properties"].as_object().into_iter().flatten().map(|(name, of)| (name.as_str(), of)));
+    required.extend(schema["required"].as_array().into_iter().flatten());
+    (properties, required)
+}
+
+#[track_caller]
+fn conforms(description: &Value, schema: &Value, value: &Value, place: &str) {
+    match value {
+        Value::Object(object) => {
+            let (properties, required) = members(description, schema);
+            for (name, value) in object {
+                let property = properties.iter().find(|(known, _)| known == name);
+                let (_, property) = property.unwrap_or_else(|| panic!("{place}: {name} is not in {schema}"));
+                conforms(description, property, value, name);
+            }
+            for name in required {
+                assert!(object.contains_key(name.as_str().unwrap()), "{place}: no {name} in {value}");
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                conforms(description, &resolved(description, schema)["items"], value, place);
+            }
+        }
+        _ => assert_ne!(resolved(description, schema), &json!(null), "{place}"),
+    }
+}
