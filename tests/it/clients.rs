@@ -1,0 +1,4 @@
+//! Clients that are not ours, as people use them, against a running mint. The scripts are in `tests/clients`.
+
+mod openid_client;
+mod proofs;
