@@ -1,4 +1,5 @@
 //! Clients that are not ours, as people use them, against a running mint. The scripts are in `tests/clients`.
 
+mod oauth2;
 mod openid_client;
 mod proofs;
