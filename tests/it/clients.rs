@@ -3,3 +3,4 @@
 mod oauth2;
 mod openid_client;
 mod proofs;
+mod schemathesis;
