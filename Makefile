@@ -16,6 +16,7 @@ run:
 
 test:
 	scripts/install-packages test
+	scripts/install-clients
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo build --locked --bins

@@ -16,6 +16,7 @@ mod oauth;
 mod http;
 mod config;
 mod app;
+mod clients;
 mod crash;
 mod sweep;
 mod documents;

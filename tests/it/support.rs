@@ -8,6 +8,7 @@ pub mod disk;
 pub mod faulty;
 pub mod fleet;
 pub mod jose;
+pub mod node;
 pub mod postgres;
 pub mod process;
 pub mod running;

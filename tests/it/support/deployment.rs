@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::process::succeed;
+use super::swtpm::free_ports;
 use super::{PROGRAM, Postgres, RunningMint, SOFTHSM2, Swtpm};
 
 /// The public client.
@@ -223,6 +224,25 @@ impl Deployment {
     /// Starts `mintkeep serve` and waits until it is ready.
     pub fn serve(&self) -> RunningMint {
         RunningMint::start(self.command(&["serve"]), self.path("admin.sock"), self.secret.clone())
+    }
+
+    /// As [`Self::serve`], where the issuer identifier is the address, with `path` behind it: for a client that finds
+    /// the mint by its identifier. The mint, and the identifier.
+    pub fn serve_at_issuer(&self, path: &str) -> (RunningMint, String) {
+        let attempt = || {
+            let listen = format!("127.0.0.1:{}", free_ports()?);
+            let issuer = format!("http://{listen}{path}");
+            self.edit(|config| {
+                config["issuer"] = value(issuer.as_str());
+                config["listen"]["public"] = value(listen);
+            });
+            match self.try_serve() {
+                Ok(mint) => Some((mint, issuer)),
+                Err((_, log)) if log.contains("cannot listen at") => None,
+                Err((status, log)) => panic!("{status}: {log}"),
+            }
+        };
+        (0..20).find_map(|_| attempt()).expect("one of twenty ports is free")
     }
 
     /// As [`Self::serve`]; how it ended, and what it said, where it did before it was ready.

@@ -50,7 +50,7 @@ impl Drop for Swtpm {
 
 /// The first of two ports in a row that are free: not among those that the system gives to outgoing connections, all of
 /// which may be taken for a minute after many of these.
-fn free_ports() -> Option<u16> {
+pub fn free_ports() -> Option<u16> {
     let entropy: &dyn Entropy = &SystemEntropy::new();
     let port = 20_000 + u16::from_be_bytes(entropy.bytes()) % 6_000 * 2;
     let [first, second] = [port, port + 1].map(|port| TcpListener::bind(("127.0.0.1", port)));

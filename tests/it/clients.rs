@@ -1,0 +1,7 @@
+//! Clients that are not ours, as people use them, against a running mint. The scripts are in `tests/clients`.
+
+mod curl;
+mod oauth2;
+mod openid_client;
+mod proofs;
+mod schemathesis;

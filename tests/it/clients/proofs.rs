@@ -1,0 +1,79 @@
+//! openid-client where it proves that it has a key: `private_key_jwt` (RFC 7523), and DPoP (RFC 9449).
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Deployment, node};
+
+/// The keys that a client may have.
+const ALGORITHMS: [&str; 3] = ["ES256", "EdDSA", "PS256"];
+
+/// Key pairs, each with `alg`, `public` and `private`.
+fn keys() -> Vec<Value> {
+    let told = node::run("generated_keys", &json!({ "algorithms": ALGORITHMS }));
+    told.as_array().expect("pairs").clone()
+}
+
+#[test]
+#[ignore = "the mint does not take private_key_jwt yet"]
+fn openid_client_proves_itself_by_keys_of_three_kinds() {
+    let deployment = Deployment::new();
+    let registered = keys();
+    for pair in &registered {
+        let alg = pair["alg"].as_str().unwrap();
+        let set = json!({ "keys": [pair["public"]] });
+        fs::write(deployment.path(&format!("{alg}.jwks.json")), set.to_string()).unwrap();
+        deployment.add_client(&format!(
+            r#"id = "key-client-{alg}"
+            authentication = "private_key_jwt"
+            jwks_file = "{alg}.jwks.json"
+            grants = ["client_credentials"]
+            scope = "read:invoices"
+            audience = "https://billing.example.com""#
+        ));
+    }
+    let (_mint, issuer) = deployment.serve_at_issuer("");
+    for (pair, other) in registered.iter().zip(keys()) {
+        let id = format!("key-client-{}", pair["alg"].as_str().unwrap());
+        let told = node::run(
+            "private_key_jwt",
+            &json!({
+                "issuer": issuer, "id": id, "key": pair["private"], "other": other["private"],
+                "audience": "https://billing.example.com",
+            }),
+        );
+        assert_eq!(told["claims"]["sub"], id);
+        assert_eq!([&told["replayed"], &told["other"]], ["invalid_client"; 2]);
+    }
+}
+
+#[test]
+#[ignore = "the mint does not know DPoP yet"]
+fn openid_client_binds_tokens_to_a_key_with_the_nonce_that_the_mint_asks_for() {
+    let deployment = Deployment::new();
+    deployment.add_client(
+        r#"id = "bound-service"
+        authentication = "none"
+        grants = ["refresh_token"]
+        scope = "read:metrics"
+        audience = "https://api.example.com"
+        dpop_bound_access_tokens = true"#,
+    );
+    let (_mint, issuer) = deployment.serve_at_issuer("");
+    for alg in ["ES256", "Ed25519"] {
+        let told = node::run(
+            "dpop",
+            &json!({
+                "issuer": issuer, "id": "bound-service", "refresh_token": deployment.grant_to("bound-service"),
+                "alg": alg, "audience": "https://api.example.com",
+            }),
+        );
+        assert_eq!(told["claims"]["cnf"]["jkt"], told["thumbprint"]);
+        // Of the token type (RFC 9449 §5), openid-client tells the small letters.
+        assert_eq!(told["token_type"], "dpop");
+        // Without a nonce, with it, and the next grant with it at once.
+        assert_eq!(told["statuses"], json!([400, 200, 200]));
+        assert_eq!(told["other"], "invalid_grant", "RFC 9449 §5: a public client's refresh token is bound too");
+    }
+}
