@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -246,4 +247,18 @@ fn nobody_is_waited_for_longer_than_the_limit() {
         let url = format!("https://localhost:{}/jwks", server.port);
         assert_eq!(fetch(&settings, &url), Err(FetchError::TooSlow));
     }
+}
+
+/// In a process of its own, because what is set in an environment is set for all of it.
+#[test]
+fn a_proxy_of_the_environment_is_not_used() {
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "fetch::a_document_is_fetched_by_name_and_by_address"]);
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        // Nobody is there.
+        again.env(name, "http://127.0.0.1:1");
+    }
+    let output = again.env("NO_PROXY", "").env("no_proxy", "").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
 }

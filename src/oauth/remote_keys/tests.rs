@@ -135,7 +135,11 @@ async fn a_hundred_callers_make_one_fetch() {
     let callers: Vec<_> = (0..100)
         .map(|_| {
             let bench = Arc::clone(&bench);
-            tokio::spawn(async move { bench.verify(1).await })
+            tokio::spawn(async move {
+                // However long it takes.
+                bench.advance(IMPATIENT_PAUSE);
+                bench.verify(1).await
+            })
         })
         .collect();
     while bench.keys.0.ended.receiver_count() < 100 {
