@@ -18,7 +18,7 @@ const GITLAB_IDS: &[&str] = &["project_id", "namespace_id"];
 const KUBERNETES_IDS: &[&str] = &["/kubernetes.io/serviceaccount/uid"];
 const PERSON_IDS: &[&str] = &["sub", "oid", "user_id", "actor_id"];
 
-const REUSABLE_NAMES: [ReusableName; 18] = [
+const REUSABLE_NAMES: &[ReusableName] = &[
     // GitHub.
     ReusableName::always("repository", GITHUB_IDS),
     ReusableName::always("repository_owner", GITHUB_IDS),
@@ -27,6 +27,8 @@ const REUSABLE_NAMES: [ReusableName; 18] = [
     ReusableName::always("enterprise", &["enterprise_id", "repository_id", "repository_owner_id"]),
     ReusableName::always("actor", &["actor_id"]),
     ReusableName { claim: "sub", prefix: "repo:", ids: GITHUB_IDS },
+    ReusableName { claim: "sub", prefix: "repository_owner:", ids: GITHUB_IDS },
+    ReusableName { claim: "sub", prefix: "job_workflow_ref:", ids: GITHUB_IDS },
     // GitLab.
     ReusableName::always("project_path", GITLAB_IDS),
     ReusableName::always("namespace_path", GITLAB_IDS),
@@ -44,7 +46,7 @@ const REUSABLE_NAMES: [ReusableName; 18] = [
 ];
 
 /// Issuers whose tokens anybody may have, and the claims that say whose a token is.
-const OPEN_TO_ALL: [(&str, &[&str]); 2] = [
+const OPEN_TO_ALL: &[(&str, &[&str])] = &[
     (
         "https://token.actions.githubusercontent.com",
         &[

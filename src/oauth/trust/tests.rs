@@ -169,6 +169,7 @@ fn a_name_that_can_be_registered_again_is_warned_of() {
         (GITHUB, &[("/repository", "octo-org/octo-repo")], "matches \"repository\""),
         (GITHUB, &[("repository_owner", "octo-org"), ("ref", "r")], "\"repository_owner_id\""),
         (GITHUB, &[("sub", "repo:octo-org/octo-repo:ref:refs/heads/main")], "\"repository_id\""),
+        (GITHUB, &[("sub", "repository_owner:octo-org:ref:refs/heads/main")], "\"repository_owner_id\""),
         (GITHUB, &[("sub", "repo:octo-org/*:environment:production")], "\"repository_id\""),
         (GITHUB, &[("job_workflow_ref", "octo-org/w/.github/workflows/x.yml@refs/heads/main")], "\"repository_id\""),
         (GITHUB, &[("actor", "octocat"), ("repository_id", "1")], "\"actor_id\""),
@@ -188,6 +189,7 @@ fn a_name_that_can_be_registered_again_is_warned_of() {
     for (issuer, claims) in [
         (GITHUB, &[("repository_id", "1"), ("repository", "octo-org/octo-repo"), ("ref", "r")][..]),
         (GITHUB, &[("/repository_owner_id", "1"), ("sub", "repo:octo-org/octo-repo:ref:r")]),
+        (GITHUB, &[("sub", "repository_owner_id:65:ref:refs/heads/main")]),
         (GITLAB, &[("project_id", "1"), ("project_path", "group/project")]),
         (CLUSTER, &[("sub", "system:serviceaccount:p:d"), ("/kubernetes.io/serviceaccount/uid", "u")]),
         ("https://idp.example.com", &[("sub", "248289761001"), ("email", "alice@example.com")]),
