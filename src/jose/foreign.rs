@@ -24,9 +24,10 @@ pub const MAX_JWS_LENGTH: usize = 16 * 1024;
 
 const HEADER_BOUNDS: Bounds = Bounds { depth: 8, members: 256 };
 
-/// Parameters that bring a key, or say where one is (RFC 7515 §4.1.2 to §4.1.8). A reader who knows its keys uses
-/// none of them; that one is there says that somebody hopes otherwise.
-const KEY_PARAMETERS: [&str; 5] = ["jku", "x5u", "x5c", "x5t", "x5t#S256"];
+/// Parameters that bring a key, or say where one is (RFC 7515 §4.1.2 to §4.1.6). A reader who knows its keys uses
+/// none of them; that one is there says that somebody hopes otherwise. A thumbprint (`x5t`) does neither, and some
+/// platforms' tokens have one beside `kid`: it is not looked at.
+const KEY_PARAMETERS: [&str; 3] = ["jku", "x5u", "x5c"];
 
 /// Parameters that change what a signature means: `crit` (RFC 7515 §4.1.11), `b64` (RFC 7797), and `zip`, which only
 /// a JWE has (RFC 7516 §4.1.3).

@@ -106,11 +106,6 @@ impl IntrospectionEndpoint {
         Self { authenticator, signer, access_tokens, store, clock }
     }
 
-    /// Whether there is anybody who may ask.
-    pub fn has_resource_servers(&self) -> bool {
-        !self.resource_servers.is_empty()
-    }
-
     /// One introspection request.
     ///
     /// # Errors

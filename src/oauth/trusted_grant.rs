@@ -51,7 +51,8 @@ impl<'a> Presentation<'a> {
     /// [`OAuthError::InvalidGrant`] for one that is not trusted; [`OAuthError::UnauthorizedClient`],
     /// [`OAuthError::InvalidClient`]; what the keys of its issuer failed by.
     pub async fn assertion(&self, tokens: &TrustedTokens) -> Result<Trusted<'a>, OAuthError> {
-        let text = self.required("assertion", OAuthError::InvalidRequest("assertion is required"))?;
+        let text =
+            self.request.parameters.find("assertion").ok_or(OAuthError::InvalidRequest("assertion is required"))?;
         let token = self.verified(tokens, text, TokenKind::Jwt).await.map_err(|error| error.tell(NOT_TRUSTED))?;
         let policy = self.policy(&token).map_err(|error| error.tell(NOT_TRUSTED))?;
         if !policy.actors.is_empty() {
@@ -69,7 +70,7 @@ impl<'a> Presentation<'a> {
     /// [`OAuthError::UnauthorizedClient`], [`OAuthError::InvalidClient`]; what the keys of an issuer failed by.
     pub async fn exchange(&self, tokens: &TrustedTokens) -> Result<Trusted<'a>, OAuthError> {
         let parameters = &self.request.parameters;
-        let text = self.required("subject_token", OAuthError::InvalidRequest("subject_token is required"))?;
+        let text = parameters.find("subject_token").ok_or(OAuthError::InvalidRequest("subject_token is required"))?;
         let kind = parameters.find("subject_token_type").and_then(TokenKind::parse).ok_or(
             OAuthError::InvalidRequest("expected subject_token_type to be the URN of jwt, id_token or access_token"),
         )?;
@@ -106,10 +107,6 @@ impl<'a> Presentation<'a> {
             return Err(OAuthError::InvalidRequest("too many have acted for this subject already"));
         }
         self.trusted(GrantType::TokenExchange, policy, token, actor)
-    }
-
-    fn required(&self, name: &'static str, missing: OAuthError) -> Result<&'a str, OAuthError> {
-        self.request.parameters.find(name).ok_or(missing)
     }
 
     async fn verified(&self, tokens: &TrustedTokens, text: &str, kind: TokenKind) -> Result<VerifiedToken, Untrusted> {

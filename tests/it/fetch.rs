@@ -1,92 +1,33 @@
 //! Fetching documents over HTTPS, from a real server that behaves as badly as a test wants.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use mintkeep::fetch::{DocumentSource as _, FetchError, HttpsSettings, HttpsSource};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use tempfile::TempDir;
+
+use crate::support::https_server::HttpsServer;
 
 /// The longest document that is read.
 const MOST: usize = 256 * 1024;
 
-/// What the server does once it has the request.
+/// What a server does once it has the request.
 type Answer = fn(&mut dyn std::io::Write) -> std::io::Result<()>;
 
-/// An HTTPS server on 127.0.0.1 that does the same for each request, and the authority of its certificate.
-struct Server {
-    port: u16,
-    requests: Arc<AtomicUsize>,
-    connections: Arc<AtomicUsize>,
-    folder: TempDir,
-}
+/// A server that does the same for each request.
+struct Server(HttpsServer);
 
 impl Server {
     fn start(answer: Answer) -> Self {
-        let mut authority = rcgen::CertificateParams::default();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority = rcgen::CertifiedIssuer::self_signed(authority, rcgen::KeyPair::generate().unwrap()).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        let tls = tls.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
-
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("authority.pem"), authority.pem()).unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = Self { port, requests: Arc::default(), connections: Arc::default(), folder };
-        let (requests, connections) = (Arc::clone(&server.requests), Arc::clone(&server.connections));
-        let tls = Arc::new(tls);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                connections.fetch_add(1, Ordering::SeqCst);
-                let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&tls)).unwrap(), stream.unwrap());
-                let requests = Arc::clone(&requests);
-                thread::spawn(move || {
-                    let mut request = Vec::new();
-                    while !request.ends_with(b"\r\n\r\n") {
-                        let mut byte = [0];
-                        if stream.read_exact(&mut byte).is_err() {
-                            return;
-                        }
-                        request.push(byte[0]);
-                    }
-                    requests.fetch_add(1, Ordering::SeqCst);
-                    // A client that has seen enough goes away.
-                    let _ = answer(&mut stream);
-                    stream.conn.send_close_notify();
-                    let _ = stream.flush();
-                });
-            }
-        });
-        server
-    }
-
-    fn authority(&self) -> PathBuf {
-        self.folder.path().join("authority.pem")
+        Self(HttpsServer::start(move |_, stream| answer(stream)))
     }
 
     fn settings(&self) -> HttpsSettings {
-        HttpsSettings { authorities: Some(self.authority()), allow_private: true, ..HttpsSettings::default() }
+        HttpsSettings { authorities: Some(self.0.authority()), allow_private: true, ..HttpsSettings::default() }
     }
 
     fn fetch(&self) -> Result<Vec<u8>, FetchError> {
-        fetch(&self.settings(), &format!("https://localhost:{}/jwks", self.port))
-    }
-
-    fn seen(&self) -> (usize, usize) {
-        (self.connections.load(Ordering::SeqCst), self.requests.load(Ordering::SeqCst))
+        fetch(&self.settings(), &format!("https://localhost:{}/jwks", self.0.port))
     }
 }
 
@@ -107,9 +48,9 @@ fn document(stream: &mut dyn std::io::Write) -> std::io::Result<()> {
 fn a_document_is_fetched_by_name_and_by_address() {
     let server = Server::start(document);
     assert_eq!(server.fetch().unwrap(), b"{}");
-    let url = format!("https://127.0.0.1:{}/jwks", server.port);
+    let url = format!("https://127.0.0.1:{}/jwks", server.0.port);
     assert_eq!(fetch(&server.settings(), &url).unwrap(), b"{}");
-    assert_eq!(server.seen(), (2, 2));
+    assert_eq!(server.0.seen(), (2, 2));
 }
 
 #[test]
@@ -130,17 +71,17 @@ fn a_private_address_is_not_connected_to_however_it_is_written() {
         "100.64.0.1",
         "[fd00::1]",
     ] {
-        let url = format!("https://{host}:{}/jwks", server.port);
+        let url = format!("https://{host}:{}/jwks", server.0.port);
         assert_eq!(fetch(&public_only, &url), Err(FetchError::Address), "{host}");
     }
     // Where private ones are allowed, those that nobody serves documents at are not.
     for host in
         ["169.254.169.254", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[fe80::1]", "224.0.0.1"]
     {
-        let url = format!("https://{host}:{}/jwks", server.port);
+        let url = format!("https://{host}:{}/jwks", server.0.port);
         assert_eq!(fetch(&server.settings(), &url), Err(FetchError::Address), "{host}");
     }
-    assert_eq!(server.seen(), (0, 0));
+    assert_eq!(server.0.seen(), (0, 0));
 }
 
 #[test]
@@ -161,16 +102,16 @@ fn only_https_is_spoken() {
 #[test]
 fn an_authority_that_is_not_trusted_vouches_for_nobody() {
     let (server, other) = (Server::start(document), Server::start(document));
-    let url = format!("https://localhost:{}/jwks", server.port);
-    for authorities in [Some(other.authority()), None] {
+    let url = format!("https://localhost:{}/jwks", server.0.port);
+    for authorities in [Some(other.0.authority()), None] {
         let error = fetch(&HttpsSettings { authorities, ..server.settings() }, &url).unwrap_err();
         let FetchError::Unreachable(reason) = error else { panic!("{error}") };
         assert!(reason.contains("invalid peer certificate"), "{reason}");
     }
     // The right authority, and a name that the certificate does not have.
-    let url = format!("https://127.0.0.2:{}/jwks", server.port);
+    let url = format!("https://127.0.0.2:{}/jwks", server.0.port);
     assert!(matches!(fetch(&server.settings(), &url), Err(FetchError::Unreachable(_))));
-    assert_eq!(server.seen().1, 0);
+    assert_eq!(server.0.seen().1, 0);
 }
 
 #[test]
@@ -195,7 +136,7 @@ fn only_200_is_a_document_and_redirects_are_not_followed() {
     for (status, answer) in [(302, redirecting), (204, empty), (404, missing), (500, failing)] {
         let server = Server::start(answer);
         assert_eq!(server.fetch(), Err(FetchError::Status(status)));
-        assert_eq!(server.seen(), (1, 1), "{status}: asked once");
+        assert_eq!(server.0.seen(), (1, 1), "{status}: asked once");
     }
 }
 
@@ -244,7 +185,7 @@ fn nobody_is_waited_for_longer_than_the_limit() {
     for answer in [silent, stopping] {
         let server = Server::start(answer);
         let settings = HttpsSettings { time_limit: Duration::from_millis(500), ..server.settings() };
-        let url = format!("https://localhost:{}/jwks", server.port);
+        let url = format!("https://localhost:{}/jwks", server.0.port);
         assert_eq!(fetch(&settings, &url), Err(FetchError::TooSlow));
     }
 }

@@ -2,6 +2,8 @@ mod authentication;
 mod client_credentials;
 mod dpop;
 mod introspection;
+mod proofs;
 mod refresh_token;
 mod revocation;
 mod target;
+mod trusted_grant;

@@ -7,6 +7,8 @@ pub mod deployment;
 pub mod disk;
 pub mod faulty;
 pub mod fleet;
+pub mod https_server;
+pub mod issuer;
 pub mod jose;
 pub mod node;
 pub mod postgres;

@@ -16,7 +16,6 @@ fn keys() -> Vec<Value> {
 }
 
 #[test]
-#[ignore = "the mint does not take private_key_jwt yet"]
 fn openid_client_proves_itself_by_keys_of_three_kinds() {
     let deployment = Deployment::new();
     let registered = keys();
@@ -49,7 +48,6 @@ fn openid_client_proves_itself_by_keys_of_three_kinds() {
 }
 
 #[test]
-#[ignore = "the mint does not know DPoP yet"]
 fn openid_client_binds_tokens_to_a_key_with_the_nonce_that_the_mint_asks_for() {
     let deployment = Deployment::new();
     deployment.add_client(

@@ -127,8 +127,12 @@ impl Deployment {
 
     /// Adds the client of `table`, the lines below `[[client]]`.
     pub fn add_client(&self, table: &str) {
-        let text = format!("{}\n[[client]]\n{table}\n", self.config_text());
-        fs::write(self.config_path(), text).expect("a writable folder");
+        self.append(&format!("[[client]]\n{table}"));
+    }
+
+    /// Adds `tables` at the end of the configuration.
+    pub fn append(&self, tables: &str) {
+        fs::write(self.config_path(), format!("{}\n{tables}\n", self.config_text())).expect("a writable folder");
     }
 
     /// Registers the resource server [`API`] for tokens to `audience`, with the secret of [`SERVICE`].

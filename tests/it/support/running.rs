@@ -204,7 +204,7 @@ impl Drop for RunningMint {
 }
 
 /// A whole request with a form.
-fn post(path: &str, headers: &[&str], form: &str) -> Vec<u8> {
+pub fn post(path: &str, headers: &[&str], form: &str) -> Vec<u8> {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let length = form.len();
     format!("POST {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n{headers}\r\n{form}")

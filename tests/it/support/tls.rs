@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -15,6 +16,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use toml_edit::{Item, Table, value};
 
+use super::client_key::encode;
 use super::{Answer, Deployment, RunningMint};
 
 /// A connection after its handshake, as far as the client can tell.
@@ -66,6 +68,11 @@ impl Identity {
         let key = KeyPair::generate().expect("a key");
         let parameters = CertificateParams::new([name.to_owned()]).expect("a name");
         Self::of(&parameters.self_signed(&key).expect("a certificate"), key)
+    }
+
+    /// `x5t#S256`.
+    pub fn thumbprint(&self) -> String {
+        encode(digest(&SHA256, &self.certificate))
     }
 
     /// The certificate of this one with the key of `other`: what a thief of a certificate has.
