@@ -18,6 +18,7 @@ pub mod certificate;
 pub mod attempts;
 pub mod parameters;
 pub mod target;
+pub mod registration;
 pub mod registrations;
 pub mod request;
 pub mod authentication;

@@ -132,6 +132,7 @@ impl Services {
             registrations.clone(),
             config.issuer.as_str().to_owned(),
             Arc::clone(&used),
+            Arc::clone(&store),
             Arc::clone(&clock),
         ));
         let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));

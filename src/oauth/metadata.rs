@@ -3,7 +3,6 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::client::ClientRegistry;
 use super::client::GrantType;
 use super::registrations::Registrations;
 use super::scope::Scope;
@@ -15,6 +14,8 @@ pub const TOKEN_PATH: &str = "/oauth/token";
 pub const REVOCATION_PATH: &str = "/oauth/revoke";
 /// The path of the introspection endpoint.
 pub const INTROSPECTION_PATH: &str = "/oauth/introspect";
+/// The path of the registration endpoint.
+pub const REGISTRATION_PATH: &str = "/oauth/register";
 /// The path of the JWK Set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// The path of the description of the endpoints in OpenAPI.
@@ -36,6 +37,8 @@ pub struct Metadata {
     token_endpoint_auth_methods_supported: [&'static str; 3],
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     introspection: Option<IntrospectionMetadata>,
 }
@@ -57,12 +60,16 @@ impl Metadata {
             issuer: identifier.to_owned(),
             token_endpoint: format!("{identifier}{TOKEN_PATH}"),
             jwks_uri: format!("{identifier}{JWKS_PATH}"),
-            scopes_supported: scopes(&registered.clients),
+            scopes_supported: scopes(registered),
             response_types_supported: [],
             grant_types_supported: GrantType::ALL.map(GrantType::as_str),
             token_endpoint_auth_methods_supported: CLIENT_METHODS,
             revocation_endpoint: format!("{identifier}{REVOCATION_PATH}"),
             revocation_endpoint_auth_methods_supported: CLIENT_METHODS,
+            registration_endpoint: registered
+                .registration
+                .is_some()
+                .then(|| format!("{identifier}{REGISTRATION_PATH}")),
             introspection: (!registered.resource_servers.is_empty()).then(|| IntrospectionMetadata {
                 introspection_endpoint: format!("{identifier}{INTROSPECTION_PATH}"),
                 introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
@@ -72,8 +79,9 @@ impl Metadata {
     }
 }
 
-fn scopes(clients: &ClientRegistry) -> Vec<String> {
-    let scopes = clients.iter().map(|client| &client.scope);
+fn scopes(registered: &Registrations) -> Vec<String> {
+    let scopes = registered.clients.iter().map(|client| &client.scope);
+    let scopes = scopes.chain(registered.registration.as_ref().map(|rules| &rules.scope));
     let mut values: Vec<String> = scopes.flat_map(Scope::values).map(str::to_owned).collect();
     values.sort_unstable();
     values.dedup();

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::client::{ClientAuthentication, ClientRegistry};
 use super::key_sets::KeySets;
+use super::registration::RegistrationRules;
 use super::resource_server::ResourceServer;
 use super::target::ResourceScopes;
 use crate::clock::Clock;
@@ -20,6 +21,8 @@ pub struct Registrations {
     pub resource_servers: Vec<Arc<ResourceServer>>,
     /// What scope each protected resource knows.
     pub resources: ResourceScopes,
+    /// How clients register themselves, where they may.
+    pub registration: Option<Arc<RegistrationRules>>,
     /// The keys of all of them.
     pub key_sets: KeySets,
 }
@@ -34,6 +37,10 @@ impl Registrations {
         let servers = self.resource_servers.iter().map(|server| &server.authentication);
         let places = clients.chain(servers).filter_map(ClientAuthentication::keys);
         self.key_sets = KeySets::of(places, known, clock)?;
+        if self.registration.as_ref().is_some_and(|rules| rules.takes_keys()) {
+            let key_sets = self.key_sets.with_further(known, clock);
+            self.key_sets = key_sets.map_err(|error| format!("registration: for jwks_uri: {error}"))?;
+        }
         Ok(self)
     }
 }
