@@ -13,6 +13,7 @@ pub mod mint;
 pub mod admin_client;
 pub mod grant;
 pub mod sessions;
+pub mod clients;
 pub mod trust;
 pub mod keys;
 pub mod attestation;

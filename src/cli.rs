@@ -17,7 +17,7 @@ use crate::app::attestation::{self, Wanted};
 use crate::app::dev::{self, DevOptions};
 use crate::app::keeper_process::{self, Meeting};
 use crate::app::mint::Mint;
-use crate::app::{Failure, Kind, check, grant, keys, sessions, store, trust};
+use crate::app::{Failure, Kind, check, clients, grant, keys, sessions, store, trust};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, StoreLocation};
 use crate::entropy::SystemEntropy;
@@ -129,6 +129,14 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Client(ClientCommand::Secret { format }) => {
             let secret = secret::generate(&SystemEntropy::new());
             output::secret(&secret, &SecretHash::of(secret.expose_secret()), format.json)?;
+        }
+        Command::Client(ClientCommand::List { config, format }) => {
+            let config = load(&config)?;
+            output::clients(&block_on(clients::list(&config))?, format.json)?;
+        }
+        Command::Client(ClientCommand::Remove { id, config, format }) => {
+            let config = load(&config)?;
+            output::removed(&block_on(clients::remove(&config, &id))?, format.json)?;
         }
         Command::Grant(GrantCommand::Issue { config: config_file, client, subject, scope, format }) => {
             let config = load(&config_file)?;

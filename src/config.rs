@@ -8,6 +8,7 @@ mod hardware;
 mod keys;
 mod problem;
 mod proof;
+mod registration;
 mod resource;
 mod resource_server;
 mod tls;
@@ -31,6 +32,7 @@ use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
 use crate::oauth::key_sets::KeySets;
+use crate::oauth::registration::RegistrationRules;
 use crate::oauth::registrations::Registrations;
 use crate::oauth::resource_server::ResourceServer;
 use crate::oauth::target::ResourceScopes;
@@ -71,6 +73,8 @@ pub struct Config {
     pub resource_servers: Vec<ResourceServer>,
     /// What scope each protected resource knows.
     pub resources: ResourceScopes,
+    /// How clients register themselves, where they may.
+    pub registration: Option<RegistrationRules>,
     /// Which tokens of which issuers are trusted.
     pub trust: TrustPolicies,
     /// Those issuers, each once, and any that no policy names.
@@ -293,6 +297,7 @@ impl Config {
             resources: self.resources.clone(),
             trust: self.trust.clone(),
             issuers: self.trusted_issuers.iter().map(|issuer| (issuer.issuer.clone(), issuer.place())).collect(),
+            registration: self.registration.clone().map(Arc::new),
             key_sets: KeySets::default(),
         }
     }
@@ -313,7 +318,8 @@ impl Config {
             typ: typ.to_owned(),
             rules,
         };
-        let access_token = ClaimRules::AccessToken { max_lifetime: longest_access_token(&self.clients, &self.trust) };
+        let max_lifetime = longest_access_token(&self.clients, &self.trust, self.registration.as_ref());
+        let access_token = ClaimRules::AccessToken { max_lifetime };
         let mut profiles = vec![profile(ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, access_token)];
         // Nobody can ask where no resource server is registered, so nothing is signed for anybody.
         if !self.resource_servers.is_empty() {
@@ -324,7 +330,12 @@ impl Config {
 }
 
 /// How long an access token may live, whoever it is for; zero where nobody gets one.
-fn longest_access_token(clients: &[Client], trust: &TrustPolicies) -> Duration {
-    let of_clients = clients.iter().map(|client| client.access_token_lifetime).max().unwrap_or_default();
+fn longest_access_token(
+    clients: &[Client],
+    trust: &TrustPolicies,
+    registration: Option<&RegistrationRules>,
+) -> Duration {
+    let of_clients = clients.iter().map(|client| client.access_token_lifetime);
+    let of_clients = of_clients.chain(registration.map(|rules| rules.access_token_lifetime)).max().unwrap_or_default();
     of_clients.max(trust.longest_lifetime())
 }

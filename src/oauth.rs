@@ -19,6 +19,7 @@ pub mod attempts;
 pub mod parameters;
 pub mod target;
 pub mod trust;
+pub mod registration;
 pub mod registrations;
 pub mod request;
 pub mod authentication;

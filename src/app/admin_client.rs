@@ -28,6 +28,14 @@ pub async fn get<Value: DeserializeOwned>(socket: &Path, path: &str) -> Result<O
     exchange(socket, Request::get(path), Bytes::new()).await
 }
 
+/// Has what is at `path` removed; `None` where no mint listens at `socket`.
+///
+/// # Errors
+/// As [`get`].
+pub async fn delete<Value: DeserializeOwned>(socket: &Path, path: &str) -> Result<Option<Value>, Failure> {
+    exchange(socket, Request::delete(path), Bytes::new()).await
+}
+
 /// Posts `json` to `path`; `None` where no mint listens at `socket`.
 ///
 /// # Errors

@@ -23,7 +23,8 @@ use crate::http::tls::Certificates;
 use crate::keyring::{Document, Signer};
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::introspection::IntrospectionEndpoint;
-use crate::oauth::metadata::Metadata;
+use crate::oauth::metadata::{Metadata, REGISTRATION_PATH};
+use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::sealing::Sealer;
 use crate::store::Store;
@@ -100,6 +101,7 @@ impl Mint {
             token_endpoint: Arc::clone(&services.token_endpoint),
             keepers: services.keepers.clone(),
             store: Arc::clone(&services.store),
+            registrations: services.registrations.clone(),
             clock: Arc::clone(&services.clock),
             caretaker: Arc::clone(&services.caretaker),
             metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts)),
@@ -147,6 +149,13 @@ fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts
             Arc::clone(access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
+        ),
+        registration_endpoint: RegistrationEndpoint::new(
+            registrations.clone(),
+            Arc::clone(store),
+            Arc::clone(clock),
+            Arc::new(SystemEntropy::new()),
+            format!("{issuer}{REGISTRATION_PATH}"),
         ),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: keyring.clone(),

@@ -136,6 +136,7 @@ impl Services {
             registrations.clone(),
             config.issuer.as_str().to_owned(),
             Arc::clone(&used),
+            Arc::clone(&store),
             Arc::clone(&clock),
         ));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));

@@ -197,6 +197,22 @@ pub(super) enum ClientCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// List the clients that registered themselves
+    List {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Remove a client that registered itself, and revoke all that was granted to it
+    Remove {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ use crate::app::check::Finding;
 use crate::app::keys::KeyList;
 use crate::app::{Failure, Kind};
 use crate::hardware::attestation::{Attestation, Verified};
+use crate::http::admin::clients::{RemovedClient, SelfRegisteredClient};
 use crate::http::admin::keys::{Key, KeyReport};
 use crate::http::admin::sessions::{Revoked, Session};
 use crate::oauth::secret::SecretHash;
@@ -134,6 +135,30 @@ pub(super) fn sessions(sessions: &[Session], as_json: bool) -> Result<(), Failur
         format!("{family}  {client_id}  {subject}  [{scope}]  {state}")
     });
     print_lines(lines)
+}
+
+pub(super) fn clients(clients: &[SelfRegisteredClient], as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!({ "clients": clients }));
+    }
+    let lines = clients.iter().map(|client| {
+        let SelfRegisteredClient { client_id, created_at, last_used_at, expires_at, refused, .. } = client;
+        let name = client.client_name.as_deref().unwrap_or("-");
+        let method = client.token_endpoint_auth_method.as_deref().unwrap_or("?");
+        let scope = client.scope.as_deref().unwrap_or_default();
+        let used = last_used_at.map_or("never used".to_owned(), |at| format!("used {at}"));
+        let until = expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
+        let refused = refused.as_ref().map(|reason| format!("; refused: {reason}")).unwrap_or_default();
+        format!("{client_id}  {name}  {method}  [{scope}]  registered {created_at}, {used}{until}{refused}")
+    });
+    print_lines(lines)
+}
+
+pub(super) fn removed(removed: &RemovedClient, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return print_json(&json!(removed));
+    }
+    print_lines([format!("removed {}", removed.removed)])
 }
 
 pub(super) fn line(text: &str) -> Result<(), Failure> {

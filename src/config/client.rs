@@ -42,6 +42,22 @@ impl Default for TokensTable {
     }
 }
 
+impl TokensTable {
+    /// The rules for the refresh tokens of a client that says nothing else.
+    pub(super) fn refresh_rules(&self) -> RefreshRules {
+        let lifetime = self.refresh_token_lifetime.0;
+        RefreshRules {
+            lifetime,
+            idle_lifetime: self.refresh_token_idle_lifetime.map_or(lifetime, |idle| idle.0),
+            retry_window: match self.retry_window {
+                RetryWindowText::Unlimited(Unlimited::Unlimited) => RetryWindow::Unlimited,
+                RetryWindowText::For(window) => RetryWindow::For(window.0),
+            },
+            rotate: Rotate::Public,
+        }
+    }
+}
+
 /// How long an access token lives, at the most [`LONGEST_ACCESS_TOKEN`].
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "Seconds")]
@@ -108,7 +124,7 @@ pub(super) struct ClientTable {
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
-enum Grant {
+pub(super) enum Grant {
     ClientCredentials,
     RefreshToken,
     #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
@@ -199,21 +215,18 @@ impl ClientTable {
             refresh: RefreshRules {
                 lifetime,
                 idle_lifetime: idle_lifetime.map_or(lifetime, |idle| idle.0),
-                retry_window: match tokens.retry_window {
-                    RetryWindowText::Unlimited(Unlimited::Unlimited) => RetryWindow::Unlimited,
-                    RetryWindowText::For(window) => RetryWindow::For(window.0),
-                },
                 rotate: match self.rotation {
                     Rotation::Public => Rotate::Public,
                     Rotation::Always => Rotate::Always,
                 },
+                ..tokens.refresh_rules()
             },
         })
     }
 }
 
 impl Grant {
-    fn grant_type(self) -> GrantType {
+    pub(super) fn grant_type(self) -> GrantType {
         match self {
             Self::ClientCredentials => GrantType::ClientCredentials,
             Self::RefreshToken => GrantType::RefreshToken,

@@ -14,6 +14,7 @@ use super::devices::{MeetingTable, devices};
 use super::hardware::HardwareTable;
 use super::keys::{KeysTable, Lifetimes};
 use super::problem::Problem;
+use super::registration::RegistrationTable;
 use super::resource::ResourceTable;
 use super::resource_server::ResourceServerTable;
 use super::tls::TlsTable;
@@ -48,6 +49,7 @@ struct File {
     resource_server: Vec<ResourceServerTable>,
     #[serde(default)]
     resource: Vec<ResourceTable>,
+    registration: Option<RegistrationTable>,
     trust_directory: Option<Spanned<PathBuf>>,
     #[serde(default)]
     trust: Vec<TrustTable>,
@@ -134,8 +136,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let (trust, trusted_issuers) = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
         .with_directory(file.trust_directory, &folder)?
         .trusted(&Trusting { issuer: &issuer, clients: &clients })?;
+    let registration = file.registration.map(|table| table.into_rules(&file.tokens)).transpose()?;
     let lifetimes = Lifetimes {
-        access_token: longest_access_token(&clients, &trust),
+        access_token: longest_access_token(&clients, &trust, registration.as_ref()),
         refresh_token: clients.iter().map(|client| client.refresh.lifetime).max().unwrap_or_default(),
         jwks_max_age,
     };
@@ -157,6 +160,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         clients,
         resource_servers,
         resources: file.resource.into_iter().map(ResourceTable::into_scope).collect::<Result<_, _>>()?,
+        registration,
         trust,
         trusted_issuers,
     })

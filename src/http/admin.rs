@@ -2,6 +2,7 @@
 //! only its owner can open.
 
 pub mod attestation;
+pub mod clients;
 pub mod keys;
 pub mod sessions;
 
@@ -13,13 +14,14 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use self::attestation::{ATTESTATIONS_PATH, KEY_ATTESTATION_PATH};
+use self::clients::{CLIENT_PATH, CLIENTS_PATH};
 use self::keys::{KEY_ORDERS_PATH, KEYS_PATH};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
 use super::render::{not_stored, oauth_error};
@@ -27,6 +29,7 @@ use crate::clock::Clock;
 use crate::keeper::Keepers;
 use crate::keyring::Caretaker;
 use crate::oauth::OAuthError;
+use crate::oauth::registrations::CurrentRegistrations;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
 
@@ -41,6 +44,8 @@ pub struct AdminApi {
     pub keepers: Keepers,
     /// Probed for readiness; holds the sessions.
     pub store: Arc<dyn Store>,
+    /// The rules for clients that register themselves.
+    pub registrations: CurrentRegistrations,
     /// Looks after the keys.
     pub caretaker: Arc<Caretaker>,
     /// The time that a revocation carries.
@@ -82,6 +87,8 @@ pub fn router(api: AdminApi) -> Router {
         .route(GRANTS_PATH, post(grant))
         .route(SESSIONS_PATH, get(sessions::list))
         .route(REVOKE_PATH, post(sessions::revoke))
+        .route(CLIENTS_PATH, get(clients::list))
+        .route(CLIENT_PATH, delete(clients::remove))
         .route(ATTESTATIONS_PATH, get(attestation::of_all))
         .route(KEY_ATTESTATION_PATH, get(attestation::of_key))
         .route(KEYS_PATH, get(keys::list))

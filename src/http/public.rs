@@ -5,6 +5,7 @@ pub mod failures;
 mod form;
 mod introspection;
 mod openapi;
+mod registration;
 mod revocation;
 mod token;
 
@@ -20,7 +21,10 @@ use self::failures::FailureAnswers;
 use self::openapi::Endpoint;
 use crate::keyring::{CurrentKeyring, Document};
 use crate::oauth::introspection::IntrospectionEndpoint;
-use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REVOCATION_PATH, TOKEN_PATH};
+use crate::oauth::metadata::{
+    INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REGISTRATION_PATH, REVOCATION_PATH, TOKEN_PATH,
+};
+use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token_endpoint::TokenEndpoint;
 
@@ -35,7 +39,9 @@ pub struct PublicApi {
     pub revocation_endpoint: RevocationEndpoint,
     /// The introspection endpoint.
     pub introspection_endpoint: IntrospectionEndpoint,
-    /// How failed attempts at these three are answered.
+    /// The registration endpoint, which answers 404 where registration is off.
+    pub registration_endpoint: RegistrationEndpoint,
+    /// How failed attempts at these are answered.
     pub failures: FailureAnswers,
     /// The published keys.
     pub keyring: CurrentKeyring,
@@ -78,5 +84,13 @@ fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
         document(below(OPENAPI_PATH), get(discovery::openapi), discovery::openapi_description()),
         // Also where nobody may ask so far: resource servers can be registered while the mint runs.
         form(INTROSPECTION_PATH, post(introspection::introspect), introspection::description()),
+        form(REGISTRATION_PATH, post(registration::register), registration::register_description()),
+        Endpoint::new(
+            below(&format!("{REGISTRATION_PATH}/{{client_id}}")),
+            get(registration::read).put(registration::replace).delete(registration::remove),
+        )
+        .describe(HttpMethod::Get, registration::read_description())
+        .describe(HttpMethod::Put, registration::replace_description())
+        .describe(HttpMethod::Delete, registration::remove_description()),
     ]
 }

@@ -12,6 +12,9 @@ use crate::oauth::OAuthError;
 /// The realm of the `Basic` challenge (RFC 7617).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mintkeep\", charset=\"UTF-8\"");
 
+/// What a bearer token that is not good is told (RFC 6750 §3).
+const BEARER_CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"mintkeep\", error=\"invalid_token\"");
+
 /// An answer that no cache may keep, because it carries a token or says something about one
 /// (RFC 6749 §5.1).
 pub(super) fn not_stored(status: StatusCode, body: &impl Serialize) -> Response {
@@ -39,12 +42,17 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
             headers.insert(WWW_AUTHENTICATE, CHALLENGE);
             StatusCode::UNAUTHORIZED
         }
+        OAuthError::InvalidToken(_) => {
+            headers.insert(WWW_AUTHENTICATE, BEARER_CHALLENGE);
+            StatusCode::UNAUTHORIZED
+        }
         OAuthError::InvalidRequest(_)
         | OAuthError::InvalidGrant(_)
         | OAuthError::UnauthorizedClient(_)
         | OAuthError::UnsupportedGrantType(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)
+        | OAuthError::InvalidClientMetadata(_)
         | OAuthError::InvalidDpopProof(_)
         | OAuthError::UseDpopNonce => StatusCode::BAD_REQUEST,
         OAuthError::OverLimit => {

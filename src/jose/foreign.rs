@@ -5,7 +5,7 @@
 
 mod algorithm;
 mod claims;
-mod json;
+pub(crate) mod json;
 mod key;
 mod key_set;
 

@@ -15,6 +15,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use super::OAuthError;
+use super::registration::is_client_id;
 use super::registrations::Registrations;
 use super::source::Source;
 use crate::clock::Clock;
@@ -22,6 +23,9 @@ use crate::keeper::counters::Counter;
 
 /// Sources that have a budget of their own at a time: some megabytes.
 const MOST_SOURCES: usize = 65_536;
+
+/// Clients that registered themselves, or might have, and have a budget of their own at a time.
+const MOST_SELF_REGISTERED: usize = 16_384;
 
 /// How many failed attempts are answered at once: that many in a row, and that many a minute.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,6 +62,9 @@ pub struct FailedAttempts {
     // One for each that is registered, and for nobody else: names that somebody makes up take no room.
     clients: HashMap<String, Budget>,
     resource_servers: HashMap<String, Budget>,
+    /// Where clients may register themselves. Whether one did, only the store knows: names that somebody makes up take
+    /// room here, up to [`MOST_SELF_REGISTERED`].
+    self_registered: Option<RateLimiter<String, HashMapStateStore<String>, Ticks, NoOpMiddleware<Instant>>>,
     /// Looking through all sources takes about a millisecond, which a flood must not have for each attempt.
     clearings: Budget,
     /// A flood must not flood the log.
@@ -86,12 +93,15 @@ impl FailedAttempts {
         let ticks = Ticks(clock);
         let budget = |quota| Budget::direct_with_clock(quota, ticks.clone());
         let per_source = Quota::per_minute(limits.per_source);
-        let named = |id: &String| (id.clone(), budget(Quota::per_minute(limits.per_client)));
+        let per_client = Quota::per_minute(limits.per_client);
+        let named = |id: &String| (id.clone(), budget(per_client));
+        let self_registered = || RateLimiter::hashmap_with_clock(per_client, ticks.clone());
         Self {
             sources: RateLimiter::hashmap_with_clock(per_source, ticks.clone()),
             further_sources: budget(per_source),
             clients: registered.clients.iter().map(|client| named(&client.id)).collect(),
             resource_servers: registered.resource_servers.iter().map(|server| named(&server.id)).collect(),
+            self_registered: registered.registration.is_some().then(self_registered),
             clearings: budget(Quota::per_second(NonZeroU32::MIN)),
             reports: budget(Quota::per_minute(NonZeroU32::MIN)),
             failed: Counter::default(),
@@ -108,7 +118,10 @@ impl FailedAttempts {
         let registered = claimed.and_then(|claimed| self.registered(claimed));
         // Both are used, also where the first is used up already.
         let source_is_over = source.is_some_and(|source| self.is_over(source));
-        let client_is_over = registered.is_some_and(|(_, budget)| budget.check().is_err());
+        let client_is_over = match registered {
+            Some((_, budget)) => budget.check().is_err(),
+            None => claimed.is_some_and(|claimed| self.self_registered_is_over(claimed)),
+        };
         if !source_is_over && !client_is_over {
             return Verdict::Within;
         }
@@ -130,6 +143,10 @@ impl FailedAttempts {
     pub fn prune(&self) {
         self.sources.retain_recent();
         self.sources.shrink_to_fit();
+        if let Some(budgets) = &self.self_registered {
+            budgets.retain_recent();
+            budgets.shrink_to_fit();
+        }
     }
 
     /// Attempts that failed, and how many of them were over a limit, since the start.
@@ -148,6 +165,17 @@ impl FailedAttempts {
         }
     }
 
+    /// Whether the budget of a client is used up that, by the form of its id, registered itself. Beyond
+    /// [`MOST_SELF_REGISTERED`] there is only that of the source.
+    fn self_registered_is_over(&self, claimed: Claimed<'_>) -> bool {
+        match (claimed, &self.self_registered) {
+            (Claimed::Client(id), Some(budgets)) if is_client_id(id) && budgets.len() < MOST_SELF_REGISTERED => {
+                budgets.check_key(&id.to_owned()).is_err()
+            }
+            (Claimed::Client(_) | Claimed::ResourceServer(_), _) => false,
+        }
+    }
+
     /// The id and the budget of one that is registered. What else is claimed is anybody's text, and is not
     /// even for the log.
     fn registered(&self, claimed: Claimed<'_>) -> Option<(&str, &Budget)> {
@@ -162,12 +190,13 @@ impl FailedAttempts {
 /// A wrong secret or a token that is not good; and not what an honest client's own mistakes or our faults are.
 fn is_counted(error: &OAuthError) -> bool {
     match error {
-        OAuthError::InvalidClient(_) | OAuthError::InvalidGrant(_) => true,
+        OAuthError::InvalidClient(_) | OAuthError::InvalidGrant(_) | OAuthError::InvalidToken(_) => true,
         OAuthError::InvalidRequest(_)
         | OAuthError::UnauthorizedClient(_)
         | OAuthError::UnsupportedGrantType(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)
+        | OAuthError::InvalidClientMetadata(_)
         | OAuthError::InvalidDpopProof(_)
         | OAuthError::UseDpopNonce
         | OAuthError::OverLimit
@@ -251,6 +280,26 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_may_have_registered_itself_has_a_budget_where_that_is_on() {
+        let (off, _) = attempts(1000, 1);
+        let on = FailedAttempts {
+            self_registered: Some(RateLimiter::hashmap_with_clock(
+                Quota::per_minute(NonZeroU32::MIN),
+                Ticks(Arc::new(SystemClock)),
+            )),
+            ..attempts(1000, 1).0
+        };
+        let one = Claimed::Client("dcr_AAAAAAAAAAAAAAAAAAAAAA");
+        let count = |attempts: &FailedAttempts, claimed| [(); 2].map(|()| attempts.count(&ERROR, None, Some(claimed)));
+        assert_eq!(count(&off, one), [Verdict::Within; 2]);
+        assert_eq!(count(&on, one), [Verdict::Within, Verdict::Over]);
+        assert_eq!(count(&on, Claimed::Client("dcr_BAAAAAAAAAAAAAAAAAAAAA")), [Verdict::Within, Verdict::Over]);
+        for other in [Claimed::Client("dcr_x"), Claimed::ResourceServer("dcr_AAAAAAAAAAAAAAAAAAAAAA")] {
+            assert_eq!(count(&on, other), [Verdict::Within; 2]);
+        }
+    }
+
+    #[test]
     fn only_what_guesses_and_stolen_tokens_come_to_is_counted() {
         let (attempts, _) = attempts(1, 1);
         for error in [
@@ -259,6 +308,7 @@ mod tests {
             OAuthError::UnsupportedGrantType(""),
             OAuthError::InvalidScope(""),
             OAuthError::InvalidTarget(""),
+            OAuthError::InvalidClientMetadata(""),
             OAuthError::InvalidDpopProof(""),
             OAuthError::UseDpopNonce,
             OAuthError::OverLimit,

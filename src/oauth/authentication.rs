@@ -18,12 +18,14 @@ use super::client::{Client, ClientAuthentication, SecretTransport};
 use super::error::UNAVAILABLE;
 use super::key_sets::{KeyPlace, KeySets};
 use super::once::{OnceError, UsedOnce};
+use super::registration::{SelfRegistered, is_client_id};
 use super::registrations::CurrentRegistrations;
 use super::remote_keys::RemoteKeysError;
 use super::request::PresentedRequest;
 use super::resource_server::ResourceServer;
 use super::secret::SecretHash;
 use crate::clock::Clock;
+use crate::store::Store;
 
 pub use self::assertion::ASSERTION_TYPE;
 pub use self::certificate::CertificateSubject;
@@ -51,6 +53,7 @@ impl AuthenticatedClient {
 /// Has clients and resource servers prove themselves.
 pub struct Authenticator {
     registrations: CurrentRegistrations,
+    self_registered: SelfRegistered,
     /// The issuer identifier, which assertions have to be for.
     issuer: String,
     used: Arc<UsedOnce>,
@@ -58,14 +61,17 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// For those that are registered with `issuer` at the time of each request. Assertions are `used` once.
+    /// For those that are registered with `issuer` at the time of each request, by the operator or in `store`. Assertions
+    /// are `used` once.
     pub fn new(
         registrations: CurrentRegistrations,
         issuer: String,
         used: Arc<UsedOnce>,
+        store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { registrations, issuer, used, clock }
+        let self_registered = SelfRegistered::new(store, Arc::clone(&clock));
+        Self { registrations, self_registered, issuer, used, clock }
     }
 
     /// The client that the request's credentials prove.
@@ -76,9 +82,31 @@ impl Authenticator {
     pub async fn client(&self, request: &PresentedRequest<'_>) -> Result<AuthenticatedClient, OAuthError> {
         let credentials = PresentedCredentials::of(request)?;
         let registered = self.registrations.load();
-        let client = registered.clients.find(credentials.id());
-        self.prove(request, &credentials, &registered.key_sets, client.map(|client| &client.authentication)).await?;
-        client.map(|client| AuthenticatedClient(Arc::clone(client))).ok_or(FAILED)
+        let listed = registered.clients.find(credentials.id()).cloned();
+        let found = match listed {
+            Some(_) => None,
+            None => self.self_registered.find(registered.registration.as_deref(), credentials.id()).await?,
+        };
+        let client = listed.or(found.as_ref().map(|found| Arc::clone(&found.client)));
+        let authentication = client.as_ref().map(|client| &client.authentication);
+        self.prove(request, &credentials, &registered.key_sets, authentication).await?;
+        if let Some(found) = &found {
+            self.self_registered.note_use(found).await;
+        }
+        client.map(AuthenticatedClient).ok_or(FAILED)
+    }
+
+    /// Whether `client_id` is of a client that registered itself, and is none any more.
+    ///
+    /// # Errors
+    /// What the store failed by.
+    pub async fn has_ended(&self, client_id: &str) -> Result<bool, OAuthError> {
+        let registered = self.registrations.load();
+        if !is_client_id(client_id) || registered.clients.find(client_id).is_some() {
+            return Ok(false);
+        }
+        let found = self.self_registered.find(registered.registration.as_deref(), client_id).await?;
+        Ok(found.is_none())
     }
 
     /// The resource server that the request's credentials prove.

@@ -41,6 +41,12 @@ pub enum OAuthError {
     /// `invalid_target`: no token for this resource (RFC 8707 §2).
     #[error("invalid_target: {0}")]
     InvalidTarget(&'static str),
+    /// `invalid_client_metadata`: what a client may not register (RFC 7591 §3.2.2).
+    #[error("invalid_client_metadata: {0}")]
+    InvalidClientMetadata(&'static str),
+    /// `invalid_token`: the bearer token is not good for what was asked (RFC 6750 §3.1).
+    #[error("invalid_token: {0}")]
+    InvalidToken(&'static str),
     /// `invalid_dpop_proof` (RFC 9449 §5).
     #[error("invalid_dpop_proof: {0}")]
     InvalidDpopProof(&'static str),
@@ -72,6 +78,8 @@ impl OAuthError {
             Self::UnsupportedGrantType(_) => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
+            Self::InvalidClientMetadata(_) => "invalid_client_metadata",
+            Self::InvalidToken(_) => "invalid_token",
             Self::InvalidDpopProof(_) => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::OverLimit | Self::TemporarilyUnavailable { .. } => "temporarily_unavailable",
@@ -89,6 +97,8 @@ impl OAuthError {
             | Self::UnsupportedGrantType(text)
             | Self::InvalidScope(text)
             | Self::InvalidTarget(text)
+            | Self::InvalidClientMetadata(text)
+            | Self::InvalidToken(text)
             | Self::InvalidDpopProof(text) => text,
             Self::UseDpopNonce => "the DPoP proof needs the nonce of the DPoP-Nonce header",
             Self::OverLimit => "the client makes more requests than it is registered for; try again later",

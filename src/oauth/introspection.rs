@@ -131,8 +131,10 @@ impl IntrospectionEndpoint {
         let Some(token) = verified.filter(|token| server.is_meant(&token.claims.aud)) else {
             return Ok(None);
         };
-        let is_revoked = self.store.is_revoked(token.jti, token.sid).await?;
-        Ok((!is_revoked).then_some(token))
+        let is_good = !self.store.is_revoked(token.jti, token.sid).await?
+            // RFC 7592 §2.3: what a client has ends with it.
+            && !self.authenticator.has_ended(&token.claims.client_id).await?;
+        Ok(is_good.then_some(token))
     }
 
     async fn signed(&self, server: &ResourceServer, introspection: &Introspection) -> Result<String, OAuthError> {

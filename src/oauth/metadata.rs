@@ -3,7 +3,6 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::client::ClientRegistry;
 use super::client::GrantType;
 use super::registrations::Registrations;
 use super::scope::Scope;
@@ -16,6 +15,8 @@ pub const TOKEN_PATH: &str = "/oauth/token";
 pub const REVOCATION_PATH: &str = "/oauth/revoke";
 /// The path of the introspection endpoint.
 pub const INTROSPECTION_PATH: &str = "/oauth/introspect";
+/// The path of the registration endpoint.
+pub const REGISTRATION_PATH: &str = "/oauth/register";
 /// The path of the JWK Set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// The path of the description of the endpoints in OpenAPI.
@@ -39,6 +40,8 @@ pub struct Metadata {
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     introspection: Option<IntrospectionMetadata>,
     dpop_signing_alg_values_supported: &'static [&'static str],
@@ -72,7 +75,7 @@ impl Metadata {
             issuer: identifier.to_owned(),
             token_endpoint: format!("{identifier}{TOKEN_PATH}"),
             jwks_uri: format!("{identifier}{JWKS_PATH}"),
-            scopes_supported: scopes(&registered.clients),
+            scopes_supported: scopes(registered),
             response_types_supported: [],
             grant_types_supported: grants(registered),
             token_endpoint_auth_methods_supported: client_methods.clone(),
@@ -80,6 +83,10 @@ impl Metadata {
             revocation_endpoint: format!("{identifier}{REVOCATION_PATH}"),
             revocation_endpoint_auth_methods_supported: client_methods,
             revocation_endpoint_auth_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
+            registration_endpoint: registered
+                .registration
+                .is_some()
+                .then(|| format!("{identifier}{REGISTRATION_PATH}")),
             introspection: (!registered.resource_servers.is_empty()).then(|| IntrospectionMetadata {
                 introspection_endpoint: format!("{identifier}{INTROSPECTION_PATH}"),
                 introspection_endpoint_auth_methods_supported: methods,
@@ -101,8 +108,9 @@ fn grants(registered: &Registrations) -> Vec<&'static str> {
     GrantType::ALL.into_iter().filter(is_offered).map(GrantType::as_str).collect()
 }
 
-fn scopes(clients: &ClientRegistry) -> Vec<String> {
-    let scopes = clients.iter().map(|client| &client.scope);
+fn scopes(registered: &Registrations) -> Vec<String> {
+    let scopes = registered.clients.iter().map(|client| &client.scope);
+    let scopes = scopes.chain(registered.registration.as_ref().map(|rules| &rules.scope));
     let mut values: Vec<String> = scopes.flat_map(Scope::values).map(str::to_owned).collect();
     values.sort_unstable();
     values.dedup();

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::client::{ClientAuthentication, ClientRegistry};
 use super::key_sets::KeySets;
+use super::registration::RegistrationRules;
 use super::resource_server::ResourceServer;
 use super::target::ResourceScopes;
 use super::trust::{IssuerKeys, TrustPolicies};
@@ -26,6 +27,8 @@ pub struct Registrations {
     pub trust: TrustPolicies,
     /// The issuers that are trusted, by their identifiers.
     pub issuers: HashMap<String, IssuerKeys>,
+    /// How clients register themselves, where they may.
+    pub registration: Option<Arc<RegistrationRules>>,
     /// The keys of all of them.
     pub key_sets: KeySets,
 }
@@ -44,6 +47,10 @@ impl Registrations {
         });
         let places = clients.chain(servers).filter_map(ClientAuthentication::keys).chain(issuers);
         self.key_sets = KeySets::of(places, known, clock)?;
+        if self.registration.as_ref().is_some_and(|rules| rules.takes_keys()) {
+            let key_sets = self.key_sets.with_further(known, clock);
+            self.key_sets = key_sets.map_err(|error| format!("registration: for jwks_uri: {error}"))?;
+        }
         Ok(self)
     }
 }

@@ -9,6 +9,8 @@ use crate::entropy::Entropy;
 
 /// What every client secret begins with.
 pub const PREFIX: &str = "mks_";
+/// What every registration access token (RFC 7592 §3) begins with.
+pub const REGISTRATION_PREFIX: &str = "mkr_";
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// 43 characters of 62 are 256.03 bits.
@@ -52,9 +54,18 @@ impl SecretHash {
 
 /// A new secret: [`PREFIX`], 43 random characters, and the CRC-32 of what is before it.
 pub fn generate(entropy: &dyn Entropy) -> SecretString {
-    let mut text = String::with_capacity(PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS);
-    text.push_str(PREFIX);
-    while text.len() < PREFIX.len() + RANDOM_CHARACTERS {
+    generate_behind(PREFIX, entropy)
+}
+
+/// A new registration access token, of the same form behind [`REGISTRATION_PREFIX`].
+pub fn generate_registration_token(entropy: &dyn Entropy) -> SecretString {
+    generate_behind(REGISTRATION_PREFIX, entropy)
+}
+
+fn generate_behind(prefix: &str, entropy: &dyn Entropy) -> SecretString {
+    let mut text = String::with_capacity(prefix.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS);
+    text.push_str(prefix);
+    while text.len() < prefix.len() + RANDOM_CHARACTERS {
         // Six bits at a time; the two values beyond the alphabet are drawn again, so none is likelier.
         let [byte] = entropy.bytes();
         if let Some(character) = ALPHABET.get(usize::from(byte & 0x3f)) {
@@ -66,10 +77,14 @@ pub fn generate(entropy: &dyn Entropy) -> SecretString {
     text.into()
 }
 
-/// Whether `text` has the form of a client secret, its checksum included: what a scanner asks.
+/// Whether `text` has the form of a client secret or a registration access token, its checksum included: what a
+/// scanner asks.
 pub fn is_well_formed(text: &str) -> bool {
-    let length = PREFIX.len() + RANDOM_CHARACTERS;
-    text.is_ascii() && text.starts_with(PREFIX) && text.len() > length && checksum(&text[..length]) == text[length..]
+    let is_behind = |prefix: &str| {
+        let length = prefix.len() + RANDOM_CHARACTERS;
+        text.starts_with(prefix) && text.len() > length && checksum(&text[..length]) == text[length..]
+    };
+    text.is_ascii() && (is_behind(PREFIX) || is_behind(REGISTRATION_PREFIX))
 }
 
 fn checksum(text: &str) -> String {
@@ -99,6 +114,8 @@ mod tests {
         look_alike.replace_range(10..11, if &text[10..11] == "A" { "B" } else { "A" });
         assert!(!is_well_formed(&look_alike));
         assert_ne!(text, generate(&SystemEntropy::new()).expose_secret());
+        let token = generate_registration_token(&SystemEntropy::new());
+        assert!(token.expose_secret().starts_with("mkr_") && is_well_formed(token.expose_secret()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::OAuthError;
 use super::authorized::AuthorizedWorkload;
 use super::client::{Client, ClientRegistry, GrantType};
+use super::registration::is_client_id;
 
 /// The length that OpenID Connect allows a subject (Core 1.0 §2), in bytes.
 const LONGEST_SUBJECT: usize = 255;
@@ -40,7 +41,7 @@ pub(super) fn check_subject(clients: &ClientRegistry, client: &Client, subject: 
         return Err(OAuthError::InvalidRequest("expected a subject of 1 to 255 bytes without control characters"));
     }
     // RFC 9068 §5: a subject must not pass for a client that got the token for itself.
-    if subject != client.id && clients.find(subject).is_some() {
+    if subject != client.id && (clients.find(subject).is_some() || is_client_id(subject)) {
         return Err(OAuthError::InvalidRequest("the subject is the id of another client"));
     }
     Ok(())

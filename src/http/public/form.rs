@@ -27,6 +27,12 @@ const TOO_LARGE: OAuthError = OAuthError::InvalidRequest("the body is too large 
 /// A body that was received whole.
 pub(super) struct Body(Bytes);
 
+impl Body {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl<State: Send + Sync> FromRequest<State> for Body {
     type Rejection = Response;
 
@@ -45,7 +51,7 @@ impl<'a> Form<'a> {
     /// # Errors
     /// [`OAuthError`] of a request that has none, or a broken one.
     pub(super) fn of(peer: &Peer, headers: &'a HeaderMap, body: &'a Body) -> Result<Self, OAuthError> {
-        if !is_form(headers) {
+        if !is_of_type(headers, FORM) {
             return Err(OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
         }
         let parameters = PresentedParameters::parse(&body.0)?;
@@ -74,10 +80,11 @@ pub(super) async fn method_not_allowed() -> Response {
     with_status(StatusCode::METHOD_NOT_ALLOWED, HeaderMap::new(), &OTHER)
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // A parameter such as a charset may follow; the form's is UTF-8 whatever it says.
-    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(FORM)
+/// Whether the body says that it is of `media_type`.
+pub(super) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // A parameter such as a charset may follow; ours is UTF-8 whatever it says.
+    named.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
 /// The one `DPoP` header, where there is one (RFC 9449 §4.3 check 1).

@@ -24,7 +24,7 @@ use super::PublicApi;
 use crate::http::render::ErrorBody;
 use crate::keyring::Document;
 
-pub(super) use self::answers::{kept, not_modified, uncached};
+pub(super) use self::answers::{kept, not_modified, off, uncached};
 pub(super) use self::parameter::Parameter;
 
 pub(super) const JSON: &str = "application/json";
@@ -32,6 +32,9 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The one way of proving oneself that OpenAPI has a notion of. What a form proves is among its parameters.
 const BASIC: &str = "client_secret_basic";
+
+/// What whoever registers a client holds.
+const BEARER: &str = "registration_access_token";
 
 /// A path, what answers there, and what is said of it.
 pub(super) struct Endpoint {
@@ -86,6 +89,34 @@ impl Description {
         self.shared(&answers::TO_FORMS)
     }
 
+    /// It takes a bearer token, with every answer that it may get where it is not a success.
+    pub(super) fn bearer(mut self) -> Self {
+        self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(BEARER, []));
+        self.shared(&answers::TO_FORMS)
+    }
+
+    /// It takes a `T` in JSON.
+    pub(super) fn json<T: ToSchema>(mut self) -> Self {
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut self.schemas);
+        let content = Content::new(Some(Ref::from_schema_name(T::name())));
+        let body = RequestBodyBuilder::new().content(JSON, content).required(Some(Required::True));
+        self.operation = self.operation.request_body(Some(body.build()));
+        self
+    }
+
+    /// `name` is in its path.
+    pub(super) fn in_path(mut self, name: &str, description: &str) -> Self {
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some(description))
+            .schema(Some(Object::with_type(Type::String)));
+        self.operation = self.operation.parameter(parameter);
+        self
+    }
+
     /// It may have the header `name`.
     pub(super) fn header(mut self, name: &str, description: &str) -> Self {
         let parameter = ParameterBuilder::new()
@@ -128,8 +159,12 @@ pub(super) fn description(endpoints: &[Endpoint]) -> Document {
     let basic = HttpBuilder::new()
         .scheme(HttpAuthScheme::Basic)
         .description(Some("client_id and client_secret, each in the encoding of a form (RFC 6749 §2.3.1)"));
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+        "To register, an initial access token (RFC 7591 §3); after that, what the client was told (RFC 7592 §3)",
+    ));
     let mut components = ComponentsBuilder::new()
         .security_scheme(BASIC, SecurityScheme::Http(basic.build()))
+        .security_scheme(BEARER, SecurityScheme::Http(bearer.build()))
         .responses_from_iter(answers::shared())
         .schema_from::<ErrorBody>();
     let mut paths = PathsBuilder::new();

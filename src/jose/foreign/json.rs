@@ -10,15 +10,15 @@ use crate::jose::Malformed;
 
 /// How much JSON is read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// Objects and arrays within each other, the outermost one counted.
-    pub(super) depth: usize,
+    pub(crate) depth: usize,
     /// Members of all objects together.
-    pub(super) members: usize,
+    pub(crate) members: usize,
 }
 
 /// The object that `json` is.
-pub(super) fn object(json: &[u8], bounds: Bounds) -> Result<Map<String, Value>, Malformed> {
+pub(crate) fn object(json: &[u8], bounds: Bounds) -> Result<Map<String, Value>, Malformed> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let members_left = Cell::new(bounds.members);
     let value = Strict { depth_left: bounds.depth, members_left: &members_left }.deserialize(&mut reader);

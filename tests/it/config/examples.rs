@@ -8,6 +8,7 @@ use mintkeep::config::{Config, StoreLocation};
 #[cfg(feature = "tpm")]
 use mintkeep::hardware::tpm::Protection;
 use mintkeep::http::tls::ClientCertificates;
+use mintkeep::oauth::registration::RegistrationRules;
 use mintkeep::secret_source::SecretSource;
 
 fn load(name: &str) -> Config {
@@ -94,6 +95,26 @@ fn the_trust_of_the_production_example_is_some() {
     assert_eq!(names, ["deploy-from-main", "deployer-pod"]);
     assert_eq!(config.trusted_issuers.len(), 2);
     assert_eq!(config.warnings(), [""; 0]);
+}
+
+/// The registration that the example describes and, because whoever has the token gets in, does not have.
+#[test]
+fn the_registration_of_the_production_example_is_one() {
+    assert!(load("mintkeep.toml").registration.is_none());
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mintkeep.toml")).unwrap();
+    let indented = text.lines().filter_map(|line| line.strip_prefix("#   "));
+    let registration: Vec<&str> = indented.skip_while(|line| *line != "[registration]").take(10).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/development.toml");
+    let parsed = |registration: &[&str]| {
+        let text = format!("{}\n{}", std::fs::read_to_string(&path).unwrap(), registration.join("\n"));
+        Config::parse(&path, &text).unwrap().registration.unwrap()
+    };
+    let all = parsed(&registration);
+    assert_eq!(all.lifetime, Some(std::time::Duration::from_secs(30 * 24 * 60 * 60)));
+    // What it says of the defaults is so.
+    let is_required = |line: &&str| ["[", "initial", "scope", "audience"].iter().any(|name| line.starts_with(name));
+    let required: Vec<&str> = registration.into_iter().filter(is_required).collect();
+    assert_eq!(format!("{:?}", parsed(&required)), format!("{:?}", RegistrationRules { lifetime: None, ..all }));
 }
 
 /// What is commented out is right too: each line that looks like a setting is one, with its default.

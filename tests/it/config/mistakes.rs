@@ -170,3 +170,25 @@ fn a_token_is_shared_for_less_than_half_of_its_life_and_only_where_a_client_asks
     let error = "share_tokens_for is for clients with the grant client_credentials";
     assert_said(workload, &format!("{workload}\nshare_tokens_for = \"60s\""), error);
 }
+
+#[test]
+fn the_settings_of_registration_are_checked() {
+    let hash = format!("initial_access_token_sha256 = \"{}\"", "0".repeat(64));
+    let table = |lines: &str| {
+        // The first of these lines is the wrong one.
+        format!("[registration]\n{lines}\nscope = \"s\"\n[store]")
+    };
+    let with = |wrong: &str| table(&format!("{wrong}\n{hash}\naudience = \"https://a.example\""));
+    let is_said = |new: &str, expected: &str| assert_said("[store]", new, expected);
+    is_said(&with("grants = []"), "expected grants = [\"client_credentials\"]");
+    is_said(&with("grants = [\"refresh_token\"]"), "expected grants = [\"client_credentials\"]");
+    is_said(&with("authentication = \"none\""), "expected other methods than none");
+    is_said(&with("authentication = []"), "expected other methods than none");
+    is_said(&with("max_clients = 0"), "expected a nonzero u32");
+    is_said(&with("access_token_lifetime = \"25h\""), "expected at the most \"24h\"");
+    is_said(&with("open = true"), "unknown field `open`");
+    let audience = "audience = \"https://a.example\"";
+    is_said(&table(&format!("initial_access_token_sha256 = []\n{audience}")), "expected one initial_access_token");
+    is_said(&table(&format!("initial_access_token_sha256 = \"mks_x\"\n{audience}")), "mintkeep client secret");
+    is_said(&table(&format!("audience = []\n{hash}")), "expected an audience");
+}

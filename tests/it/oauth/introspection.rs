@@ -123,7 +123,7 @@ fn a_token_that_is_remembered_is_told_to_its_own_resource_server_only() {
 fn only_a_registered_resource_server_may_ask() {
     let deployment = Deployment::new();
     let mint = deployment.serve();
-    assert_eq!(introspect(&deployment, &mint, &[], "x").status, 404);
+    introspect(&deployment, &mint, &[], "x").assert_error(401, "invalid_client");
     drop(mint);
     deployment.add_resource_server("https://api.example.com");
     let mint = deployment.serve();

@@ -51,7 +51,7 @@ pub(super) const TO_ANYTHING: [SharedAnswer; 4] = [
     },
 ];
 
-/// What a form may be answered that is not a success.
+/// What a form, or a request with a bearer token, may be answered that is not a success.
 pub(super) const TO_FORMS: [SharedAnswer; 5] = [
     SharedAnswer {
         status: 400,
@@ -96,6 +96,11 @@ pub(super) const TO_FORMS: [SharedAnswer; 5] = [
 /// All of these, by their names.
 pub(super) fn shared() -> impl Iterator<Item = (&'static str, Response)> {
     TO_ANYTHING.into_iter().chain(TO_FORMS).map(|answer| (answer.name, answer.response()))
+}
+
+/// The answer of an endpoint that is not in use.
+pub(in crate::http::public) fn off() -> ResponseBuilder {
+    ResponseBuilder::new().description("The operator has this endpoint off.")
 }
 
 /// An answer that no cache may keep.
