@@ -4,7 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::jose::claims_of;
 use crate::support::process::succeed;
+use crate::support::tls::{Authority, Identity};
 use crate::support::{API, Deployment, RunningMint};
 
 /// The first command of the README that has all of `words`, without what goes before `curl`.
@@ -46,4 +48,35 @@ fn the_curl_commands_of_the_readme_work() {
     let next = text(&granted["refresh_token"]);
     assert_eq!(run(&mint, &command(&["/oauth/revoke"]), &[("REFRESH_TOKEN", &next)]), b"");
     assert_eq!(ask()["active"], false);
+}
+
+#[test]
+fn curl_proves_a_client_by_its_certificate() {
+    let (deployment, authority) = (Deployment::new(), Authority::new());
+    deployment.use_tls(&authority.vouch_for("127.0.0.1"));
+    let ca = deployment.put_authority(&authority);
+    deployment.edit(|config| config["listen"]["tls"]["client_ca"] = toml_edit::value(ca.display().to_string()));
+    deployment.add_client(
+        "id = \"robot\"\nauthentication = \"tls_client_auth\"\ntls_client_auth_san_dns = \"robot.example.com\"
+grants = [\"client_credentials\"]\nscope = \"read\"\naudience = \"https://api.example.com\"",
+    );
+    let identity = authority.vouch_for("robot.example.com");
+    std::fs::create_dir(deployment.path("robot")).unwrap();
+    deployment.put_identity("robot", &identity);
+    let mint = deployment.serve();
+    let ask = |identity: Option<&str>| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--cacert"]).arg(&ca);
+        if let Some(folder) = identity {
+            curl.arg("--cert").arg(deployment.path(folder).join("certificate.pem"));
+            curl.arg("--key").arg(deployment.path(folder).join("key.pem"));
+        }
+        curl.args(["-d", "grant_type=client_credentials", "-d", "client_id=robot"]);
+        curl.arg(format!("https://{}/oauth/token", mint.address()));
+        serde_json::from_slice::<Value>(&succeed(&mut curl).stdout).unwrap()
+    };
+    let granted = ask(Some("robot"));
+    let claims = claims_of(granted["access_token"].as_str().unwrap());
+    assert_eq!(claims["cnf"]["x5t#S256"], Identity::thumbprint(&identity));
+    assert_eq!(ask(None)["error"], "invalid_client");
 }
