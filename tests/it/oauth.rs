@@ -4,6 +4,7 @@ mod dpop;
 mod introspection;
 mod proofs;
 mod refresh_token;
+mod registration;
 mod revocation;
 mod target;
 mod trusted_grant;

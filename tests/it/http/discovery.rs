@@ -65,6 +65,15 @@ fn introspection_is_told_where_somebody_may_ask() {
 }
 
 #[test]
+fn registration_is_told_where_it_is_on() {
+    let deployment = Deployment::new();
+    deployment.allow_registration("");
+    let metadata = deployment.serve().get("/.well-known/oauth-authorization-server").json();
+    assert_eq!(metadata["registration_endpoint"], "https://mint.example.com/oauth/register");
+    assert!(metadata["scopes_supported"].as_array().unwrap().contains(&"write:metrics".into()));
+}
+
+#[test]
 fn an_issuer_with_a_path_has_its_metadata_where_rfc_8414_says() {
     let deployment = Deployment::new();
     deployment.edit(|config| config["issuer"] = value("https://mint.example.com/tenant"));

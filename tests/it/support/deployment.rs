@@ -145,6 +145,17 @@ impl Deployment {
         fs::write(self.config_path(), text).expect("a writable folder");
     }
 
+    /// Lets clients register themselves for `read:metrics` and `write:metrics`, with the secret of [`SERVICE`] as the
+    /// initial access token, and further `lines`.
+    pub fn allow_registration(&self, lines: &str) {
+        let hash = self.config_text().split("secret_sha256 = \"").nth(1).unwrap()[..64].to_owned();
+        let text = format!(
+            "{}\n[registration]\ninitial_access_token_sha256 = \"{hash}\"\nscope = \"read:metrics write:metrics\"\naudience = \"https://api.example.com\"\n{lines}\n",
+            self.config_text()
+        );
+        fs::write(self.config_path(), text).expect("a writable folder");
+    }
+
     pub fn config_text(&self) -> String {
         fs::read_to_string(self.config_path()).expect("a readable file")
     }

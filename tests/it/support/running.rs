@@ -122,6 +122,17 @@ impl RunningMint {
         Answer::exchange(stream, &post("/oauth/token", headers, form))
     }
 
+    /// A request with a bearer token, where there is one, and JSON, where there is some.
+    pub fn bear(&self, method: &str, path: &str, token: Option<&str>, json: Option<&Value>) -> Answer {
+        let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let body = json.map(Value::to_string).unwrap_or_default();
+        let length = body.len();
+        self.raw(
+            format!("{method} {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{authorization}\r\n{body}")
+                .as_bytes(),
+        )
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.raw(format!("GET {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\n\r\n").as_bytes())
     }
