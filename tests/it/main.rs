@@ -19,3 +19,4 @@ mod app;
 mod crash;
 mod sweep;
 mod documents;
+mod fuzz;
