@@ -20,3 +20,4 @@ mod clients;
 mod crash;
 mod sweep;
 mod documents;
+mod fuzz;

@@ -1,0 +1,74 @@
+//! A store that remembers what was used, and nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mintkeep::clock::Timestamp;
+use mintkeep::oauth::once::UsedOnce;
+use mintkeep::store::{
+    AddedClient, ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed,
+    Redemption, RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
+};
+
+use super::scene::{clock, finished};
+
+/// Nothing was used yet.
+pub fn nothing_used() -> Arc<UsedOnce> {
+    let used = finished(UsedOnce::new(Arc::new(OnceStore::default()), clock()));
+    Arc::new(used.expect("an empty store can be counted"))
+}
+
+#[derive(Default)]
+struct OnceStore(Mutex<BTreeSet<ClaimId>>);
+
+/// Steps that nobody who is fuzzed takes.
+macro_rules! refused {
+    ($($step:ident($($argument:ty),*) -> $value:ty;)*) => {
+        $(fn $step(&self, $(_: $argument),*) -> Step<'_, $value> {
+            Box::pin(async { Err(Error::Busy) })
+        })*
+    };
+}
+
+impl Store for OnceStore {
+    fn claim(&self, claim: OnceClaim) -> Step<'_, Claimed> {
+        let is_first = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(claim.id);
+        Box::pin(async move { Ok(if is_first { Claimed::First } else { Claimed::Replayed }) })
+    }
+
+    fn count_claims(&self, _limit: u32) -> Step<'_, u32> {
+        Box::pin(async { Ok(0) })
+    }
+
+    fn clock_tolerance(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    refused! {
+        begin_family(Family) -> ();
+        family(FamilyId) -> Option<Family>;
+        redeem(Family, Redemption) -> Option<Redeemed>;
+        families(Selection, Page) -> Vec<Family>;
+        revoke_families(Selection, Timestamp) -> usize;
+        revoke_token(RevokedToken) -> ();
+        is_revoked(TokenId, Option<FamilyId>) -> bool;
+        prune(Timestamp, u32) -> usize;
+        probe() -> ();
+        revoked_tokens(Option<TokenId>, u32) -> Vec<RevokedToken>;
+        keys() -> Vec<KeyRecord>;
+        add_keys(Vec<KeyRecord>) -> ();
+        move_key(String, Life, Life, Timestamp) -> bool;
+        note_key_use(String, u64, Timestamp) -> ();
+        claims(Option<ClaimId>, u32) -> Vec<OnceClaim>;
+        shared_secret(&'static str, [u8; 32]) -> [u8; 32];
+        shared_secrets(Option<String>, u32) -> Vec<SharedSecret>;
+        add_client(RegisteredClient, u32) -> AddedClient;
+        client(String) -> Option<RegisteredClient>;
+        replace_client([u8; 32], RegisteredClient) -> bool;
+        note_client_use(String, Timestamp) -> ();
+        remove_client(String, [u8; 32], Timestamp) -> bool;
+        clients(Option<String>, u32) -> Vec<RegisteredClient>;
+        restore(Records) -> ();
+    }
+}
