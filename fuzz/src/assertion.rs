@@ -10,7 +10,7 @@ use mintkeep::oauth::registrations::CurrentRegistrations;
 use mintkeep::oauth::request::PresentedRequest;
 use serde_json::{Map, Value};
 
-use super::once_store::nothing_used;
+use super::once_store::{nothing_used, store};
 use super::reading::{audience, first_line, is_typed, object, seconds, text};
 use super::scene::{CLIENT, ISSUER, NOW, clock, configuration, finished, sign};
 
@@ -23,7 +23,7 @@ static REGISTERED: LazyLock<CurrentRegistrations> =
 /// Has the client prove itself, twice.
 pub fn run(data: &[u8]) -> bool {
     let (header, claims) = first_line(data);
-    let authenticator = Authenticator::new(REGISTERED.clone(), ISSUER.to_owned(), nothing_used(), clock());
+    let authenticator = Authenticator::new(REGISTERED.clone(), ISSUER.to_owned(), nothing_used(), store(), clock());
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("client_assertion_type", ASSERTION_TYPE).append_pair("client_assertion", &sign(header, claims));
     let form = form.finish();

@@ -19,6 +19,11 @@ pub fn nothing_used() -> Arc<UsedOnce> {
     Arc::new(used.expect("an empty store can be counted"))
 }
 
+/// A store of its own for who only reads it.
+pub fn store() -> Arc<dyn Store> {
+    Arc::new(OnceStore::default())
+}
+
 #[derive(Default)]
 struct OnceStore(Mutex<BTreeSet<ClaimId>>);
 
