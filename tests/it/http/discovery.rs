@@ -41,6 +41,8 @@ fn the_metadata_say_what_works_and_nothing_else() {
     let answer = mint.get("/.well-known/oauth-authorization-server");
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert!(answer.header("etag").is_some());
+    let methods = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+    let algorithms = ["ES256", "ES384", "EdDSA", "Ed25519", "RS256", "PS256"];
     let expected = serde_json::json!({
         "issuer": "https://mint.example.com",
         "token_endpoint": "https://mint.example.com/oauth/token",
@@ -48,9 +50,12 @@ fn the_metadata_say_what_works_and_nothing_else() {
         "scopes_supported": ["read:invoices", "read:metrics", "write:deployments", "write:invoices"],
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials", "refresh_token"],
-        "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint": "https://mint.example.com/oauth/revoke",
-        "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "dpop_signing_alg_values_supported": algorithms,
     });
     assert_eq!(answer.json(), expected);
 }

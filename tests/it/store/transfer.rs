@@ -110,7 +110,7 @@ fn a_deployment_moves_to_postgres_and_no_client_notices() {
     let output = succeed(&mut copy());
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "copied and compared: sessions 2, revoked access tokens 0, keys 2, registered clients 0, used assertions and proofs 0, shared secrets 0\n"
+        "copied and compared: sessions 2, revoked access tokens 0, keys 2, registered clients 0, used assertions and proofs 0, shared secrets 1\n"
     );
     deployment.use_postgres(&postgres);
     let mint = deployment.serve();
