@@ -3,7 +3,7 @@
 # crash  kills mints, keepers and the database at random under load, for longer than the tests do
 # faults has every call into the hardware go wrong in every way, where the tests take a sample
 # bench  measures throughput, latency and memory against the raw rate of the hardware; PART names one of
-#        its parts: tokens, sessions, floods, tpm, devices
+#        its parts: tokens, sessions, floods, proofs, tls, tpm, devices
 #
 # For `run`: STATE is the folder to keep everything in, LISTEN the address, HARDWARE the
 # device: softhsm or tpm; with TLS=1 it speaks HTTPS (see `mintkeep dev --help`).

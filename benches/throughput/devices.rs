@@ -1,16 +1,14 @@
 //! Devices of other speeds than SoftHSM2's, played by the module of the fault tests: what a mint makes of each when it
 //! is asked for as much as the device can do, and for more.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
-use crate::load::{Connection, client_credentials_form};
+use crate::load::{Connection, client_credentials_form, generated};
 use crate::mint::Mint;
 use crate::raw::{self, Sequence};
 
@@ -140,17 +138,7 @@ fn offer(mint: &Mint, per_second: f64) -> Outcome {
     let connections = most_waiting as usize;
     let form = client_credentials_form(mint);
     let paced = Paced { address: mint.address(), form, per_second, connections };
-    let mut generator = Command::new(std::env::current_exe().expect("this program"))
-        .arg("paced")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this program starts");
-    let mut input = generator.stdin.take().expect("its input is piped");
-    input.write_all(&serde_json::to_vec(&paced).expect("JSON")).expect("it reads");
-    drop(input);
-    let output = generator.wait_with_output().expect("it ends");
-    serde_json::from_slice(&output.stdout).expect("it measured")
+    generated("paced", &paced)
 }
 
 /// What the connections came to, of what was answered within the measurement.

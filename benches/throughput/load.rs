@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::mint::{API, Mint};
@@ -41,6 +42,26 @@ pub struct Measured {
     pub p99_us: u64,
 }
 
+impl Measured {
+    pub fn of(latencies: &Histogram<u64>, elapsed: Duration) -> Self {
+        Self {
+            tokens: latencies.len(),
+            seconds: elapsed.as_secs_f64(),
+            p50_us: latencies.value_at_quantile(0.5),
+            p99_us: latencies.value_at_quantile(0.99),
+        }
+    }
+
+    /// For [`generated`].
+    pub fn print(&self) {
+        println!("{}", serde_json::to_string(self).expect("JSON"));
+    }
+
+    pub fn rate(&self) -> f64 {
+        self.tokens as f64 / self.seconds
+    }
+}
+
 impl Load {
     pub fn new(mint: &Mint, work: Work, connections: usize, span: Duration) -> Self {
         let forms = match work {
@@ -57,19 +78,24 @@ impl Load {
     }
 
     pub fn in_process_of_its_own(&self) -> Measured {
-        let program = std::env::current_exe().expect("this program");
-        let mut generator = Command::new(program)
-            .arg("load")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program starts");
-        let mut input = generator.stdin.take().expect("its input is piped");
-        input.write_all(&serde_json::to_vec(self).expect("JSON")).expect("it reads");
-        drop(input);
-        let output = generator.wait_with_output().expect("it ends");
-        serde_json::from_slice(&output.stdout).expect("it measured")
+        generated("load", self)
     }
+}
+
+/// What this program measures as the load generator `name`, which reads `load` in JSON.
+pub fn generated<Outcome: DeserializeOwned>(name: &str, load: &impl Serialize) -> Outcome {
+    let program = std::env::current_exe().expect("this program");
+    let mut generator = Command::new(program)
+        .arg(name)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program starts");
+    let mut input = generator.stdin.take().expect("its input is piped");
+    input.write_all(&serde_json::to_vec(load).expect("JSON")).expect("it reads");
+    drop(input);
+    let output = generator.wait_with_output().expect("it ends");
+    serde_json::from_slice(&output.stdout).expect("it measured")
 }
 
 pub fn client_credentials_form(mint: &Mint) -> String {
@@ -109,13 +135,7 @@ pub async fn generate() {
     for connection in running {
         latencies.add(connection.await.expect("no connection fails")).expect("the same kind");
     }
-    let measured = Measured {
-        tokens: latencies.len(),
-        seconds: start.elapsed().as_secs_f64(),
-        p50_us: latencies.value_at_quantile(0.5),
-        p99_us: latencies.value_at_quantile(0.99),
-    };
-    println!("{}", serde_json::to_string(&measured).expect("JSON"));
+    Measured::of(&latencies, start.elapsed()).print();
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
@@ -146,13 +166,13 @@ async fn run(mut connection: Connection, mut form: String, work: Work, end: Inst
 }
 
 /// A keep-alive connection with one request under way at a time.
-pub struct Connection {
-    stream: TcpStream,
+pub struct Connection<Stream = TcpStream> {
+    stream: Stream,
     buffer: Vec<u8>,
 }
 
-impl Connection {
-    pub fn new(stream: TcpStream) -> Self {
+impl<Stream: AsyncRead + AsyncWrite + Unpin> Connection<Stream> {
+    pub fn new(stream: Stream) -> Self {
         Self { stream, buffer: vec![0; 16 * 1024] }
     }
 
@@ -165,17 +185,39 @@ impl Connection {
 
     /// Sends a form and returns status and body of the answer.
     pub async fn try_exchange(&mut self, path: &str, form: &str) -> (u16, &str) {
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: mint\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        self.stream.write_all(request.as_bytes()).await.expect("the mint reads");
-        answer(&mut self.stream, &mut self.buffer).await
+        self.try_send(post(path, "", form).as_bytes()).await
+    }
+
+    /// Sends a whole request and returns status and body of the answer.
+    pub async fn try_send(&mut self, request: &[u8]) -> (u16, &str) {
+        self.stream.write_all(request).await.expect("the mint reads");
+        // What TLS keeps back.
+        self.stream.flush().await.expect("the mint reads");
+        let (status, _, body) = answer(&mut self.stream, &mut self.buffer).await;
+        (status, body)
+    }
+
+    /// Sends a whole request and returns the headers of the answer.
+    pub async fn headers_of(&mut self, request: &[u8]) -> &str {
+        self.stream.write_all(request).await.expect("the mint reads");
+        answer(&mut self.stream, &mut self.buffer).await.1
+    }
+
+    pub fn stream(&self) -> &Stream {
+        &self.stream
     }
 }
 
-/// Reads one whole answer and returns its status and body.
-async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut [u8]) -> (u16, &'a str) {
+/// A request with a form, and `headers` each of which ends its line.
+pub fn post(path: &str, headers: &str, form: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: mint\r\nContent-Type: application/x-www-form-urlencoded\r\n{headers}Content-Length: {}\r\n\r\n{form}",
+        form.len()
+    )
+}
+
+/// Reads one whole answer and returns its status, headers and body.
+async fn answer<'a, Stream: AsyncRead + Unpin>(stream: &mut Stream, buffer: &'a mut [u8]) -> (u16, &'a str, &'a str) {
     let mut length = 0;
     loop {
         let read = stream.read(&mut buffer[length..]).await.expect("the mint answers");
@@ -190,8 +232,8 @@ async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut [u8]) -> (u16, &'a s
             .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok())
             .expect("an answer with a length");
         if length == head + content_length {
-            let body = std::str::from_utf8(&buffer[head..length]).expect("UTF-8");
-            return (status, body);
+            let text = std::str::from_utf8(&buffer[..length]).expect("UTF-8");
+            return (status, &text[..head], &text[head..]);
         }
     }
 }

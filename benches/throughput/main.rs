@@ -2,20 +2,24 @@
 //! machines are noisy and only ratios of one run mean something.
 //!
 //! The raw rate, the mint, its keeper and the load generator are processes of their own: this program
-//! starts itself anew for the first and the last (`raw`, `load`), and for those who only disturb (`flood`).
+//! starts itself anew for the first and the last (`raw`; `load`, `prove`, `secure`), and for those who only disturb (`flood`).
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 
+mod beside;
 mod devices;
 mod flood;
 mod load;
 mod mint;
+mod proofs;
 mod raw;
 mod report;
 mod sessions;
 mod support;
+mod tls;
 #[cfg(feature = "tpm")]
 mod tpm;
+mod verification;
 
 use std::path::Path;
 use std::time::Duration;
@@ -37,7 +41,10 @@ const MOST_CONNECTIONS: usize = 64;
 const FLOODS: [usize; 2] = [64, 700];
 
 /// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
-const PARTS: [&str; 5] = ["tokens", "sessions", "floods", TPM, DEVICES];
+const PARTS: [&str; 7] = ["tokens", "sessions", "floods", PROOFS, TLS, TPM, DEVICES];
+/// Those that have a measure of their own, and need none of the hardware.
+const PROOFS: &str = "proofs";
+const TLS: &str = "tls";
 /// The one that is not on SoftHSM2.
 const TPM: &str = "tpm";
 /// The one that is on devices of other speeds.
@@ -52,6 +59,8 @@ fn main() {
         ["esys", tcti, session] => tpm::run(tcti, session, SPAN),
         ["load"] => load::generate(),
         ["paced"] => devices::generate(),
+        ["prove"] => proofs::generate(),
+        ["secure"] => tls::generate(),
         ["flood", address, connections, token] => flood::run(address, connections, token),
         parts if parts.iter().all(|part| PARTS.contains(part)) => run(parts),
         other => panic!("expected nothing, or some of {PARTS:?}; found {other:?}"),
@@ -72,7 +81,8 @@ fn run(named: &[&str]) {
     }
     #[cfg(feature = "tpm")]
     let on_tpm = is_wanted(TPM).then(|| tpm::OnTpm::set_up(&state.with_file_name("bench-tpm")));
-    let is_on_softhsm = named != [TPM];
+    let has_own_measure = |part: &&str| [PROOFS, TLS, TPM].contains(part);
+    let is_on_softhsm = named.is_empty() || !named.iter().all(has_own_measure);
     let (stores, _servers) = if is_wanted("sessions") { sessions::set_up(&state) } else { Default::default() };
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
@@ -89,6 +99,13 @@ fn run(named: &[&str]) {
         }
         if is_wanted("floods") {
             measure_floods(&state, &mut report);
+        }
+        if is_wanted(PROOFS) {
+            report.verification.measure(&state);
+            report.proofs.measure(&state, SPAN);
+        }
+        if is_wanted(TLS) {
+            report.https.measure(&state, SPAN);
         }
         #[cfg(feature = "tpm")]
         if let Some(on_tpm) = &on_tpm {

@@ -16,7 +16,19 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_mintkeep");
 pub struct Mint {
     process: Child,
     state: PathBuf,
+    address: String,
     keeper_pid: u32,
+}
+
+/// What is otherwise than in the mint of `mintkeep dev`.
+#[derive(Default)]
+pub struct Changes<'a> {
+    /// `store.url`.
+    pub url: Option<&'a str>,
+    /// Tables of the configuration.
+    pub tables: &'a str,
+    /// Whether another mint runs beside it: then address, admin socket, store and file are its own.
+    pub is_second: bool,
 }
 
 /// Processor time, of the mint and of the keeper.
@@ -61,29 +73,39 @@ impl Mint {
 
     /// One with the store at `url`, where there is one.
     pub fn start_on(state: &Path, verify: bool, url: Option<&str>) -> Self {
-        let mut config = std::fs::read_to_string(state.join("mintkeep.toml")).expect("dev wrote it");
-        if let Some(url) = url {
-            let lines = config.lines().map(|line| match line.strip_prefix("url = ") {
-                Some(_) => format!("url = \"{url}\""),
-                None => line.to_owned(),
-            });
-            config = lines.collect::<Vec<_>>().join("\n");
-        }
+        Self::start_changed(state, verify, &Changes { url, ..Changes::default() })
+    }
+
+    /// One that is configured otherwise.
+    pub fn start_changed(state: &Path, verify: bool, changes: &Changes<'_>) -> Self {
+        let config = std::fs::read_to_string(state.join("mintkeep.toml")).expect("dev wrote it");
         let hash = config.split("secret_sha256 = \"").nth(1).expect("the service has a secret")[..64].to_owned();
-        let path = state.join("bench.toml");
         let mut config: toml_edit::DocumentMut = config.parse().expect("TOML");
         config["keeper"]["verify_signatures"] = toml_edit::value(verify);
+        if let Some(url) = changes.url {
+            config["store"]["url"] = toml_edit::value(url);
+        }
+        let mut path = state.join("bench.toml");
+        if changes.is_second {
+            path = state.join("bench-second.toml");
+            let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+            config["listen"]["public"] = toml_edit::value(free.expect("a free port").to_string());
+            config["listen"]["admin"] = toml_edit::value("second.sock");
+            config["store"]["url"] = toml_edit::value("sqlite:second.db");
+        }
+        let address = config["listen"]["public"].as_str().expect("an address").to_owned();
         // The resource server has the secret of the service.
         let text = format!(
-            "{config}\n[[resource_server]]\nid = \"{API}\"\nauthentication = \"client_secret_post\"\nsecret_sha256 = \"{hash}\"\naudience = \"https://api.example.com\"\n"
+            "{config}\n[[resource_server]]\nid = \"{API}\"\nauthentication = \"client_secret_post\"\nsecret_sha256 = \"{hash}\"\naudience = \"https://api.example.com\"\n{}",
+            changes.tables
         );
         std::fs::write(&path, text).expect("the folder is writable");
         let process = Command::new(PROGRAM).args(["serve", "--config"]).arg(&path).stderr(Stdio::null()).spawn();
-        let mut mint = Self { process: process.expect("mintkeep starts"), state: state.to_owned(), keeper_pid: 0 };
-        let address = mint.address();
+        let process = process.expect("mintkeep starts");
+        let mut mint = Self { process, state: state.to_owned(), address, keeper_pid: 0 };
         let connected = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(25));
-            std::net::TcpStream::connect(&address).is_ok()
+            std::net::TcpStream::connect(&mint.address).is_ok()
         });
         assert!(connected, "mintkeep serve did not listen");
         // It listens before its keeper is there: a first token says that it is.
@@ -97,13 +119,17 @@ impl Mint {
     }
 
     pub fn address(&self) -> String {
-        let issuer = self.record()["issuer"].as_str().expect("a string").to_owned();
-        issuer.trim_start_matches("http://").to_owned()
+        self.address.clone()
+    }
+
+    /// Its issuer identifier.
+    pub fn issuer(&self) -> String {
+        issuer(&self.state)
     }
 
     /// The secret of the confidential client.
     pub fn client_secret(&self) -> String {
-        self.record()["clients"][1]["client_secret"].as_str().expect("a string").to_owned()
+        record(&self.state)["clients"][1]["client_secret"].as_str().expect("a string").to_owned()
     }
 
     /// Fresh refresh tokens of the workload client, each of a family of its own.
@@ -129,17 +155,22 @@ impl Mint {
         let sum = |name| status(self.process.id(), name) + status(self.keeper_pid, name);
         Memory { resident: sum("VmRSS:"), peak: sum("VmHWM:") }
     }
-
-    fn record(&self) -> Value {
-        let text = std::fs::read_to_string(self.state.join("dev.json")).expect("dev wrote it");
-        serde_json::from_str(&text).expect("dev.json is JSON")
-    }
 }
 
 impl Drop for Mint {
     fn drop(&mut self) {
         terminate(&mut self.process);
     }
+}
+
+/// The issuer identifier of the mints in `state`.
+pub fn issuer(state: &Path) -> String {
+    record(state)["issuer"].as_str().expect("a string").to_owned()
+}
+
+fn record(state: &Path) -> Value {
+    let text = std::fs::read_to_string(state.join("dev.json")).expect("dev wrote it");
+    serde_json::from_str(&text).expect("dev.json is JSON")
 }
 
 fn terminate(process: &mut Child) {

@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 
 use crate::load::{Measured, Work};
 use crate::mint::{Cpu, Memory};
+use crate::proofs::Proofs;
 use crate::raw::Sequence;
 use crate::sessions::Measured as Store;
+use crate::tls::Https;
+use crate::verification::Verification;
 
 /// Everything that was measured, in the order of its first round.
 #[derive(Default)]
@@ -21,6 +24,9 @@ pub struct Report {
     bytes_per_family: BTreeMap<&'static str, f64>,
     floods: BTreeMap<(&'static str, usize), Vec<Flooded>>,
     tpm: BTreeMap<(&'static str, usize), Vec<OnTpm>>,
+    pub proofs: Proofs,
+    pub verification: Verification,
+    pub https: Https,
 }
 
 /// A bare `Esys_Sign` and tokens, one right after the other.
@@ -36,24 +42,35 @@ struct Flooded {
     flooded: f64,
 }
 
-struct Sample {
-    rate: f64,
-    p50_us: f64,
-    p99_us: f64,
-    mint_us: f64,
-    keeper_us: f64,
+/// Answers per second, and what each of them took.
+pub struct Sample {
+    pub rate: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub mint_us: f64,
+    pub keeper_us: f64,
 }
 
 impl Sample {
-    fn of(measured: &Measured, cpu: Cpu) -> Self {
+    pub fn of(measured: &Measured, cpu: Cpu) -> Self {
         let answers = measured.tokens as f64;
         Self {
-            rate: answers / measured.seconds,
+            rate: measured.rate(),
             p50_us: measured.p50_us as f64,
             p99_us: measured.p99_us as f64,
             mint_us: cpu.mint.as_secs_f64() * 1e6 / answers,
             keeper_us: cpu.keeper.as_secs_f64() * 1e6 / answers,
         }
+    }
+
+    /// Each figure of all `samples`.
+    pub fn all(samples: &[Self]) -> Value {
+        let all = |figure: fn(&Self) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
+        json!({
+            "per_second": all(|sample| sample.rate),
+            "p50_us": all(|sample| sample.p50_us), "p99_us": all(|sample| sample.p99_us),
+            "mint_cpu_us": all(|sample| sample.mint_us), "keeper_cpu_us": all(|sample| sample.keeper_us),
+        })
     }
 }
 
@@ -80,15 +97,13 @@ impl Report {
     }
 
     pub fn flood(&mut self, work: Work, flooding: usize, alone: &Measured, flooded: &Measured) {
-        let rate = |measured: &Measured| measured.tokens as f64 / measured.seconds;
-        let sample = Flooded { alone: rate(alone), flooded: rate(flooded) };
+        let sample = Flooded { alone: alone.rate(), flooded: flooded.rate() };
         self.floods.entry((name(work), flooding)).or_default().push(sample);
     }
 
     #[cfg(feature = "tpm")]
     pub fn tpm(&mut self, session: &'static str, connections: usize, bare: f64, measured: &Measured) {
-        let tokens = measured.tokens as f64 / measured.seconds;
-        let sample = OnTpm { bare, tokens, p99_us: measured.p99_us as f64 };
+        let sample = OnTpm { bare, tokens: measured.rate(), p99_us: measured.p99_us as f64 };
         self.tpm.entry((session, connections)).or_default().push(sample);
     }
 
@@ -108,6 +123,13 @@ impl Report {
         }
         if !self.tpm.is_empty() {
             self.write_tpm(&mut text);
+        }
+        if !self.proofs.is_empty() {
+            self.proofs.write_table(&mut text);
+            self.verification.write_table(&mut text);
+        }
+        if !self.https.is_empty() {
+            self.https.write_tables(&mut text);
         }
         text
     }
@@ -223,33 +245,25 @@ impl Report {
                 json!({ "sequence": format!("{sequence:?}"), "keys": keys, "threads": threads, "per_second": rates })
             })
             .collect();
-        let all = |samples: &[Sample]| {
-            let all = |figure: fn(&Sample) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
-            json!({
-                "per_second": all(|sample| sample.rate),
-                "p50_us": all(|sample| sample.p50_us), "p99_us": all(|sample| sample.p99_us),
-                "mint_cpu_us": all(|sample| sample.mint_us), "keeper_cpu_us": all(|sample| sample.keeper_us),
-            })
-        };
         let tokens: Vec<Value> = self
             .tokens
             .iter()
             .map(|((work, verify, connections), samples)| {
-                json!({ "work": work, "verify": verify, "connections": connections, "measured": all(samples) })
+                json!({ "work": work, "verify": verify, "connections": connections, "measured": Sample::all(samples) })
             })
             .collect();
         let exchanges: Vec<Value> = self
             .exchanges
             .iter()
             .map(|((store, families, verify), samples)| {
-                json!({ "store": store, "families": families, "verify": verify, "measured": all(samples) })
+                json!({ "store": store, "families": families, "verify": verify, "measured": Sample::all(samples) })
             })
             .collect();
         let introspections: Vec<Value> = self
             .introspections
             .iter()
             .map(|((store, families), samples)| {
-                json!({ "store": store, "families": families, "measured": all(samples) })
+                json!({ "store": store, "families": families, "measured": Sample::all(samples) })
             })
             .collect();
         let memory: Vec<Value> = self
@@ -283,6 +297,7 @@ impl Report {
         let report = json!({
             "raw": raw, "tokens": tokens, "exchanges": exchanges, "introspections": introspections,
             "bytes_per_family": self.bytes_per_family, "floods": floods, "memory": memory, "tpm": tpm,
+            "proofs": self.proofs.json(), "verification_us": self.verification.json(), "https": self.https.json(),
         });
         format!("{report:#}\n")
     }
@@ -296,7 +311,7 @@ fn name(work: Work) -> &'static str {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
