@@ -15,6 +15,7 @@ use crate::keeper::launch::{Launcher, Settings};
 use crate::keeper::{Keepers, Standing};
 use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::authentication::Authenticator;
+use crate::oauth::client_limits::ClientLimits;
 use crate::oauth::dpop::Proofs;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::key_sets::KeySets;
@@ -53,6 +54,8 @@ pub struct Services {
     pub registrations: CurrentRegistrations,
     /// Who has them prove themselves.
     pub authenticator: Arc<Authenticator>,
+    /// The limits of the clients.
+    pub client_limits: Arc<ClientLimits>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -127,6 +130,7 @@ impl Services {
             Arc::clone(&clock),
             entropy,
         );
+        let client_limits = Arc::new(ClientLimits::new(&registered, Arc::clone(&clock)));
         let registrations = CurrentRegistrations::new(registered);
         let authenticator = Arc::new(Authenticator::new(
             registrations.clone(),
@@ -139,10 +143,22 @@ impl Services {
             registrations.clone(),
             Arc::clone(&authenticator),
             proofs,
+            Arc::clone(&client_limits),
             issuer,
             config.issuer.endpoint(TOKEN_PATH),
         ));
-        Ok(Self { keepers, keyring, caretaker, store, clock, registrations, authenticator, token_endpoint, kept_keys })
+        Ok(Self {
+            keepers,
+            keyring,
+            caretaker,
+            store,
+            clock,
+            registrations,
+            authenticator,
+            client_limits,
+            token_endpoint,
+            kept_keys,
+        })
     }
 
     /// Ends the keeper, where it is this process's child, and waits for it.

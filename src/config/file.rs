@@ -19,7 +19,7 @@ use super::resource_server::ResourceServerTable;
 use super::tls::TlsTable;
 use super::trust::{TrustTable, TrustTables, TrustedIssuerTable, Trusting};
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
-use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation, longest_access_token};
+use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, Read, StoreLocation, longest_access_token};
 use crate::http::listener::Limits;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
@@ -131,9 +131,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         .into_iter()
         .map(|table| table.into_client(&file.tokens, &folder))
         .collect::<Result<Vec<Client>, _>>()?;
-    let (trust, trusted_issuers) = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
-        .with_directory(file.trust_directory, &folder)?
-        .trusted(&Trusting { issuer: &issuer, clients: &clients })?;
+    let sources = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
+        .with_directory(file.trust_directory, &folder)?;
+    let (trust, trusted_issuers) = sources.trusted(&Trusting { issuer: &issuer, clients: &clients })?;
     let lifetimes = Lifetimes {
         access_token: longest_access_token(&clients, &trust),
         refresh_token: clients.iter().map(|client| client.refresh.lifetime).max().unwrap_or_default(),
@@ -159,6 +159,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         resources: file.resource.into_iter().map(ResourceTable::into_scope).collect::<Result<_, _>>()?,
         trust,
         trusted_issuers,
+        read: Read { path: path.to_owned(), text: text.to_owned(), trust_files: sources.files },
     })
 }
 

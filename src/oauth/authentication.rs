@@ -18,7 +18,7 @@ use super::client::{Client, ClientAuthentication, SecretTransport};
 use super::error::UNAVAILABLE;
 use super::key_sets::{KeyPlace, KeySets};
 use super::once::{OnceError, UsedOnce};
-use super::registrations::CurrentRegistrations;
+use super::registrations::{CurrentRegistrations, Registrations};
 use super::remote_keys::RemoteKeysError;
 use super::request::PresentedRequest;
 use super::resource_server::ResourceServer;
@@ -34,17 +34,26 @@ const FAILED: OAuthError = OAuthError::InvalidClient("client authentication fail
 
 /// A client that proved itself, as far as it is registered to. Only [`Authenticator::client`] makes one.
 #[derive(Clone, Debug)]
-pub struct AuthenticatedClient(Arc<Client>);
+pub struct AuthenticatedClient {
+    client: Arc<Client>,
+    registered: Arc<Registrations>,
+}
 
 impl AuthenticatedClient {
     /// The registration.
     pub fn client(&self) -> &Client {
-        &self.0
+        &self.client
+    }
+
+    /// All that was registered when it came: what else its request needs is from there, so that no request meets
+    /// halves of two configurations.
+    pub fn registrations(&self) -> &Registrations {
+        &self.registered
     }
 
     /// The registration, to keep.
     pub fn into_client(self) -> Arc<Client> {
-        self.0
+        self.client
     }
 }
 
@@ -76,9 +85,10 @@ impl Authenticator {
     pub async fn client(&self, request: &PresentedRequest<'_>) -> Result<AuthenticatedClient, OAuthError> {
         let credentials = PresentedCredentials::of(request)?;
         let registered = self.registrations.load();
-        let client = registered.clients.find(credentials.id());
-        self.prove(request, &credentials, &registered.key_sets, client.map(|client| &client.authentication)).await?;
-        client.map(|client| AuthenticatedClient(Arc::clone(client))).ok_or(FAILED)
+        let client = registered.clients.find(credentials.id()).cloned();
+        let authentication = client.as_ref().map(|client| &client.authentication);
+        self.prove(request, &credentials, &registered.key_sets, authentication).await?;
+        client.map(|client| AuthenticatedClient { client, registered }).ok_or(FAILED)
     }
 
     /// The resource server that the request's credentials prove.

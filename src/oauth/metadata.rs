@@ -1,5 +1,8 @@
 //! Authorization server metadata (RFC 8414): what works, and nothing else.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -8,6 +11,7 @@ use super::client::GrantType;
 use super::registrations::Registrations;
 use super::scope::Scope;
 use crate::jose::jws::ES256;
+use crate::keyring::Document;
 
 /// The path of the token endpoint.
 pub const TOKEN_PATH: &str = "/oauth/token";
@@ -69,6 +73,31 @@ impl Metadata {
                 introspection_signing_alg_values_supported: [ES256],
             }),
         }
+    }
+}
+
+/// Where the present document is found.
+#[derive(Clone)]
+pub struct CurrentMetadata {
+    identifier: Arc<str>,
+    document: Arc<ArcSwap<Document>>,
+}
+
+impl CurrentMetadata {
+    /// That of the issuer `identifier`, as [`Metadata::new`], for now.
+    pub fn new(identifier: &str, registered: &Registrations) -> Self {
+        let document = Document::of(&Metadata::new(identifier, registered));
+        Self { identifier: identifier.into(), document: Arc::new(ArcSwap::from_pointee(document)) }
+    }
+
+    /// That of now.
+    pub fn load(&self) -> Arc<Document> {
+        self.document.load_full()
+    }
+
+    /// Has it say what is `registered` now.
+    pub fn follow(&self, registered: &Registrations) {
+        self.document.store(Arc::new(Document::of(&Metadata::new(&self.identifier, registered))));
     }
 }
 

@@ -9,6 +9,7 @@ use super::authentication::{AuthenticatedClient, Authenticator};
 use super::authorized::{Asked, Authorized};
 use super::certificate::PresentedCertificate;
 use super::client::{Client, GrantType};
+use super::client_limits::ClientLimits;
 use super::dpop::{Proofs, ProvenKey};
 use super::issuer::{IssuedGrant, Issuer, TokenResponse};
 use super::parameters::PresentedParameters;
@@ -23,6 +24,7 @@ pub struct TokenEndpoint {
     registrations: CurrentRegistrations,
     authenticator: Arc<Authenticator>,
     proofs: Arc<Proofs>,
+    limits: Arc<ClientLimits>,
     issuer: Issuer,
     /// Its own URL, as clients know it.
     url: Url,
@@ -34,10 +36,11 @@ impl TokenEndpoint {
         registrations: CurrentRegistrations,
         authenticator: Arc<Authenticator>,
         proofs: Arc<Proofs>,
+        limits: Arc<ClientLimits>,
         issuer: Issuer,
         url: Url,
     ) -> Self {
-        Self { registrations, authenticator, proofs, issuer, url }
+        Self { registrations, authenticator, proofs, limits, issuer, url }
     }
 
     /// The nonce that the next DPoP proof has to carry (RFC 9449 §8).
@@ -56,7 +59,7 @@ impl TokenEndpoint {
         let grant = GrantType::parse(grant)
             .ok_or(OAuthError::UnsupportedGrantType("expected client_credentials or refresh_token"))?;
         let key = request.dpop.map(|proof| self.proofs.verify(proof, &self.url)).transpose()?;
-        let target = Target::of(client.client(), parameters, &self.registrations.load().resources)?;
+        let target = Target::of(client.client(), parameters, &client.registrations().resources)?;
         let confirmation = confirmation(client.client(), key.as_ref(), request.certificate.as_deref())?;
         let asked = Asked { scope: parameters.find("scope"), target, confirmation };
         let authorized = match grant {
@@ -67,6 +70,8 @@ impl TokenEndpoint {
         if let Some(key) = key {
             self.proofs.use_up(key).await?;
         }
+        // Who has no valid grant never came here, and uses up nothing of the client's.
+        let _place = self.limits.admit(&authorized.client.id)?;
         self.issuer.issue(authorized).await
     }
 
