@@ -9,6 +9,7 @@ mod public_key_file;
 pub mod keeper_process;
 pub mod store;
 pub mod services;
+mod reload;
 pub mod mint;
 pub mod admin_client;
 pub mod grant;

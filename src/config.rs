@@ -1,6 +1,7 @@
 //! The configuration file: parsed once, into types that cannot be wrong. Nothing below this module
 //! knows that it exists.
 
+mod changes;
 mod client;
 mod file;
 mod devices;
@@ -41,10 +42,12 @@ use crate::secret_source::SecretSource;
 use crate::store::postgres::PostgresUrl;
 use crate::telemetry::LogFormat;
 
+pub use self::changes::RegistrationChanges;
 #[cfg(feature = "tpm")]
 pub use self::hardware::TpmHardware;
 pub use self::hardware::{DevicePlace, Hardware, Pkcs11Hardware};
 pub use self::problem::ConfigError;
+pub use self::trust::TrustFiles;
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -79,6 +82,22 @@ pub struct Config {
     pub trust: TrustPolicies,
     /// Those issuers, each once, and any that no policy names.
     pub trusted_issuers: Vec<TrustedIssuer>,
+    read: Read,
+}
+
+/// What a configuration is of.
+#[derive(Clone)]
+struct Read {
+    path: PathBuf,
+    text: String,
+    trust_files: TrustFiles,
+}
+
+/// Not the texts.
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
 }
 
 /// An issuer identifier (RFC 8414 §2): an URL without query, fragment or slash at its end.
@@ -143,7 +162,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Where requests come in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Listen {
     /// The public listener.
     pub public: SocketAddr,
@@ -166,7 +185,7 @@ impl Listen {
 }
 
 /// How mint and keepers work together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeeperConfig {
     /// How long one request to the keeper may take.
     pub request_limit: Duration,
@@ -282,6 +301,28 @@ impl Config {
     /// As [`Self::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         file::parse(path, text).map_err(|problem| problem.locate(path, text))
+    }
+
+    /// Reads the file, and all that it names, again.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read_again(&self) -> Result<Self, ConfigError> {
+        Self::load(&self.read.path)
+    }
+
+    /// Reads what the file names again, the trust directory above all. The file itself is taken as it was: what
+    /// somebody may be writing there is for when it is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read_trust_again(&self) -> Result<Self, ConfigError> {
+        Self::parse(&self.read.path, &self.read.text)
+    }
+
+    /// The trust directory as it was when this was read.
+    pub fn trust_files(&self) -> &TrustFiles {
+        &self.read.trust_files
     }
 
     /// The device called `name`.

@@ -15,6 +15,7 @@ use crate::hardware::Fault;
 use crate::keeper::counters::{Counter, Counters};
 use crate::keeper::{Keeper, Keepers};
 use crate::oauth::attempts::FailedAttempts;
+use crate::oauth::client_limits::ClientLimits;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
@@ -45,11 +46,12 @@ pub fn log_to_stderr(format: LogFormat, level: &str) {
     };
 }
 
-/// The metrics of a mint that asks `keeper` and counts `attempts`.
-pub fn metrics(keepers: Keepers, attempts: Arc<FailedAttempts>) -> Registry {
+/// The metrics of a mint that asks `keepers`, counts `attempts` and holds clients to `limits`.
+pub fn metrics(keepers: Keepers, attempts: Arc<FailedAttempts>, limits: Arc<ClientLimits>) -> Registry {
     let mut registry = Registry::with_prefix("mintkeep");
     registry.register_collector(Box::new(KeeperMetrics(keepers)));
     registry.register_collector(Box::new(AttemptMetrics(attempts)));
+    registry.register_collector(Box::new(LimitMetrics(limits)));
     registry
 }
 
@@ -111,6 +113,22 @@ impl Collector for AttemptMetrics {
             ("failed_attempts_over_limit", "Those of them that were over a limit", over),
         ];
         write(&mut encoder, &numbers)
+    }
+}
+
+/// Reads how many requests were refused to clients over their limits when somebody asks.
+struct LimitMetrics(Arc<ClientLimits>);
+
+impl fmt::Debug for LimitMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LimitMetrics")
+    }
+}
+
+impl Collector for LimitMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that were granted, and not served because their client is over a limit of its own";
+        write(&mut encoder, &[("client_limit_refusals", help, self.0.refused())])
     }
 }
 

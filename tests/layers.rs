@@ -22,7 +22,7 @@ const DRIVERS: [(&str, &[&str]); 21] = [
     ("rcgen", &["app/dev/https", "http/tls", "oauth/certificate", "oauth/registration/tests", "jose/foreign/tests"]),
     ("x509_parser", &["oauth/certificate"]),
     ("moka", &["oauth/access_token", "oauth/key_sets", "oauth/shared_tokens"]),
-    ("governor", &["oauth/attempts"]),
+    ("governor", &["oauth/budget", "oauth/attempts"]),
     ("axum", &["http"]),
     ("ipnet", &["http/forwarded"]),
     ("clap", &["cli"]),

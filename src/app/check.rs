@@ -1,6 +1,7 @@
 //! `mintkeep check`: whether a mint would start and issue, and for each part what was found.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::SigningInput;
 use crate::keeper::Member;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
+use crate::oauth::key_sets::KeySets;
 
 /// One part and what was found of it.
 #[derive(Debug, Serialize)]
@@ -62,6 +64,10 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     };
     let mut findings =
         vec![Finding::ok("configuration", format!("{}, {} clients", config.issuer.as_str(), config.clients.len()))];
+    // What reading it again would find too, and `serve` does.
+    if let Err(reason) = config.registrations().with_keys(&KeySets::default(), &(Arc::new(SystemClock) as _)) {
+        findings.push(Finding::failed("configuration", Failure::new(Kind::Configuration, reason)));
+    }
     findings.extend(certificate(&config));
     findings.extend(config.warnings().into_iter().map(|warning| Finding::warning("configuration", warning)));
     findings.push(match probe_store(&config.store).await {

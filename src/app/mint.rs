@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::reload::{self, Parts, Reloader};
 use super::services::Services;
 use super::{Failure, Kind, descriptors};
 use crate::clock::{Clock, SystemClock};
@@ -20,10 +21,10 @@ use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
 use crate::http::tls::Certificates;
-use crate::keyring::{Document, Signer};
+use crate::keyring::Signer;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::introspection::IntrospectionEndpoint;
-use crate::oauth::metadata::{Metadata, REGISTRATION_PATH};
+use crate::oauth::metadata::{CurrentMetadata, REGISTRATION_PATH};
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::sealing::Sealer;
@@ -47,6 +48,7 @@ pub struct Mint {
     admin: UnixSocket,
     public_api: PublicApi,
     attempts: Arc<FailedAttempts>,
+    reloader: Arc<Reloader>,
     limits: Limits,
     signals: Signals,
 }
@@ -82,8 +84,20 @@ impl Mint {
         let Services { registrations, clock, .. } = &services;
         let attempts = FailedAttempts::new(config.attempt_limits, &registrations.load(), Arc::clone(clock));
         let attempts = Arc::new(attempts);
-        let public_api = public_api(config, &services, Arc::clone(&attempts));
-        Ok(Self { services, public, certificates, admin, public_api, attempts, limits: listen.limits, signals })
+        let metadata =
+            CurrentMetadata::new(config.issuer.as_str(), &registrations.load(), config.listen.takes_certificates());
+        let parts = Parts {
+            registrations: registrations.clone(),
+            metadata: metadata.clone(),
+            attempts: Arc::clone(&attempts),
+            client_limits: Arc::clone(&services.client_limits),
+            caretaker: Arc::clone(&services.caretaker),
+            clock: Arc::clone(clock),
+        };
+        let reloader = Arc::new(Reloader::new(config, parts));
+        let public_api = public_api(config, &services, Arc::clone(&attempts), metadata);
+        let limits = listen.limits;
+        Ok(Self { services, public, certificates, admin, public_api, attempts, reloader, limits, signals })
     }
 
     /// Where it listens: the configured address, with the port that the system chose where that is 0.
@@ -94,9 +108,11 @@ impl Mint {
         self.public.local_addr().map_err(Failure::while_doing("cannot tell the address"))
     }
 
-    /// Serves until SIGINT or SIGTERM, reads the certificate again at SIGHUP, lets the requests under way finish, and ends the keeper.
+    /// Serves until SIGINT or SIGTERM, reads the certificate and the registrations again at SIGHUP, lets the requests
+    /// under way finish, and ends the keeper.
     pub async fn run(self) {
-        let Self { services, public, certificates, admin, public_api, attempts, limits, mut signals } = self;
+        let Self { services, public, certificates, admin, public_api, attempts, reloader, limits, mut signals } = self;
+        let client_limits = Arc::clone(&services.client_limits);
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
             keepers: services.keepers.clone(),
@@ -104,12 +120,16 @@ impl Mint {
             registrations: services.registrations.clone(),
             clock: Arc::clone(&services.clock),
             caretaker: Arc::clone(&services.caretaker),
-            metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts)),
+            metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts), client_limits),
         };
         let (stop, stopped) = watch::channel(false);
         let public_router = public::router(public_api);
         let public = tokio::spawn(serve(public, certificates.clone(), public_router, limits, stopped.clone()));
-        let following = certificates.clone().map(|certificates| tokio::spawn(certificates.follow()));
+        let mut following = tokio::task::JoinSet::new();
+        following.spawn(Arc::clone(&reloader).follow());
+        if let Some(certificates) = certificates.clone() {
+            following.spawn(certificates.follow());
+        }
         // Operators are few, and must get in when clients are many.
         let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
         let admin = tokio::spawn(serve(admin, None, admin::router(admin_api), admin_limits, stopped));
@@ -117,12 +137,12 @@ impl Mint {
         let caretaker = Arc::clone(&services.caretaker);
         let caring = tokio::spawn(async move { caretaker.run().await });
         while let Asked::Reload = signals.next().await {
-            reload(certificates.as_ref()).await;
+            reload(certificates.clone(), Arc::clone(&reloader)).await;
         }
         tracing::info!("ending");
         stop.send_replace(true);
         let _ = tokio::join!(public, admin);
-        following.inspect(tokio::task::JoinHandle::abort);
+        following.abort_all();
         pruning.abort();
         caring.abort();
         services.caretaker.end().await;
@@ -130,7 +150,12 @@ impl Mint {
     }
 }
 
-fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts>) -> PublicApi {
+fn public_api(
+    config: &Config,
+    services: &Services,
+    attempts: Arc<FailedAttempts>,
+    metadata: CurrentMetadata,
+) -> PublicApi {
     let Services { keepers, keyring, store, clock, registrations, authenticator, access_tokens, .. } = services;
     let issuer = config.issuer.as_str();
     let listen = &config.listen;
@@ -159,7 +184,7 @@ fn public_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts
         ),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: keyring.clone(),
-        metadata: Document::of(&Metadata::new(issuer, &registrations.load(), listen.takes_certificates())),
+        metadata,
         max_age: config.jwks_max_age,
         issuer_path: config.issuer.path().to_owned(),
     }
@@ -176,16 +201,18 @@ pub(super) fn certificates(config: &Config) -> Result<Option<Certificates>, Fail
 }
 
 /// What SIGHUP asks for.
-async fn reload(certificates: Option<&Arc<Certificates>>) {
-    let Some(certificates) = certificates.cloned() else {
-        tracing::info!("nothing to read again: the public listener speaks no TLS");
-        return;
+async fn reload(certificates: Option<Arc<Certificates>>, reloader: Arc<Reloader>) {
+    let reading = move || {
+        if let Some(Err(error)) = certificates.map(|certificates| certificates.reload()) {
+            tracing::warn!(%error, "the certificate stays as it was");
+        }
+        if let Err(error) = reloader.reload() {
+            reload::report(&error);
+        }
     };
     // A file system may take its time.
-    match tokio::task::spawn_blocking(move || certificates.reload()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the certificate stays as it was"),
-        Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+    if let Err(error) = tokio::task::spawn_blocking(reading).await {
+        tracing::error!(%error, "not all was read again");
     }
 }
 

@@ -16,6 +16,7 @@ use crate::keeper::{Keepers, Standing};
 use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::authentication::Authenticator;
+use crate::oauth::client_limits::ClientLimits;
 use crate::oauth::dpop::Proofs;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::key_sets::KeySets;
@@ -57,6 +58,8 @@ pub struct Services {
     pub authenticator: Arc<Authenticator>,
     /// Verifies what was issued here.
     pub access_tokens: Arc<AccessTokenVerifier>,
+    /// The limits of the clients.
+    pub client_limits: Arc<ClientLimits>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -131,6 +134,7 @@ impl Services {
             Arc::clone(&clock),
             entropy,
         );
+        let client_limits = Arc::new(ClientLimits::new(&registered, Arc::clone(&clock)));
         let registrations = CurrentRegistrations::new(registered);
         let authenticator = Arc::new(Authenticator::new(
             registrations.clone(),
@@ -146,6 +150,7 @@ impl Services {
             Arc::clone(&authenticator),
             proofs,
             TrustedTokens::new(Arc::clone(&access_tokens), Arc::clone(&store), Arc::clone(&clock)),
+            Arc::clone(&client_limits),
             issuer,
             config.issuer.endpoint(TOKEN_PATH),
         ));
@@ -158,6 +163,7 @@ impl Services {
             registrations,
             authenticator,
             access_tokens,
+            client_limits,
             token_endpoint,
             kept_keys,
         })

@@ -1,6 +1,7 @@
 //! `[[client]]` and `[tokens]`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::problem::Problem;
 use super::proof::{Method, ProofSettings, SubjectSettings};
 use super::values::{OneOrSeveral, ScopeText, Seconds, SecretHashText};
 use crate::jose::claims::Audience;
-use crate::oauth::client::{Client, GrantType, RefreshRules, Rotate};
+use crate::oauth::client::{Client, GrantType, RefreshRules, RequestLimits, Rotate};
 use crate::store::family::RetryWindow;
 
 /// The longest that an access token may live: it cannot be called back by who does not ask.
@@ -120,6 +121,8 @@ pub(super) struct ClientTable {
     refresh_token_idle_lifetime: Option<Seconds>,
     #[serde(default)]
     rotation: Rotation,
+    requests_per_second: Option<NonZeroU32>,
+    concurrent_requests: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -221,6 +224,7 @@ impl ClientTable {
                 },
                 ..tokens.refresh_rules()
             },
+            limits: RequestLimits { per_second: self.requests_per_second, concurrent: self.concurrent_requests },
         })
     }
 }

@@ -20,7 +20,7 @@ use super::resource_server::ResourceServerTable;
 use super::tls::TlsTable;
 use super::trust::{TrustTable, TrustTables, TrustedIssuerTable, Trusting};
 use super::values::{ProxyText, Seconds, SecretTable, from_folder};
-use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, StoreLocation, longest_access_token};
+use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, Read, StoreLocation, longest_access_token};
 use crate::http::listener::Limits;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
@@ -133,9 +133,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         .into_iter()
         .map(|table| table.into_client(&file.tokens, &folder))
         .collect::<Result<Vec<Client>, _>>()?;
-    let (trust, trusted_issuers) = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
-        .with_directory(file.trust_directory, &folder)?
-        .trusted(&Trusting { issuer: &issuer, clients: &clients })?;
+    let sources = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
+        .with_directory(file.trust_directory, &folder)?;
+    let (trust, trusted_issuers) = sources.trusted(&Trusting { issuer: &issuer, clients: &clients })?;
     let registration = file.registration.map(|table| table.into_rules(&file.tokens)).transpose()?;
     let lifetimes = Lifetimes {
         access_token: longest_access_token(&clients, &trust, registration.as_ref()),
@@ -163,6 +163,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         registration,
         trust,
         trusted_issuers,
+        read: Read { path: path.to_owned(), text: text.to_owned(), trust_files: sources.files },
     })
 }
 

@@ -18,7 +18,7 @@ use crate::keeper::Standing;
 use crate::secret_source::SecretSource;
 
 /// A device and how to use it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Hardware {
     /// `kind = "pkcs11"`.
     Pkcs11(Pkcs11Hardware),
@@ -28,7 +28,7 @@ pub enum Hardware {
 }
 
 /// A PKCS#11 token and how to use it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pkcs11Hardware {
     /// Where it is, and its keys.
     pub device: Pkcs11Settings,
@@ -42,7 +42,7 @@ pub struct Pkcs11Hardware {
 
 /// A TPM and how to use it.
 #[cfg(feature = "tpm")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TpmHardware {
     /// Where it is, and its keys.
     pub device: TpmSettings,

@@ -26,7 +26,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+    pub(super) fn unreadable(path: &Path, error: &dyn fmt::Display) -> Self {
         let message = format!("cannot read the configuration: {error}");
         Self { path: path.to_owned(), line_and_column: None, message }
     }

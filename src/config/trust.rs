@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use self::directory::Source;
+pub use self::directory::TrustFiles;
 use self::issuer::Issuers;
 pub(super) use self::issuer::TrustedIssuerTable;
 use self::values::{ExpectedValue, claim_name};
@@ -53,7 +54,11 @@ pub(super) struct Trusting<'a> {
 }
 
 /// All the files that have tables about trust.
-pub(super) struct TrustSources(Vec<Source>);
+pub(super) struct TrustSources {
+    sources: Vec<Source>,
+    /// Those of the trust directory, as they were found.
+    pub(super) files: TrustFiles,
+}
 
 impl TrustTables {
     /// These tables of the configuration itself, which is in `folder`, and those of the files in `directory`.
@@ -62,21 +67,22 @@ impl TrustTables {
         directory: Option<Spanned<PathBuf>>,
         folder: &Path,
     ) -> Result<TrustSources, Problem> {
-        let mut sources = vec![Source::main(self, folder)];
-        if let Some(directory) = directory {
-            sources.extend(directory::read(&directory, folder)?);
-        }
-        Ok(TrustSources(sources))
+        let main = Source::main(self, folder);
+        let Some(directory) = directory else {
+            return Ok(TrustSources { sources: vec![main], files: TrustFiles::none() });
+        };
+        let (files, included) = directory::read(&directory, folder)?;
+        Ok(TrustSources { sources: std::iter::once(main).chain(included).collect(), files })
     }
 }
 
 impl TrustSources {
     /// The policies in order, and the issuers that they name.
-    pub(super) fn trusted(self, trusting: &Trusting<'_>) -> Result<(TrustPolicies, Vec<TrustedIssuer>), Problem> {
+    pub(super) fn trusted(&self, trusting: &Trusting<'_>) -> Result<(TrustPolicies, Vec<TrustedIssuer>), Problem> {
         let mut issuers = Issuers::new(trusting.issuer);
         // Any file may name the policies and issuers of any other.
         let mut names = HashSet::new();
-        for source in &self.0 {
+        for source in &self.sources {
             source.each(&source.tables.trusted_issuer, |table| issuers.add(table, &source.folder))?;
             source.each(&source.tables.trust, |table| {
                 let name = &table.name;
@@ -88,7 +94,7 @@ impl TrustSources {
             })?;
         }
         let mut policies = Vec::new();
-        for source in &self.0 {
+        for source in &self.sources {
             source.each(&source.tables.trust, |table| {
                 issuers.name(&table.issuer)?;
                 policies.push(table.policy(trusting, &names)?);

@@ -49,7 +49,7 @@ impl fmt::Display for TokenName {
 }
 
 /// How to reach a token, and which keys in it are mintkeep's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pkcs11Settings {
     /// The device's name in the configuration, for messages.
     pub name: String,

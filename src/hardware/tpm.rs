@@ -28,7 +28,7 @@ use crate::secret_source::SecretSource;
 const MAX_AUTHORIZATION_BYTES: usize = 32;
 
 /// How to reach a TPM, and which keys of it are mintkeep's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TpmSettings {
     /// The device's name in the configuration, for messages.
     pub name: String,

@@ -19,10 +19,11 @@ use utoipa::openapi::HttpMethod;
 
 use self::failures::FailureAnswers;
 use self::openapi::Endpoint;
-use crate::keyring::{CurrentKeyring, Document};
+use crate::keyring::CurrentKeyring;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::{
-    INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REGISTRATION_PATH, REVOCATION_PATH, TOKEN_PATH,
+    CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REGISTRATION_PATH, REVOCATION_PATH,
+    TOKEN_PATH,
 };
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
@@ -46,7 +47,7 @@ pub struct PublicApi {
     /// The published keys.
     pub keyring: CurrentKeyring,
     /// The authorization server metadata.
-    pub metadata: Document,
+    pub metadata: CurrentMetadata,
     /// How long others may keep the published keys and the metadata.
     pub max_age: Duration,
     /// The path of the issuer identifier, empty or beginning with a slash: every route is below it.
@@ -82,7 +83,7 @@ fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
         // The issuer's path comes after the well-known one here (RFC 8414 §3).
         document(format!("{METADATA_PATH}{path}"), get(discovery::metadata), discovery::metadata_description()),
         document(below(OPENAPI_PATH), get(discovery::openapi), discovery::openapi_description()),
-        // Also where nobody may ask so far: resource servers can be registered while the mint runs.
+        // Also where nobody may ask: who does hears so.
         form(INTROSPECTION_PATH, post(introspection::introspect), introspection::description()),
         form(REGISTRATION_PATH, post(registration::register), registration::register_description()),
         Endpoint::new(

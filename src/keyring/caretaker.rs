@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
 use super::plan::{Action, Move, Schedule, View};
@@ -35,7 +36,7 @@ const MOST_ROUNDS: usize = 16;
 pub struct Caretaker {
     keepers: Keepers,
     store: Arc<dyn Store>,
-    schedule: Schedule,
+    schedule: ArcSwap<Schedule>,
     clock: Arc<dyn Clock>,
     keyring: CurrentKeyring,
     /// One thing at a time.
@@ -57,6 +58,7 @@ struct Turn {
 impl Caretaker {
     /// A caretaker that has not looked at anything yet.
     pub fn new(keepers: Keepers, store: Arc<dyn Store>, schedule: Schedule, clock: Arc<dyn Clock>) -> Self {
+        let schedule = ArcSwap::from_pointee(schedule);
         Self { keepers, store, schedule, clock, keyring: CurrentKeyring::default(), turn: Mutex::default() }
     }
 
@@ -66,8 +68,14 @@ impl Caretaker {
     }
 
     /// When it replaces keys.
-    pub fn schedule(&self) -> &Schedule {
-        &self.schedule
+    pub fn schedule(&self) -> Schedule {
+        **self.schedule.load()
+    }
+
+    /// Keeps keys for as long as `schedule` says too, where that is longer: tokens may live longer from now on.
+    pub fn keep_for(&self, schedule: &Schedule) {
+        // What was made until now may live as long as it could when it was made.
+        self.schedule.rcu(|before| before.needed_as_long_as(schedule));
     }
 
     /// The store that it reads.
@@ -223,7 +231,8 @@ impl Caretaker {
             if count == 0 {
                 continue;
             }
-            let schedule = self.schedule.of(record.role);
+            let schedule = self.schedule();
+            let schedule = schedule.of(record.role);
             // For as long, a node goes on without the store.
             let ahead = schedule.publish_ahead.max(NOTE_AHEAD);
             let until = self.clock.now().plus(schedule.needed_for).plus(ahead);
@@ -256,7 +265,7 @@ impl Caretaker {
     /// by others. What they keep is good for as long as a key is published ahead.
     fn doubt(&self, turn: &Turn) {
         for role in [Role::Signing, Role::Sealing] {
-            let limit = self.schedule.of(role).publish_ahead;
+            let limit = self.schedule().of(role).publish_ahead;
             let is_stale = turn.read_at.is_none_or(|read_at| self.clock.instant() - read_at > limit);
             let keyring = self.keyring.load();
             if is_stale && !keyring.active(role).is_empty() {
@@ -279,7 +288,7 @@ impl Caretaker {
             names: members.clone().map(|member| member.name.clone()).collect(),
             devices: members.filter_map(told).collect(),
             wanted: &turn.wanted,
-            schedule: &self.schedule,
+            schedule: self.schedule(),
             tolerance: self.store.clock_tolerance(),
             now: self.clock.now(),
         }

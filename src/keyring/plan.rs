@@ -14,7 +14,7 @@ use crate::store::{KeyRecord, KeyState, Life};
 const LEARNED_WITHIN: Duration = Duration::from_secs(5);
 
 /// When keys are replaced.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Schedule {
     /// The keys that sign access tokens.
     pub signing: RoleSchedule,
@@ -23,7 +23,7 @@ pub struct Schedule {
 }
 
 /// When keys of one role are replaced.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RoleSchedule {
     /// How long a key is active; without this, until an operator asks for the next one.
     pub rotate_every: Option<Duration>,
@@ -43,6 +43,21 @@ impl Schedule {
             Role::Sealing => &self.sealing,
         }
     }
+
+    /// The same, but that keys are needed at least as long as by `other`.
+    #[must_use]
+    pub fn needed_as_long_as(self, other: &Self) -> Self {
+        let longer = |own: RoleSchedule, other: &RoleSchedule| RoleSchedule {
+            needed_for: own.needed_for.max(other.needed_for),
+            ..own
+        };
+        Self { signing: longer(self.signing, &other.signing), sealing: longer(self.sealing, &other.sealing) }
+    }
+
+    /// Whether it replaces keys as `other` does, for however long they are needed.
+    pub fn replaces_as(&self, other: &Self) -> bool {
+        self.needed_as_long_as(other) == other.needed_as_long_as(self)
+    }
 }
 
 /// What a mint knows when it makes a plan.
@@ -56,7 +71,7 @@ pub(super) struct View<'a> {
     /// Where an operator asked for the next key.
     pub(super) wanted: &'a BTreeSet<(String, Role)>,
     /// See [`Schedule`].
-    pub(super) schedule: &'a Schedule,
+    pub(super) schedule: Schedule,
     /// How far the clocks of the nodes may be apart.
     pub(super) tolerance: Duration,
     /// The time.

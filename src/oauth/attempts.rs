@@ -8,13 +8,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
-use governor::clock::Clock as GovernorClock;
+use arc_swap::ArcSwap;
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
-use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use super::OAuthError;
+use super::budget::{Budget, Ticks};
 use super::registration::is_client_id;
 use super::registrations::Registrations;
 use super::source::Source;
@@ -59,12 +59,12 @@ pub struct FailedAttempts {
     sources: RateLimiter<Source, HashMapStateStore<Source>, Ticks, NoOpMiddleware<Instant>>,
     /// What all share while there are [`MOST_SOURCES`].
     further_sources: Budget,
-    // One for each that is registered, and for nobody else: names that somebody makes up take no room.
-    clients: HashMap<String, Budget>,
-    resource_servers: HashMap<String, Budget>,
+    named: ArcSwap<NamedBudgets>,
+    limits: AttemptLimits,
+    clock: Arc<dyn Clock>,
     /// Where clients may register themselves. Whether one did, only the store knows: names that somebody makes up take
     /// room here, up to [`MOST_SELF_REGISTERED`].
-    self_registered: Option<RateLimiter<String, HashMapStateStore<String>, Ticks, NoOpMiddleware<Instant>>>,
+    self_registered: RateLimiter<String, HashMapStateStore<String>, Ticks, NoOpMiddleware<Instant>>,
     /// Looking through all sources takes about a millisecond, which a flood must not have for each attempt.
     clearings: Budget,
     /// A flood must not flood the log.
@@ -73,40 +73,51 @@ pub struct FailedAttempts {
     over: Counter,
 }
 
-type Budget = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Instant>>;
-
-/// Our clock, as governor reads one.
-#[derive(Clone)]
-struct Ticks(Arc<dyn Clock>);
-
-impl GovernorClock for Ticks {
-    type Instant = Instant;
-
-    fn now(&self) -> Instant {
-        self.0.instant()
-    }
+/// One for each that is registered, and for nobody else: names that somebody makes up take no room.
+#[derive(Default)]
+struct NamedBudgets {
+    clients: HashMap<String, Arc<Budget>>,
+    resource_servers: HashMap<String, Arc<Budget>>,
+    /// Whether clients may register themselves.
+    has_further_clients: bool,
 }
 
 impl FailedAttempts {
     /// None yet.
     pub fn new(limits: AttemptLimits, registered: &Registrations, clock: Arc<dyn Clock>) -> Self {
-        let ticks = Ticks(clock);
-        let budget = |quota| Budget::direct_with_clock(quota, ticks.clone());
-        let per_source = Quota::per_minute(limits.per_source);
-        let per_client = Quota::per_minute(limits.per_client);
-        let named = |id: &String| (id.clone(), budget(per_client));
-        let self_registered = || RateLimiter::hashmap_with_clock(per_client, ticks.clone());
-        Self {
-            sources: RateLimiter::hashmap_with_clock(per_source, ticks.clone()),
-            further_sources: budget(per_source),
-            clients: registered.clients.iter().map(|client| named(&client.id)).collect(),
-            resource_servers: registered.resource_servers.iter().map(|server| named(&server.id)).collect(),
-            self_registered: registered.registration.is_some().then(self_registered),
-            clearings: budget(Quota::per_second(NonZeroU32::MIN)),
-            reports: budget(Quota::per_minute(NonZeroU32::MIN)),
+        let attempts = Self {
+            sources: RateLimiter::hashmap_with_clock(Quota::per_minute(limits.per_source), Ticks(Arc::clone(&clock))),
+            further_sources: Budget::per_minute(limits.per_source, &clock),
+            named: ArcSwap::default(),
+            self_registered: RateLimiter::hashmap_with_clock(
+                Quota::per_minute(limits.per_client),
+                Ticks(Arc::clone(&clock)),
+            ),
+            limits,
+            clearings: Budget::per_second(NonZeroU32::MIN, &clock),
+            reports: Budget::per_minute(NonZeroU32::MIN, &clock),
             failed: Counter::default(),
             over: Counter::default(),
-        }
+            clock,
+        };
+        attempts.follow(registered);
+        attempts
+    }
+
+    /// Has a budget for each that is `registered`: who was before keeps theirs, used up as it is.
+    pub fn follow(&self, registered: &Registrations) {
+        let before = self.named.load();
+        let kept = |known: &HashMap<String, Arc<Budget>>, id: &String| {
+            let new = || Arc::new(Budget::per_minute(self.limits.per_client, &self.clock));
+            (id.clone(), known.get(id).cloned().unwrap_or_else(new))
+        };
+        let clients = registered.clients.iter().map(|client| kept(&before.clients, &client.id));
+        let servers = registered.resource_servers.iter().map(|server| kept(&before.resource_servers, &server.id));
+        self.named.store(Arc::new(NamedBudgets {
+            clients: clients.collect(),
+            resource_servers: servers.collect(),
+            has_further_clients: registered.registration.is_some(),
+        }));
     }
 
     /// Counts the attempt that failed by `error`, where it is one that a guess or a stolen token makes.
@@ -115,18 +126,19 @@ impl FailedAttempts {
             return Verdict::Within;
         }
         self.failed.increment();
-        let registered = claimed.and_then(|claimed| self.registered(claimed));
+        let named = self.named.load();
+        let registered = claimed.and_then(|claimed| named.of(claimed));
         // Both are used, also where the first is used up already.
         let source_is_over = source.is_some_and(|source| self.is_over(source));
         let client_is_over = match registered {
-            Some((_, budget)) => budget.check().is_err(),
-            None => claimed.is_some_and(|claimed| self.self_registered_is_over(claimed)),
+            Some((_, budget)) => !budget.take(),
+            None => claimed.is_some_and(|claimed| self.self_registered_is_over(&named, claimed)),
         };
         if !source_is_over && !client_is_over {
             return Verdict::Within;
         }
         self.over.increment();
-        if self.reports.check().is_ok() {
+        if self.reports.take() {
             tracing::warn!(
                 source = source.map(tracing::field::display),
                 source_is_over,
@@ -143,10 +155,8 @@ impl FailedAttempts {
     pub fn prune(&self) {
         self.sources.retain_recent();
         self.sources.shrink_to_fit();
-        if let Some(budgets) = &self.self_registered {
-            budgets.retain_recent();
-            budgets.shrink_to_fit();
-        }
+        self.self_registered.retain_recent();
+        self.self_registered.shrink_to_fit();
     }
 
     /// Attempts that failed, and how many of them were over a limit, since the start.
@@ -155,11 +165,11 @@ impl FailedAttempts {
     }
 
     fn is_over(&self, source: Source) -> bool {
-        if self.sources.len() >= MOST_SOURCES && self.clearings.check().is_ok() {
+        if self.sources.len() >= MOST_SOURCES && self.clearings.take() {
             self.sources.retain_recent();
         }
         if self.sources.len() >= MOST_SOURCES {
-            self.further_sources.check().is_err()
+            !self.further_sources.take()
         } else {
             self.sources.check_key(&source).is_err()
         }
@@ -167,23 +177,28 @@ impl FailedAttempts {
 
     /// Whether the budget of a client is used up that, by the form of its id, registered itself. Beyond
     /// [`MOST_SELF_REGISTERED`] there is only that of the source.
-    fn self_registered_is_over(&self, claimed: Claimed<'_>) -> bool {
-        match (claimed, &self.self_registered) {
-            (Claimed::Client(id), Some(budgets)) if is_client_id(id) && budgets.len() < MOST_SELF_REGISTERED => {
-                budgets.check_key(&id.to_owned()).is_err()
+    fn self_registered_is_over(&self, named: &NamedBudgets, claimed: Claimed<'_>) -> bool {
+        match claimed {
+            Claimed::Client(id) => {
+                named.has_further_clients
+                    && is_client_id(id)
+                    && self.self_registered.len() < MOST_SELF_REGISTERED
+                    && self.self_registered.check_key(&id.to_owned()).is_err()
             }
-            (Claimed::Client(_) | Claimed::ResourceServer(_), _) => false,
+            Claimed::ResourceServer(_) => false,
         }
     }
+}
 
+impl NamedBudgets {
     /// The id and the budget of one that is registered. What else is claimed is anybody's text, and is not
     /// even for the log.
-    fn registered(&self, claimed: Claimed<'_>) -> Option<(&str, &Budget)> {
+    fn of(&self, claimed: Claimed<'_>) -> Option<(&str, &Budget)> {
         let found = match claimed {
             Claimed::Client(id) => self.clients.get_key_value(id),
             Claimed::ResourceServer(id) => self.resource_servers.get_key_value(id),
         };
-        found.map(|(id, budget)| (id.as_str(), budget))
+        found.map(|(id, budget)| (id.as_str(), budget.as_ref()))
     }
 }
 
@@ -214,6 +229,7 @@ mod tests {
     use super::*;
     use crate::clock::{SystemClock, Timestamp};
     use crate::oauth::client::ClientAuthentication;
+    use crate::oauth::client::tests::client;
     use crate::oauth::resource_server::ResourceServer;
 
     const ERROR: OAuthError = OAuthError::InvalidGrant("");
@@ -282,13 +298,8 @@ mod tests {
     #[test]
     fn a_client_that_may_have_registered_itself_has_a_budget_where_that_is_on() {
         let (off, _) = attempts(1000, 1);
-        let on = FailedAttempts {
-            self_registered: Some(RateLimiter::hashmap_with_clock(
-                Quota::per_minute(NonZeroU32::MIN),
-                Ticks(Arc::new(SystemClock)),
-            )),
-            ..attempts(1000, 1).0
-        };
+        let (on, _) = attempts(1000, 1);
+        on.named.store(Arc::new(NamedBudgets { has_further_clients: true, ..NamedBudgets::default() }));
         let one = Claimed::Client("dcr_AAAAAAAAAAAAAAAAAAAAAA");
         let count = |attempts: &FailedAttempts, claimed| [(); 2].map(|()| attempts.count(&ERROR, None, Some(claimed)));
         assert_eq!(count(&off, one), [Verdict::Within; 2]);
@@ -297,6 +308,25 @@ mod tests {
         for other in [Claimed::Client("dcr_x"), Claimed::ResourceServer("dcr_AAAAAAAAAAAAAAAAAAAAAA")] {
             assert_eq!(count(&on, other), [Verdict::Within; 2]);
         }
+    }
+
+    #[test]
+    fn who_stays_registered_keeps_the_budget_and_who_is_new_has_a_whole_one() {
+        let (attempts, _) = attempts(1, 1);
+        let mut sources = (0..).map(source);
+        let mut count = |claimed| attempts.count(&ERROR, sources.next().unwrap(), Some(claimed));
+        let (api, robot) = (Claimed::ResourceServer("api"), Claimed::Client("robot"));
+        assert_eq!([count(api), count(api)], [Verdict::Within, Verdict::Over]);
+        let api_server =
+            ResourceServer { id: "api".to_owned(), authentication: ClientAuthentication::None, audiences: Vec::new() };
+        attempts.follow(&Registrations {
+            clients: [client("robot")].into_iter().collect(),
+            resource_servers: vec![Arc::new(api_server)],
+            ..Registrations::default()
+        });
+        assert_eq!([count(api), count(robot), count(robot)], [Verdict::Over, Verdict::Within, Verdict::Over]);
+        attempts.follow(&Registrations::default());
+        assert_eq!([count(api), count(robot)], [Verdict::Within; 2], "they are nobody now");
     }
 
     #[test]

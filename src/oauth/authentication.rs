@@ -19,7 +19,7 @@ use super::error::UNAVAILABLE;
 use super::key_sets::{KeyPlace, KeySets};
 use super::once::{OnceError, UsedOnce};
 use super::registration::{SelfRegistered, is_client_id};
-use super::registrations::CurrentRegistrations;
+use super::registrations::{CurrentRegistrations, Registrations};
 use super::remote_keys::RemoteKeysError;
 use super::request::PresentedRequest;
 use super::resource_server::ResourceServer;
@@ -36,17 +36,26 @@ const FAILED: OAuthError = OAuthError::InvalidClient("client authentication fail
 
 /// A client that proved itself, as far as it is registered to. Only [`Authenticator::client`] makes one.
 #[derive(Clone, Debug)]
-pub struct AuthenticatedClient(Arc<Client>);
+pub struct AuthenticatedClient {
+    client: Arc<Client>,
+    registered: Arc<Registrations>,
+}
 
 impl AuthenticatedClient {
     /// The registration.
     pub fn client(&self) -> &Client {
-        &self.0
+        &self.client
+    }
+
+    /// All that was registered when it came: what else its request needs is from there, so that no request meets
+    /// halves of two configurations.
+    pub fn registered(&self) -> Arc<Registrations> {
+        Arc::clone(&self.registered)
     }
 
     /// The registration, to keep.
     pub fn into_client(self) -> Arc<Client> {
-        self.0
+        self.client
     }
 }
 
@@ -93,7 +102,7 @@ impl Authenticator {
         if let Some(found) = &found {
             self.self_registered.note_use(found).await;
         }
-        client.map(AuthenticatedClient).ok_or(FAILED)
+        client.map(|client| AuthenticatedClient { client, registered }).ok_or(FAILED)
     }
 
     /// Whether `client_id` is of a client that registered itself, and is none any more.

@@ -1,6 +1,7 @@
 //! The registered clients.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::jose::thumbprint::Thumbprint;
 use crate::store::family::{OnReplay, RetryWindow, Rotation};
 
 /// A client as the operator registered it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Client {
     /// Its `client_id`.
     pub id: String,
@@ -39,6 +40,17 @@ pub struct Client {
     pub share_tokens_for: Option<Duration>,
     /// The rules for its refresh tokens.
     pub refresh: RefreshRules,
+    /// How many of its requests are served.
+    pub limits: RequestLimits,
+}
+
+/// How many requests of a client that were granted are served; without a number, as many as there are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RequestLimits {
+    /// So many at once, and so many a second.
+    pub per_second: Option<NonZeroU32>,
+    /// At a time.
+    pub concurrent: Option<NonZeroU32>,
 }
 
 /// The rules for a client's refresh tokens.
@@ -64,7 +76,7 @@ pub enum Rotate {
 }
 
 /// How a client proves itself at the token endpoint: one way, as registered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClientAuthentication {
     /// It does not: a public client (`none`).
     None,
@@ -233,6 +245,7 @@ pub(crate) mod tests {
                 retry_window: RetryWindow::For(Duration::from_secs(60)),
                 rotate: Rotate::Public,
             },
+            limits: RequestLimits::default(),
         }
     }
 }

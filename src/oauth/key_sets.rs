@@ -53,6 +53,17 @@ impl KeyPlace {
     }
 }
 
+impl PartialEq for KeyPlace {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.source, &other.source) {
+            (KeySource::Inline(keys), KeySource::Inline(others)) => keys.keys() == others.keys(),
+            _ => self.name == other.name,
+        }
+    }
+}
+
+impl Eq for KeyPlace {}
+
 impl KeySets {
     /// Those at `places`, with what is `known` of them already.
     ///

@@ -1,5 +1,8 @@
 //! Authorization server metadata (RFC 8414): what works, and nothing else.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -8,6 +11,7 @@ use super::registrations::Registrations;
 use super::scope::Scope;
 use crate::jose::foreign::SignatureAlgorithm;
 use crate::jose::jws::ES256;
+use crate::keyring::Document;
 
 /// The path of the token endpoint.
 pub const TOKEN_PATH: &str = "/oauth/token";
@@ -96,6 +100,36 @@ impl Metadata {
             dpop_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
             tls_client_certificate_bound_access_tokens: takes_certificates.then_some(true),
         }
+    }
+}
+
+/// Where the present document is found.
+#[derive(Clone)]
+pub struct CurrentMetadata {
+    identifier: Arc<str>,
+    takes_certificates: bool,
+    document: Arc<ArcSwap<Document>>,
+}
+
+impl CurrentMetadata {
+    /// That of the issuer `identifier`, as [`Metadata::new`], for now.
+    pub fn new(identifier: &str, registered: &Registrations, takes_certificates: bool) -> Self {
+        let document = Document::of(&Metadata::new(identifier, registered, takes_certificates));
+        Self { identifier: identifier.into(), takes_certificates, document: Arc::new(ArcSwap::from_pointee(document)) }
+    }
+
+    /// That of now.
+    pub fn load(&self) -> Arc<Document> {
+        self.document.load_full()
+    }
+
+    /// Has it say what is `registered` now.
+    pub fn follow(&self, registered: &Registrations) {
+        self.document.store(Arc::new(Document::of(&Metadata::new(
+            &self.identifier,
+            registered,
+            self.takes_certificates,
+        ))));
     }
 }
 

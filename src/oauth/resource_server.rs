@@ -4,7 +4,7 @@ use super::client::ClientAuthentication;
 use crate::jose::claims::Audience;
 
 /// A resource server as the operator registered it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ResourceServer {
     /// Its name.
     pub id: String,

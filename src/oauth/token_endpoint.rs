@@ -9,6 +9,7 @@ use super::authentication::{AuthenticatedClient, Authenticator};
 use super::authorized::{Asked, Authorized};
 use super::certificate::PresentedCertificate;
 use super::client::{Client, GrantType};
+use super::client_limits::ClientLimits;
 use super::dpop::{Proofs, ProvenKey};
 use super::issuer::{IssuedGrant, Issuer, TokenResponse};
 use super::parameters::PresentedParameters;
@@ -26,6 +27,7 @@ pub struct TokenEndpoint {
     authenticator: Arc<Authenticator>,
     proofs: Arc<Proofs>,
     trusted_tokens: TrustedTokens,
+    limits: Arc<ClientLimits>,
     issuer: Issuer,
     /// Its own URL, as clients know it.
     url: Url,
@@ -38,10 +40,11 @@ impl TokenEndpoint {
         authenticator: Arc<Authenticator>,
         proofs: Arc<Proofs>,
         trusted_tokens: TrustedTokens,
+        limits: Arc<ClientLimits>,
         issuer: Issuer,
         url: Url,
     ) -> Self {
-        Self { registrations, authenticator, proofs, trusted_tokens, issuer, url }
+        Self { registrations, authenticator, proofs, trusted_tokens, limits, issuer, url }
     }
 
     /// The nonce that the next DPoP proof has to carry (RFC 9449 §8).
@@ -63,13 +66,16 @@ impl TokenEndpoint {
         };
         let grant = grant.ok_or(OAuthError::UnsupportedGrantType("expected one of grant_types_supported"))?;
         let key = request.dpop.map(|proof| self.proofs.verify(proof, &self.url)).transpose()?;
-        let registered = self.registrations.load();
+        // What was registered when it came, to its end: no request meets halves of two configurations.
+        let registered = client.as_ref().map_or_else(|| self.registrations.load(), AuthenticatedClient::registered);
         let wish = Wish { grant, request, registered: &registered, key: key.as_ref() };
         let authorized = self.authorize(wish, client).await?;
         // Only who is granted something has proofs remembered: nobody else fills the store.
         if let Some(key) = key {
             self.proofs.use_up(key).await?;
         }
+        // Who has no valid grant never came here, and uses up nothing of the client's.
+        let _place = self.limits.admit(&authorized.client.id)?;
         let response = self.issuer.issue(authorized).await?;
         Ok(match grant {
             GrantType::TokenExchange => TokenResponse { issued_token_type: Some(ACCESS_TOKEN_KIND), ..response },

@@ -1,6 +1,7 @@
 mod check;
 mod dev;
 mod grant;
+mod reload;
 mod secret;
 mod sessions;
 mod start;

@@ -1,5 +1,6 @@
 mod authentication;
 mod client_credentials;
+mod client_limits;
 mod dpop;
 mod introspection;
 mod proofs;

@@ -25,7 +25,7 @@ pub(super) async fn jwks(State(api): State<Arc<PublicApi>>, headers: HeaderMap) 
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3).
 pub(super) async fn metadata(State(api): State<Arc<PublicApi>>, headers: HeaderMap) -> Response {
-    serve(&api.metadata, JSON, api.max_age, &headers)
+    serve(&api.metadata.load(), JSON, api.max_age, &headers)
 }
 
 /// `GET /openapi.json`.

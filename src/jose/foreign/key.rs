@@ -60,6 +60,16 @@ pub struct VerificationKey {
     verifiers: Vec<(SignatureAlgorithm, ParsedPublicKey)>,
 }
 
+/// The same key for the same uses.
+impl PartialEq for VerificationKey {
+    fn eq(&self, other: &Self) -> bool {
+        let algorithms = |key: &Self| key.verifiers.iter().map(|(algorithm, _)| *algorithm).collect::<Vec<_>>();
+        self.kid == other.kid && self.thumbprint == other.thumbprint && algorithms(self) == algorithms(other)
+    }
+}
+
+impl Eq for VerificationKey {}
+
 impl VerificationKey {
     /// The key that `jwk` describes. Members that are not known are ignored (RFC 7517 §4).
     ///

@@ -53,7 +53,7 @@ impl World {
             names: self.names.clone(),
             devices: self.devices.clone(),
             wanted: &self.wanted,
-            schedule: &self.schedule,
+            schedule: self.schedule,
             tolerance: Duration::ZERO,
             now,
         }

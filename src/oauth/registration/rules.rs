@@ -8,12 +8,12 @@ use super::document::Registration;
 use super::metadata::{AuthenticationMethod, ClientMetadata, Proof};
 use crate::clock::Timestamp;
 use crate::jose::claims::Audience;
-use crate::oauth::client::{Client, ClientAuthentication, GrantType, RefreshRules};
+use crate::oauth::client::{Client, ClientAuthentication, GrantType, RefreshRules, RequestLimits};
 use crate::oauth::scope::Scope;
 use crate::oauth::secret::SecretHash;
 
 /// The operator's rules. They hold for clients that registered under others too: each time that one is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegistrationRules {
     /// The initial access tokens that are good now (RFC 7591 §3); two while one replaces the other.
     pub initial_access_tokens: Vec<SecretHash>,
@@ -124,6 +124,7 @@ impl RegistrationRules {
         // No access token outlives the registration that it came from.
         let rest = self.expires_at(created_at).map_or(Duration::MAX, |expires_at| expires_at.since(now));
         Ok(Client {
+            limits: RequestLimits::default(),
             id: client_id,
             authentication,
             grants,

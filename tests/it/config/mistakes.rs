@@ -77,6 +77,18 @@ fn a_wrong_value_says_what_was_expected() {
 }
 
 #[test]
+fn the_limits_of_a_client_are_one_at_least() {
+    let grants = "grants = [\"refresh_token\"]";
+    for setting in ["requests_per_second", "concurrent_requests"] {
+        assert_said(grants, &format!("{grants}\n{setting} = 0"), "expected a nonzero u32");
+        assert_said(grants, &format!("{grants}\n{setting} = -1"), "expected a nonzero u32");
+        assert_said(grants, &format!("{grants}\n{setting} = \"ten\""), "expected a nonzero u32");
+    }
+    assert_said(grants, &format!("{grants}\nrequest_per_second = 1"), "did you mean `requests_per_second`?");
+    assert_said(grants, &format!("{grants}\nconcurent_requests = 1"), "did you mean `concurrent_requests`?");
+}
+
+#[test]
 fn the_settings_of_tls_are_checked() {
     let tls = |lines: &str| format!("[listen.tls]\n{lines}\ncertificate = \"c\"\nkey = \"k\"\n[store]");
     assert_said("[store]", &tls("certifcate = \"c\""), "did you mean `certificate`?");

@@ -185,15 +185,6 @@ fn a_bad_certificate_leaves_all_as_it_was_and_says_why() {
 }
 
 #[test]
-fn sighup_ends_no_mint_that_has_nothing_to_read() {
-    let deployment = Deployment::new();
-    let mint = deployment.serve();
-    signal(mint.pid(), Signal::SIGHUP);
-    mint.wait_for("nothing to read again: the public listener speaks no TLS");
-    mint.client_credentials().text("access_token");
-}
-
-#[test]
 fn a_certificate_that_cannot_be_used_is_refused_at_the_start_and_by_check() {
     let (deployment, authority) = deployment();
     let findings = deployment.run_json(&["check"]);

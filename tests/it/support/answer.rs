@@ -27,6 +27,18 @@ impl Answer {
         Self::parse(&received)
     }
 
+    /// The next answer on a connection that goes on; `None` where it ends before.
+    pub fn next(stream: &mut impl std::io::Read) -> Option<Self> {
+        let (mut received, mut part) = (Vec::new(), [0; 4096]);
+        loop {
+            let length = stream.read(&mut part).ok().filter(|length| *length > 0)?;
+            received.extend_from_slice(&part[..length]);
+            if let Some(answer) = Self::parse(&received) {
+                return Some(answer);
+            }
+        }
+    }
+
     /// `None` for half an answer.
     fn parse(received: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; 32];

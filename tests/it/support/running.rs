@@ -1,6 +1,6 @@
 //! A running mint, ended with its value.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -133,6 +133,14 @@ impl RunningMint {
         )
     }
 
+    /// A connection for many requests.
+    pub fn connect(&self) -> Kept {
+        let stream = TcpStream::connect(self.address).expect("the mint listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        stream.set_nodelay(true).expect("an option");
+        Kept(stream)
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.raw(format!("GET {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\n\r\n").as_bytes())
     }
@@ -211,6 +219,20 @@ impl Drop for RunningMint {
         if let Some(keeper) = keeper.filter(|keeper| super::process::runs(*keeper)) {
             signal(keeper, Signal::SIGKILL);
         }
+    }
+}
+
+/// A connection that is kept from one request to the next.
+pub struct Kept(TcpStream);
+
+impl Kept {
+    /// `POST /oauth/token` with further header lines and a form.
+    #[track_caller]
+    pub fn post_form(&mut self, headers: &[&str], form: &str) -> Answer {
+        let request = String::from_utf8(post("/oauth/token", headers, form)).expect("UTF-8");
+        let request = request.replacen("Connection: close\r\n", "", 1);
+        self.0.write_all(request.as_bytes()).expect("the connection is there");
+        Answer::next(&mut self.0).expect("the connection goes on")
     }
 }
 

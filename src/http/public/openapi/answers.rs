@@ -69,8 +69,8 @@ pub(super) const TO_FORMS: [SharedAnswer; 5] = [
     },
     SharedAnswer {
         status: 429,
-        name: "TooManyFailures",
-        description: "As 400 or 401, to who failed too often. A request that is good is never answered so.",
+        name: "TooMany",
+        description: "As 400 or 401, to who failed too often; or temporarily_unavailable, to a client over a limit of its own.",
         headers: &[
             RETRY_AFTER,
             ("WWW-Authenticate", Type::String, "The challenge, where the credentials prove nobody."),
