@@ -45,10 +45,13 @@ impl Timestamp {
     }
 }
 
+/// 9999-12-31T23:59:59Z, behind which RFC 3339 has no years.
+const LAST_WRITTEN: u64 = 253_402_300_799;
+
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC, as operators read it.
+    /// RFC 3339 in UTC, as operators read it; a time that cannot be written so as the one nearest to it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = u64::try_from(self.0).unwrap_or(0);
+        let seconds = u64::try_from(self.0).unwrap_or(0).min(LAST_WRITTEN);
         let time = UNIX_EPOCH + Duration::from_secs(seconds);
         humantime::format_rfc3339_seconds(time).fmt(f)
     }
@@ -103,5 +106,8 @@ mod tests {
         assert_eq!(time.to_string(), "2023-11-14T22:13:20Z");
         assert_eq!(Timestamp::parse("2023-11-14T22:13:20Z"), Some(time));
         assert_eq!(Timestamp::parse("2023-11-14"), None);
+        for (seconds, written) in [(i64::MIN, "1970-01-01T00:00:00Z"), (i64::MAX, "9999-12-31T23:59:59Z")] {
+            assert_eq!(Timestamp::from_unix_seconds(seconds).to_string(), written);
+        }
     }
 }

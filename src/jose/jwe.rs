@@ -130,12 +130,17 @@ impl PresentedJwe {
             (ECDH_ES, A256GCM, Some(epk)) => KeyManagement::EcdhEs { epk: epk.try_into()? },
             _ => return Err(Malformed::Algorithm),
         };
+        let fid = base64url::decode_array(header.fid)?;
+        // One token has one spelling. serde would also take arrays for objects, and members in any order.
+        if ProtectedHeader::new(header.kid, key_management, &fid).0 != protected_header {
+            return Err(Malformed::Json);
+        }
         let mut ciphertext_and_tag = base64url::decode(ciphertext)?;
         ciphertext_and_tag.extend_from_slice(&base64url::decode_array::<TAG_BYTES>(tag)?);
         Ok(Self {
             kid: header.kid.to_owned(),
             key_management,
-            fid: base64url::decode_array(header.fid)?,
+            fid,
             protected_header: protected_header.to_owned(),
             nonce: base64url::decode_array(nonce)?,
             ciphertext_and_tag,
@@ -190,6 +195,28 @@ mod tests {
             parse("ECDH-ES", Some(jwk("").replace(&coordinate, "BAQE"))),
             Err(Malformed::Length { expected: 32 })
         );
+    }
+
+    #[test]
+    fn a_header_has_one_spelling() {
+        let fid = "AAAAAAAAAAAAAAAAAAAAAA";
+        let written = format!(r#"{{"alg":"dir","enc":"A256GCM","kid":"k","fid":"{fid}"}}"#);
+        let parse = |json: &str| {
+            let text = format!("{}..AAAAAAAAAAAAAAAA.AA.AAAAAAAAAAAAAAAAAAAAAA", base64url::encode(json));
+            PresentedJwe::parse(&text).map(drop)
+        };
+        assert_eq!(parse(&written), Ok(()));
+        for other in [
+            format!(r#"["dir","A256GCM","k","{fid}"]"#),
+            format!(r#"{{"enc":"A256GCM","alg":"dir","kid":"k","fid":"{fid}"}}"#),
+            written.replace('}', r#","epk":null}"#),
+            written.replace(',', ", "),
+        ] {
+            assert_eq!(parse(&other), Err(Malformed::Json), "{other}");
+        }
+        let coordinate = base64url::encode([4; 32]);
+        let epk = format!(r#","epk":["EC","P-256","{coordinate}","{coordinate}"]}}"#);
+        assert_eq!(parse(&written.replace("dir", "ECDH-ES").replace('}', &epk)), Err(Malformed::Json));
     }
 
     #[test]

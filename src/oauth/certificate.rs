@@ -209,6 +209,28 @@ mod tests {
         assert_eq!(PresentedCertificate::parse(&der), Err(Malformed));
     }
 
+    /// X.690 §8.19: no number is padded or cut off, and there is at least one.
+    #[test]
+    fn an_attribute_type_has_one_encoding() {
+        let der = made(|parameters| parameters.distinguished_name.push(DnType::CustomDnType(vec![1, 2, 3, 4]), "a"));
+        let with_type = |bytes: [u8; 3]| {
+            let (mut der, mut changed) = (der.clone(), 0);
+            for at in 0..der.len() - 5 {
+                if der[at..at + 5] == [6, 3, 0x2a, 3, 4] {
+                    der[at + 2..at + 5].copy_from_slice(&bytes);
+                    changed += 1;
+                }
+            }
+            assert_eq!(changed, 2, "subject and issuer");
+            PresentedCertificate::parse(&der).map(|certificate| certificate.subject)
+        };
+        assert_eq!(with_type([0x2a, 3, 4]).as_deref(), Ok("1.2.3.4=#0c0161"));
+        assert_eq!(with_type([0x2a, 0x83, 4]).as_deref(), Ok("1.2.388=#0c0161"));
+        for bytes in [[0x2a, 0x80, 4], [0x80, 3, 4], [0x2a, 3, 0x84], [0x80; 3]] {
+            assert_eq!(with_type(bytes), Err(Malformed), "{bytes:?}");
+        }
+    }
+
     #[test]
     fn a_subject_that_could_be_read_in_two_ways_is_written_in_one() {
         let subject = |values: &[(DnType, DnValue)]| {
@@ -230,6 +252,8 @@ mod tests {
         let email = DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
         let value = DnValue::Ia5String("a@b".try_into().unwrap());
         assert_eq!(subject(&[(email, value)]), "1.2.840.113549.1.9.1=#1603614062");
+        let value = DnValue::Utf8String("a".to_owned());
+        assert_eq!(subject(&[(DnType::CustomDnType(vec![2, 999, 3]), value)]), "2.999.3=#0c0161");
         assert_eq!(subject(&[]), "");
     }
 }

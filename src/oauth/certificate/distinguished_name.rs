@@ -30,13 +30,32 @@ pub(super) fn rfc4514(name: &X509Name<'_>) -> Result<String, Malformed> {
 }
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> Result<String, Malformed> {
-    let number = attribute.attr_type().to_id_string();
+    let number = dotted(attribute.attr_type().as_bytes())?;
     let name = NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
     match (name, attribute.as_str()) {
         (Some(name), Ok(value)) => Ok(format!("{name}={}", escaped(value))),
         // The string form is for values that have one, the DER for all others (§2.4).
         (name, _) => Ok(format!("{}={}", name.unwrap_or(&number), hexadecimal(attribute)?)),
     }
+}
+
+/// The numbers of an object identifier, of which each has one encoding (X.690 §8.19). By hand: x509-parser's own string is
+/// empty for an empty one, the same for several, and another than everybody's below 2.40.
+fn dotted(encoded: &[u8]) -> Result<String, Malformed> {
+    let mut numbers: Vec<u64> = Vec::new();
+    for bytes in encoded.split_inclusive(|byte| byte & 0x80 == 0) {
+        // Neither padded in front, nor cut off, nor larger than any that is in use.
+        let is_whole = bytes.first() != Some(&0x80) && bytes.last().is_some_and(|last| last & 0x80 == 0);
+        if !is_whole || bytes.len() > 9 {
+            return Err(Malformed);
+        }
+        numbers.push(bytes.iter().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f)));
+    }
+    // The first two are encoded as one (§8.19.4).
+    let both = *numbers.first().ok_or(Malformed)?;
+    let first = (both / 40).min(2);
+    let rest = numbers[1..].iter().map(|number| format!(".{number}"));
+    Ok(format!("{first}.{}", both - first * 40) + &rest.collect::<String>())
 }
 
 /// `value` with what means something in a name behind a backslash (§2.4).
