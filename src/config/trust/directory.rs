@@ -30,8 +30,11 @@ pub struct TrustFiles {
     /// `None` where none is configured.
     directory: Option<PathBuf>,
     /// The `*.toml` in the order of their names; or, as for each of them, why it could not be read.
-    found: Result<Vec<(PathBuf, Result<String, String>)>, String>,
+    found: Result<Vec<FoundFile>, String>,
 }
+
+/// Its path and its text.
+type FoundFile = (PathBuf, Result<String, String>);
 
 impl TrustFiles {
     /// No directory.
