@@ -6,12 +6,14 @@ mod record;
 mod setup;
 mod swtpm;
 mod usage;
+mod workloads;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use self::record::{Record, Running};
+use self::setup::Prepared;
 use super::mint::Mint;
 use super::{Failure, Kind};
 use crate::config::Config;
@@ -83,15 +85,15 @@ impl Files {
 pub async fn run(options: DevOptions) -> Result<(), Failure> {
     let files = Files { state: setup::make_private_folder(&options.state)? };
     // The TPM ends when this does.
-    let (secret, _tpm) = setup::prepare(&files, &options)?;
+    let Prepared { secret, workloads, tpm: _tpm } = setup::prepare(&files, &options)?;
     let config_path = files.config();
     let config = Config::load(&config_path)?;
     let mint = Mint::start(&config_path, &config).await?;
     let workload_token = workload_token(&files, &mint).await?;
-    let mut record = Record::new(&config, secret, workload_token);
+    let mut record = Record::new(&config, secret, workload_token, &workloads);
     record.running = Running::now(mint.services.keepers.members()[0].keeper.process_id());
     record.write(&files.record())?;
-    usage::print(&config, &record, &files.record());
+    usage::print(&record, &files.record());
     let following =
         tokio::spawn(follow_keeper(mint.services.keepers.members()[0].keeper.clone(), record, files.record()));
     mint.run().await;
