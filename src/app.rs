@@ -19,6 +19,7 @@ pub mod trust;
 pub mod keys;
 pub mod attestation;
 pub mod check;
+pub mod development_key;
 pub mod dev;
 
 pub use failure::{Failure, Kind};

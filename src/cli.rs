@@ -10,11 +10,12 @@ use clap::Parser as _;
 use secrecy::ExposeSecret as _;
 
 use self::arguments::{
-    Cli, ClientCommand, Command, ConfigFile, Format, GrantCommand, KeyArguments, KeysCommand, SessionsCommand,
+    Cli, ClientCommand, Command, ConfigFile, Format, GrantCommand, KeyArguments, KeyFile, KeysCommand, SessionsCommand,
     StoreCommand, TrustCommand,
 };
 use crate::app::attestation::{self, Wanted};
 use crate::app::dev::{self, DevOptions};
+use crate::app::development_key::DevelopmentKey;
 use crate::app::keeper_process::{self, Meeting};
 use crate::app::mint::Mint;
 use crate::app::{Failure, Kind, check, clients, grant, keys, sessions, store, trust};
@@ -130,6 +131,10 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let secret = secret::generate(&SystemEntropy::new());
             output::secret(&secret, &SecretHash::of(secret.expose_secret()), format.json)?;
         }
+        Command::Client(ClientCommand::Assertion { key, client, issuer }) => {
+            let (now, entropy) = (SystemClock.now(), SystemEntropy::new());
+            output::line(&read_key(key)?.client_assertion(&client, &issuer, now, &entropy)?)?;
+        }
         Command::Client(ClientCommand::List { config, format }) => {
             let config = load(&config)?;
             output::clients(&block_on(clients::list(&config))?, format.json)?;
@@ -179,11 +184,20 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             output::trial(&trial, format.json)?;
             return Ok(ExitCode::from(trial.exit_code()));
         }
+        Command::Trust(TrustCommand::Token { key, issuer, audience, claims, json_claims }) => {
+            let (now, entropy) = (SystemClock.now(), SystemEntropy::new());
+            let claims = claims.into_iter().chain(json_claims).collect();
+            output::line(&read_key(key)?.token(&issuer, &audience, claims, now, &entropy)?)?;
+        }
         Command::Trust(TrustCommand::List { config, format }) => {
             output::trust(&trust::list(&load(&config)?), format.json)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn read_key(file: KeyFile) -> Result<DevelopmentKey, Failure> {
+    Ok(DevelopmentKey::read(&file.path)?.named(file.kid))
 }
 
 fn order(order: KeyOrder, file: &ConfigFile, format: Format) -> Result<(), Failure> {

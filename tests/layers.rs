@@ -19,7 +19,17 @@ const DRIVERS: [(&str, &[&str]); 21] = [
     ("rustls_native_certs", &["store/postgres/pool", "fetch/https"]),
     ("reqwest", &["fetch/https"]),
     ("tokio_rustls", &["http/tls"]),
-    ("rcgen", &["app/dev/https", "http/tls", "oauth/certificate", "oauth/registration/tests", "jose/foreign/tests"]),
+    (
+        "rcgen",
+        &[
+            "app/dev/https",
+            "app/development_key",
+            "http/tls",
+            "oauth/certificate",
+            "oauth/registration/tests",
+            "jose/foreign/tests",
+        ],
+    ),
     ("x509_parser", &["oauth/certificate"]),
     ("moka", &["oauth/access_token", "oauth/key_sets", "oauth/shared_tokens"]),
     ("governor", &["oauth/budget", "oauth/attempts"]),

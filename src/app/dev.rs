@@ -5,12 +5,15 @@ mod https;
 mod record;
 mod setup;
 mod swtpm;
+mod usage;
+mod workloads;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use self::record::{Record, Running};
+use self::setup::Prepared;
 use super::mint::Mint;
 use super::{Failure, Kind};
 use crate::config::Config;
@@ -82,15 +85,15 @@ impl Files {
 pub async fn run(options: DevOptions) -> Result<(), Failure> {
     let files = Files { state: setup::make_private_folder(&options.state)? };
     // The TPM ends when this does.
-    let (secret, _tpm) = setup::prepare(&files, &options)?;
+    let Prepared { secret, workloads, tpm: _tpm } = setup::prepare(&files, &options)?;
     let config_path = files.config();
     let config = Config::load(&config_path)?;
     let mint = Mint::start(&config_path, &config).await?;
     let workload_token = workload_token(&files, &mint).await?;
-    let mut record = Record::new(&config, secret, workload_token);
+    let mut record = Record::new(&config, secret, workload_token, &workloads);
     record.running = Running::now(mint.services.keepers.members()[0].keeper.process_id());
     record.write(&files.record())?;
-    print_usage(&config, &record, &files.record());
+    usage::print(&record, &files.record());
     let following =
         tokio::spawn(follow_keeper(mint.services.keepers.members()[0].keeper.clone(), record, files.record()));
     mint.run().await;
@@ -127,38 +130,6 @@ async fn follow_keeper(mut keeper: crate::keeper::Keeper, mut record: Record, pa
             }
         }
     }
-}
-
-fn print_usage(config: &Config, record: &Record, record_path: &Path) {
-    let endpoint = record.token_endpoint();
-    let token = record.refresh_token(WORKLOAD).unwrap_or_default();
-    let secret = record.client_secret(SERVICE).unwrap_or_default();
-    let curl = record.ca_file().map_or("curl".to_owned(), |file| format!("curl --cacert \"{file}\""));
-    let usage = format!(
-        "A workload trades its refresh token for an access token of five minutes, and for its next refresh token:
-
-    {curl} -X POST {endpoint} \\
-         -H \"Content-Type: application/x-www-form-urlencoded\" \\
-         -d \"grant_type=refresh_token\" \\
-         -d \"refresh_token={token}\" \\
-         -d \"client_id={WORKLOAD}\"
-
-A service that authenticates asks for itself:
-
-    {curl} -X POST {endpoint} -u \"{SERVICE}:{secret}\" -d \"grant_type=client_credentials\"
-
-The keys that verify them:
-
-    {curl} {jwks}
-
-All of this is in {record} for scripts. Ctrl-C ends both processes.
-mintkeep is ready: {issuer}\n",
-        jwks = record.jwks_uri(),
-        record = record_path.display(),
-        issuer = config.issuer.as_str(),
-    );
-    // Where nobody reads it, the record has it all.
-    let _ = std::io::stdout().lock().write_all(usage.as_bytes());
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), Failure> {

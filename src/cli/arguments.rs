@@ -197,6 +197,19 @@ pub(super) enum ClientCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Sign a client assertion with a key file, for trying things out; print the JWT and nothing else
+    ///
+    /// It is good for 60 seconds and for one use. A client in production signs with a key in its own keeping.
+    Assertion {
+        #[command(flatten)]
+        key: KeyFile,
+        /// The client that authenticates by it
+        #[arg(long, value_name = "ID")]
+        client: String,
+        /// The issuer identifier of the mint
+        #[arg(long, value_name = "URL")]
+        issuer: String,
+    },
     /// List the clients that registered themselves
     List {
         #[command(flatten)]
@@ -233,6 +246,18 @@ pub(super) enum GrantCommand {
         #[command(flatten)]
         format: Format,
     },
+}
+
+/// The software key of a client, or of a local issuer.
+#[derive(Args, Debug)]
+pub(super) struct KeyFile {
+    /// The private key, P-256 in PEM (PKCS#8), in a file that only its owner can read
+    #[arg(long = "key", value_name = "FILE")]
+    pub(super) path: PathBuf,
+    /// Its `kid` [default: its thumbprint (RFC 7638)]
+    // One in 64 begins with a hyphen.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(super) kid: Option<String>,
 }
 
 #[derive(Args, Debug)]

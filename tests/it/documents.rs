@@ -4,7 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+use tempfile::TempDir;
+
 use crate::support::PROGRAM;
+use crate::support::dev::{Dev, access_token, shell};
+use crate::support::jose::claims_of;
+use crate::support::process::succeed;
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_else(|_| panic!("no {name}"))
@@ -56,6 +62,62 @@ fn the_exit_codes_are_documented() {
         let (code, meaning) = line.split_once("  ").unwrap();
         assert!(readme.contains(&format!("| {code} | {} |", meaning.trim())), "{code}: {meaning}");
     }
+}
+
+/// The job and the pod of the README, and their policies, with a platform that is made up in the place of theirs.
+#[test]
+fn the_job_and_the_pod_of_the_readme_get_a_token_by_its_policies() {
+    let readme = read("README.md");
+    let block = |after: &str, language: &str| {
+        let text = readme.split(after).nth(1).unwrap_or_else(|| panic!("no {after}"));
+        text.split(&format!("```{language}\n")).nth(1).unwrap().split("```").next().unwrap().to_owned()
+    };
+    let (job, pod) = (
+        ["yaml", "toml"].map(|language| block("<!-- job -->", language)),
+        ["sh", "toml"].map(|language| block("<!-- pod -->", language)),
+    );
+    let folder = TempDir::new().unwrap();
+    let dev = Dev::start(folder.path());
+    let (issuer, key) = (dev.text("issuer"), dev.text("trust_key_file"));
+    dev.interrupt();
+    let here = |text: &str| {
+        let text = text.replace("https://mint.example.com", &issuer);
+        text.replace("cluster.jwks.json", "trust-issuer.jwks.json")
+            .replace("/run/identity", folder.path().to_str().unwrap())
+    };
+    let path = folder.path().join("mintkeep.toml");
+    let github = "https://token.actions.githubusercontent.com";
+    let platform = format!("[[trusted_issuer]]\nissuer = \"{github}\"\njwks_file = \"trust-issuer.jwks.json\"\n");
+    let config = fs::read_to_string(&path).unwrap() + &here(&job[1]) + &here(&pod[1]) + &platform;
+    fs::write(&path, config).unwrap();
+    let dev = Dev::start_with(folder.path(), &[]);
+
+    let token = |by: &str, claims: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["trust", "token", "--key", &key, "--issuer", by, "--audience", &issuer]);
+        let output = succeed(command.args(claims.iter().flat_map(|claim| ["--claim", claim])));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    let lines: Vec<&str> = job[0].lines().filter_map(|line| line.strip_prefix("      ")).collect();
+    let script = here(&lines.join("\n"));
+    // What GitHub answers, from a file.
+    let token_file = folder.path().join("id-token.json");
+    let id_token = token(github, &["repository_id=1296269", "ref=refs/heads/main", "sub=repo:octocat/hello"]);
+    fs::write(&token_file, serde_json::json!({"count": 1, "value": id_token}).to_string()).unwrap();
+    let mut shell_of_job = Command::new("bash");
+    shell_of_job.args(["-euo", "pipefail", "-c", &script]);
+    shell_of_job.env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("file://{}?api-version=2", token_file.display()));
+    succeed(shell_of_job.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "secret").env("RUNNER_TEMP", folder.path()));
+    let answer = fs::read_to_string(folder.path().join("token.json")).unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(claims_of(&access_token(&answer))["sub"], "repo:octocat/hello");
+
+    let account = "/kubernetes.io/serviceaccount/uid=0c9f3a52-9a46-4b1c-8e35-8b1d3c8f5c01";
+    let claims = ["/kubernetes.io/namespace=payments", account, "sub=system:serviceaccount:payments:ledger"];
+    fs::write(folder.path().join("token"), token("https://kubernetes.default.svc.cluster.local", &claims)).unwrap();
+    let answer = shell(here(&pod[0].replace("\\\n", "")).trim_end());
+    assert_eq!(claims_of(&access_token(&answer))["sub"], "system:serviceaccount:payments:ledger");
+    dev.interrupt();
 }
 
 /// Each threat names the tests that show the answer to it, and those tests exist.

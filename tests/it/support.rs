@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod client_key;
 pub mod deployment;
+pub mod dev;
 pub mod disk;
 pub mod faulty;
 pub mod fleet;

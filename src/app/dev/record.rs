@@ -4,9 +4,11 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::workloads::{JOB, POLICY, ROBOT, Workloads};
 use super::{SERVICE, WORKLOAD, write_private};
-use crate::app::Failure;
+use crate::app::{Failure, trust};
 use crate::config::Config;
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
 
@@ -21,7 +23,30 @@ pub(super) struct Record {
     admin_socket: String,
     #[serde(flatten)]
     pub(super) running: Running,
+    /// Absent in the record of a release that had none.
+    #[serde(flatten)]
+    trust: Option<TrustRecord>,
     clients: Vec<ClientRecord>,
+}
+
+/// A platform, and the policy by which its tokens are taken.
+#[derive(Deserialize, Serialize)]
+pub(super) struct TrustRecord {
+    #[serde(rename = "trust_issuer")]
+    pub(super) issuer: String,
+    /// The platform's private key.
+    #[serde(rename = "trust_key_file")]
+    pub(super) key_file: String,
+    #[serde(rename = "trust_kid")]
+    kid: String,
+    #[serde(rename = "trust_audience")]
+    pub(super) audience: String,
+    /// The claims that the policy wants.
+    #[serde(rename = "trust_match")]
+    pub(super) claims: Map<String, Value>,
+    /// Whom the policy gives a token to.
+    #[serde(rename = "trust_client")]
+    client: String,
 }
 
 /// The processes of this run.
@@ -31,13 +56,17 @@ pub(super) struct Running {
     mint_pid: u32,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize)]
 struct ClientRecord {
     client_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_secret: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    private_key_file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
 }
 
 impl Running {
@@ -47,15 +76,22 @@ impl Running {
 }
 
 impl Record {
-    pub(super) fn new(config: &Config, service_secret: SecretString, workload_token: String) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        service_secret: SecretString,
+        workload_token: String,
+        workloads: &Workloads,
+    ) -> Self {
         let issuer = config.issuer.as_str();
-        let service = ClientRecord {
-            client_id: SERVICE.to_owned(),
-            client_secret: Some(service_secret.expose_secret().to_owned()),
-            refresh_token: None,
+        let client = |id: &str| ClientRecord { client_id: id.to_owned(), ..ClientRecord::default() };
+        let workload = ClientRecord { refresh_token: Some(workload_token), ..client(WORKLOAD) };
+        let secret = service_secret.expose_secret().to_owned();
+        let service = ClientRecord { client_secret: Some(secret), ..client(SERVICE) };
+        let robot = ClientRecord {
+            private_key_file: Some(workloads.robot_file.display().to_string()),
+            kid: Some(workloads.robot.kid().to_owned()),
+            ..client(ROBOT)
         };
-        let workload =
-            ClientRecord { client_id: WORKLOAD.to_owned(), client_secret: None, refresh_token: Some(workload_token) };
         Self {
             issuer: issuer.to_owned(),
             token_endpoint: format!("{issuer}{TOKEN_PATH}"),
@@ -63,7 +99,8 @@ impl Record {
             ca_file: config.listen.tls.as_ref().map(|tls| tls.certificate.display().to_string()),
             admin_socket: config.listen.admin.display().to_string(),
             running: Running::default(),
-            clients: vec![workload, service],
+            trust: TrustRecord::of(config, workloads),
+            clients: vec![workload, service, robot, client(JOB)],
         }
     }
 
@@ -89,6 +126,18 @@ impl Record {
         self.ca_file.as_deref()
     }
 
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub(super) fn trust(&self) -> Option<&TrustRecord> {
+        self.trust.as_ref()
+    }
+
+    pub(super) fn private_key_file(&self, client_id: &str) -> Option<&str> {
+        self.client(client_id)?.private_key_file.as_deref()
+    }
+
     pub(super) fn client_secret(&self, client_id: &str) -> Option<String> {
         self.client(client_id)?.client_secret.clone()
     }
@@ -99,5 +148,19 @@ impl Record {
 
     fn client(&self, client_id: &str) -> Option<&ClientRecord> {
         self.clients.iter().find(|client| client.client_id == client_id)
+    }
+}
+
+impl TrustRecord {
+    fn of(config: &Config, workloads: &Workloads) -> Option<Self> {
+        let policy = trust::list(config).policies.into_iter().find(|policy| policy.name == POLICY)?;
+        Some(Self {
+            issuer: policy.issuer,
+            key_file: workloads.platform_file.display().to_string(),
+            kid: workloads.platform.kid().to_owned(),
+            audience: policy.audience,
+            claims: policy.claims,
+            client: policy.client,
+        })
     }
 }

@@ -13,6 +13,7 @@ use toml_edit::{DocumentMut, Item, Table, value};
 use super::https::CertificateFiles;
 use super::record::Record;
 use super::swtpm::Swtpm;
+use super::workloads::Workloads;
 use super::{DevHardware, DevOptions, Files, SERVICE, write_private};
 use crate::app::{Failure, Kind};
 use crate::entropy::SystemEntropy;
@@ -47,30 +48,48 @@ pub(super) fn make_private_folder(path: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Makes what is missing; the secret of the confidential client is the one of the run before, where there
-/// was one. A TPM in software runs as long as what is returned.
-pub(super) fn prepare(files: &Files, options: &DevOptions) -> Result<(SecretString, Option<Swtpm>), Failure> {
+/// What is there when all is.
+pub(super) struct Prepared {
+    /// The secret of the confidential client: that of the run before, where there was one.
+    pub(super) secret: SecretString,
+    pub(super) workloads: Workloads,
+    /// It runs as long as this value.
+    pub(super) tpm: Option<Swtpm>,
+}
+
+/// What the configuration says besides the device.
+struct Settings<'a> {
+    listen: Option<SocketAddr>,
+    certificate: Option<&'a CertificateFiles>,
+    secret: &'a SecretString,
+    workloads: &'a Workloads,
+}
+
+/// Makes what is missing.
+pub(super) fn prepare(files: &Files, options: &DevOptions) -> Result<Prepared, Failure> {
     refuse_running(files)?;
     let known_secret = Record::read(&files.record()).and_then(|record| record.client_secret(SERVICE));
     let secret = known_secret.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from);
     let hardware = hardware(files, options.hardware)?;
     let certificate = certificate(files, options.tls)?;
-    let write_config = |device: &Device| write_config(files, options.listen, &secret, device, certificate.as_ref());
-    match hardware {
+    let workloads = Workloads::prepare(files)?;
+    let settings =
+        Settings { listen: options.listen, certificate: certificate.as_ref(), secret: &secret, workloads: &workloads };
+    let tpm = match hardware {
         DevHardware::SoftHsm => {
             let module = module()?;
-            write_config(&Device::SoftHsm(module))?;
+            write_config(files, &settings, &Device::SoftHsm(module))?;
             make_token(files, module)?;
-            make_keys(files)?;
-            Ok((secret, None))
+            None
         }
         DevHardware::Tpm => {
             let tpm = Swtpm::start(&files.tpm().join("swtpm"))?;
-            write_config(&Device::Tpm(tpm.tcti()))?;
-            make_keys(files)?;
-            Ok((secret, Some(tpm)))
+            write_config(files, &settings, &Device::Tpm(tpm.tcti()))?;
+            Some(tpm)
         }
-    }
+    };
+    make_keys(files)?;
+    Ok(Prepared { secret, workloads, tpm })
 }
 
 /// What the configuration says of the device: SoftHSM2's module, or how to reach the TPM.
@@ -121,13 +140,8 @@ fn certificate(files: &Files, is_wanted: bool) -> Result<Option<CertificateFiles
     Ok(Some(certificate))
 }
 
-fn write_config(
-    files: &Files,
-    listen: Option<SocketAddr>,
-    secret: &SecretString,
-    device: &Device,
-    certificate: Option<&CertificateFiles>,
-) -> Result<(), Failure> {
+fn write_config(files: &Files, settings: &Settings<'_>, device: &Device) -> Result<(), Failure> {
+    let Settings { listen, certificate, secret, workloads } = *settings;
     let path = files.config();
     let known = fs::read_to_string(&path).ok();
     let text = known.as_deref().unwrap_or(TEMPLATE);
@@ -186,6 +200,7 @@ fn write_config(
             client["secret_sha256"] = value(hash.as_str());
         }
     }
+    workloads.configure(&mut document)?;
     let text = document.to_string();
     if known.as_deref() == Some(text.as_str()) { Ok(()) } else { write_private(&path, &text) }
 }

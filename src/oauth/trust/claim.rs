@@ -70,6 +70,22 @@ impl ClaimName {
         let innermost = before.iter().try_fold(claims, |object, step| object.get(step)?.as_object())?;
         innermost.get(last)
     }
+
+    /// Gives the claim of that name a value, and makes the objects on the way to it.
+    pub fn put(&self, claims: &mut Map<String, Value>, value: Value) {
+        let Some((last, before)) = self.steps.split_last() else { return };
+        let mut object = claims;
+        for step in before {
+            let inner = object.entry(step).or_insert(Value::Null);
+            if !inner.is_object() {
+                *inner = Value::Object(Map::new());
+            }
+            // It is one now.
+            let Value::Object(inner) = inner else { return };
+            object = inner;
+        }
+        object.insert(last.clone(), value);
+    }
 }
 
 /// A step of a JSON Pointer (RFC 6901 §4); `~` stands before 0 and 1 only.

@@ -1,63 +1,19 @@
+mod workloads;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::PROGRAM;
+use crate::support::dev::{Dev, access_token, shell};
+use crate::support::jose::claims_of;
 use crate::support::process::{eventually, one_line_of_error, runs, signal, succeed};
-
-/// A running `mintkeep dev`.
-struct Dev {
-    process: Child,
-    printed: Vec<String>,
-    record: Value,
-}
-
-impl Dev {
-    fn start(state: &Path) -> Self {
-        Self::start_with(state, &["--listen", "127.0.0.1:0"])
-    }
-
-    fn start_with(state: &Path, words: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.args(["dev", "--state"]).arg(state).args(words).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().unwrap();
-        let mut printed = Vec::new();
-        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
-            printed.push(line.unwrap());
-            if printed.last().unwrap().starts_with("mintkeep is ready") {
-                break;
-            }
-        }
-        let record = serde_json::from_str(&fs::read_to_string(state.join("dev.json")).unwrap()).unwrap();
-        Self { process, printed, record }
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.record[name].as_str().unwrap().to_owned()
-    }
-
-    /// The commands that it printed, each in one text.
-    fn commands(&self) -> Vec<String> {
-        let text = self.printed.join("\n").replace("\\\n", " ");
-        text.lines().map(str::trim).filter(|line| line.starts_with("curl ")).map(str::to_owned).collect()
-    }
-
-    fn interrupt(mut self) {
-        signal(self.process.id(), Signal::SIGINT);
-        assert!(self.process.wait().unwrap().success());
-    }
-}
-
-fn shell(command: &str) -> Value {
-    let output = succeed(Command::new("sh").args(["-c", &format!("{command} --silent --show-error --fail-with-body")]));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 #[test]
 fn one_command_sets_everything_up_and_the_lines_that_it_prints_work() {
@@ -76,11 +32,13 @@ fn one_command_sets_everything_up_and_the_lines_that_it_prints_work() {
     }
 
     let commands = dev.commands();
-    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert_eq!(commands.len(), 5, "{commands:?}");
     assert_eq!(shell(&commands[0])["scope"], "read:metrics write:deployments");
     let service = shell(&commands[1]);
     assert_eq!(service["expires_in"], 300);
-    let jwks = shell(&commands[2]).to_string();
+    assert_eq!(claims_of(&access_token(&shell(&commands[2])))["sub"], "deploy-robot");
+    assert_eq!(claims_of(&access_token(&shell(&commands[3])))["client_id"], "ci-job");
+    let jwks = shell(&commands[4]).to_string();
     let token = service["access_token"].as_str().unwrap();
     let claims = crate::support::jose::verified_by_jwcrypto(&jwks, token).expect("the signature verifies");
     assert_eq!(claims["iss"], issuer.as_str());
@@ -100,7 +58,7 @@ fn it_speaks_https_with_a_certificate_of_its_own_and_goes_on_to() {
         assert_eq!(fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
     }
     let commands = dev.commands();
-    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert_eq!(commands.len(), 5, "{commands:?}");
     for command in &commands {
         shell(command);
     }
@@ -111,7 +69,7 @@ fn it_speaks_https_with_a_certificate_of_its_own_and_goes_on_to() {
     // Without saying so again.
     let again = Dev::start_with(folder.path(), &[]);
     assert_eq!(again.text("issuer"), issuer);
-    assert_eq!(shell(&again.commands()[2]), jwks);
+    assert_eq!(shell(&again.jwks_command()), jwks);
     again.interrupt();
 }
 
@@ -139,7 +97,7 @@ fn it_runs_on_a_tpm_in_software_that_ends_with_it_however_it_ends() {
     for name in ["tpm/keys/auth", "tpm/keys/mintkeep-signing.pem"] {
         assert_eq!(fs::metadata(state.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
     }
-    let jwks = shell(&dev.commands()[2]);
+    let jwks = shell(&dev.jwks_command());
     assert_eq!(shell(&dev.commands()[0])["scope"], "read:metrics write:deployments");
     let token = shell(&dev.commands()[1])["access_token"].as_str().unwrap().to_owned();
     assert!(crate::support::jose::verified_by_jwcrypto(&jwks.to_string(), &token).is_some());
@@ -149,7 +107,7 @@ fn it_runs_on_a_tpm_in_software_that_ends_with_it_however_it_ends() {
     assert!(!runs(tpm));
     // The same keys again, without saying which hardware; and this time it is killed.
     let mut again = Dev::start_with(state, &[]);
-    assert_eq!(shell(&again.commands()[2]), jwks);
+    assert_eq!(shell(&again.jwks_command()), jwks);
     let tpm = swtpm_pid(state);
     again.process.kill().unwrap();
     again.process.wait().unwrap();
@@ -165,14 +123,19 @@ fn it_runs_on_a_tpm_in_software_that_ends_with_it_however_it_ends() {
 fn a_later_run_reuses_everything() {
     let folder = TempDir::new().unwrap();
     let first = Dev::start(folder.path());
-    let (jwks, clients) = (shell(&first.commands()[2]), first.record["clients"].clone());
-    let config = fs::read_to_string(folder.path().join("mintkeep.toml")).unwrap();
+    let (jwks, clients) = (shell(&first.jwks_command()), first.record["clients"].clone());
+    let kept = || {
+        let names = ["mintkeep.toml", "deploy-robot.pem", "trust-issuer.pem", "trust-issuer.jwks.json"];
+        names.map(|name| fs::read_to_string(folder.path().join(name)).unwrap())
+    };
+    let (before, kid) = (kept(), first.text("trust_kid"));
     first.interrupt();
     // It listens where it did, and its unused refresh token is still the one in the record.
     let second = Dev::start_with(folder.path(), &[]);
     assert_eq!(second.record["clients"], clients);
-    assert_eq!(fs::read_to_string(folder.path().join("mintkeep.toml")).unwrap(), config);
-    assert_eq!(shell(&second.commands()[2]), jwks);
+    assert_eq!(second.text("trust_kid"), kid);
+    assert_eq!(kept(), before);
+    assert_eq!(shell(&second.jwks_command()), jwks);
     shell(&second.commands()[0]);
     second.interrupt();
     // A used one would look like a replay: there is a new one, and the rest is as it was.

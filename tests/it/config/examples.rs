@@ -26,6 +26,17 @@ fn the_development_example_is_parsed() {
 }
 
 #[test]
+fn what_a_development_mint_adds_to_it_is_parsed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/development.toml");
+    let [base, workloads] = ["development", "development-workloads"]
+        .map(|name| std::fs::read_to_string(path.with_file_name(format!("{name}.toml"))).unwrap());
+    let config = Config::parse(&path, &(base + &workloads)).unwrap();
+    assert_eq!(config.clients.len(), 4);
+    assert_eq!(config.trust.named("deploy-from-main").unwrap().audience, config.issuer.as_str());
+    assert_eq!(config.warnings(), Vec::<String>::new());
+}
+
+#[test]
 fn the_production_example_is_parsed() {
     let config = load("mintkeep.toml");
     assert!(config.issuer.as_str().starts_with("https://"));

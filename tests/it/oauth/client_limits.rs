@@ -1,7 +1,7 @@
 //! The limits that clients are registered with, against the running mint.
 
 use nix::sys::signal::Signal;
-use toml_edit::{Item, value};
+use toml_edit::value;
 
 use crate::support::faulty::FaultyModule;
 use crate::support::process::{eventually, signal};
@@ -14,7 +14,7 @@ fn limit(deployment: &Deployment, client: &str, setting: &str, number: i64) {
     deployment.edit(|config| {
         let clients = config["client"].as_array_of_tables_mut().expect("clients");
         let client = clients.iter_mut().find(|table| table["id"].as_str() == Some(client)).expect("the client");
-        client[setting] = Item::from(value(number));
+        client[setting] = value(number);
     });
 }
 
