@@ -133,9 +133,11 @@ impl Certificates {
 
     fn replace(&self) -> Result<(), TlsError> {
         let current = Current::read(&self.settings, &self.provider, &self.clock, &self.tickets)?;
+        let current = Arc::new(current);
+        // In use before it is told.
+        self.current.store(Arc::clone(&current));
         tracing::info!(not_after = %current.not_after, "the certificate was read again");
         current.warn_of_expiry(&self.clock);
-        self.current.store(Arc::new(current));
         Ok(())
     }
 
