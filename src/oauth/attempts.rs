@@ -104,7 +104,7 @@ impl FailedAttempts {
         attempts
     }
 
-    /// Has a budget for each that is `registered`: who was before keeps theirs, used up as it is.
+    /// Has a budget for each that is `registered`: who was before keeps theirs, used up as it is. One call at a time.
     pub fn follow(&self, registered: &Registrations) {
         let before = self.named.load();
         let kept = |known: &HashMap<String, Arc<Budget>>, id: &String| {

@@ -55,7 +55,7 @@ impl ClientLimits {
     }
 
     /// Goes by what is `registered` from now on. Requests that are served go on and count; a rate that stays the same
-    /// stays used up as it is, and another one begins whole.
+    /// stays used up as it is, and another one begins whole. One call at a time.
     pub fn follow(&self, registered: &Registrations) {
         let before = self.limited.load();
         let with_limits = registered.clients.iter().filter(|client| client.limits != RequestLimits::default());

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use toml_edit::{ArrayOfTables, DocumentMut, value};
 
-use crate::support::process::{one_line_of_error, signal};
+use crate::support::process::{OnDrop, eventually, one_line_of_error, signal};
 use crate::support::running::{basic, form};
 use crate::support::{Deployment, RunningMint, SERVICE, WORKLOAD};
 
@@ -80,6 +80,7 @@ fn clients_come_and_go_and_change_their_secrets_under_load_and_no_request_fails(
     let is_over = AtomicBool::new(false);
     let mut kept = mint.connect();
     std::thread::scope(|scope| {
+        let _end = OnDrop(&is_over);
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut kept = mint.connect();
@@ -115,7 +116,6 @@ fn clients_come_and_go_and_change_their_secrets_under_load_and_no_request_fails(
             assert_eq!(reload(&mint)["removed"], "client robot");
             assert_eq!(ask_on_kept("second"), 401);
         }
-        is_over.store(true, Ordering::Relaxed);
     });
 }
 
@@ -236,7 +236,7 @@ fn another_signing_policy_is_refused_as_a_whole() {
     assert_eq!(answer.json()["expires_in"], 60);
     // The keeper that comes next knows the same policy.
     signal(mint.keeper_pid(), Signal::SIGKILL);
-    crate::support::process::eventually(|| mint.client_credentials().status == 200);
+    eventually(|| mint.client_credentials().status == 200);
 }
 
 #[test]
@@ -261,6 +261,25 @@ fn resource_servers_and_resources_are_read_again() {
     assert_eq!(added, "resource server second, resource https://billing.example.com");
     assert_eq!(asked("first").json()["active"], true);
     assert_eq!(mint.client_credentials().json()["scope"], "read:invoices");
+}
+
+#[test]
+fn keys_are_kept_for_as_long_as_the_tokens_that_they_seal_from_then_on() {
+    let deployment = Deployment::new();
+    let mint = deployment.serve();
+    let token = deployment.grant();
+    let day = 24 * 60 * 60;
+    deployment.edit(|config| clients(config).get_mut(0).unwrap()["refresh_token_lifetime"] = value("90d"));
+    reload(&mint);
+    // Nor for less than those that were sealed before.
+    deployment.edit(|config| clients(config).get_mut(0).unwrap()["refresh_token_lifetime"] = value("7d"));
+    reload(&mint);
+    let access_token = mint.refresh(&token).text("access_token");
+    mint.terminate();
+    let states = deployment.run_json(&["keys", "states"]);
+    let sealing = states["keys"].as_array().unwrap().iter().find(|key| key["role"] == "sealing").unwrap();
+    let issued_at = crate::support::jose::claims_of(&access_token)["iat"].as_i64().unwrap();
+    assert!(sealing["needed_until"].as_i64().unwrap() > issued_at + 89 * day, "{sealing}");
 }
 
 #[test]

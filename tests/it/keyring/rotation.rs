@@ -8,19 +8,10 @@ use toml_edit::value;
 
 use super::orders::{active, hurry, in_state, is_replaced, kid_of, published};
 use crate::support::jose::verified;
-use crate::support::process::{eventually, succeed};
+use crate::support::process::{OnDrop, eventually, succeed};
 use crate::support::{Deployment, Postgres, RunningMint};
 
 const AUDIENCE: &str = "https://billing.example.com";
-
-/// Ends the clients.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Two nodes under load, whose keys all change: no request fails, every token verifies by the keys that are published
 /// at that moment, on either node, and what is over goes away by itself.

@@ -1,6 +1,7 @@
 //! Processes: run to their end, signalled, looked at.
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -34,6 +35,15 @@ pub fn eventually(is_so: impl Fn() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     panic!("it never came to that");
+}
+
+/// Says with its value that something has ended, also where a test fails: what a scope began is waited for.
+pub struct OnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 pub fn signal(pid: u32, signal: Signal) {
