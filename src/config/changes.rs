@@ -75,6 +75,7 @@ impl Config {
             clients: _,
             resource_servers: _,
             resources: _,
+            registration: _,
             trust: _,
             trusted_issuers: _,
             read: _,
