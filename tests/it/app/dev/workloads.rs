@@ -128,9 +128,10 @@ fn a_token_of_the_platform_is_good_by_both_grants_where_the_policy_matches() {
         let claims = claims_of(&access_token(&shell(&format!("{command}{good}"))));
         assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("repo:octo-org"), &json!("ci-job")));
     }
-    // The status that a refusal has, and what `trust test` says of the same token.
+    // Without a claim, with one of another type, and too late.
     let number = ["--json-claim", "repository_id=123456", "--claim", "ref=refs/heads/main"];
-    for words in [&claims[..], &number, &["--json-claim", "exp=1"]] {
+    let ended = [&claims[..], &["--claim", "ref=refs/heads/main", "--json-claim", "exp=1"]].concat();
+    for words in [&claims[..], &number, &ended] {
         let refused =
             format!("{bearer}{} --silent --output /dev/null --write-out '%{{http_code}}'", trust_token(&dev, words));
         let status = succeed(Command::new("sh").args(["-c", &refused])).stdout;
