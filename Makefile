@@ -4,11 +4,13 @@
 # faults has every call into the hardware go wrong in every way, where the tests take a sample
 # bench  measures throughput, latency and memory against the raw rate of the hardware; PART names one of
 #        its parts: tokens, sessions, floods, proofs, tls, tpm, devices
+# fuzz   makes up what strangers send and looks for what breaks, each target for SECONDS_EACH (60); TARGET
+#        names one of fuzz/fuzz_targets
 #
 # For `run`: STATE is the folder to keep everything in, LISTEN the address, HARDWARE the
 # device: softhsm or tpm; with TLS=1 it speaks HTTPS (see `mintkeep dev --help`).
 
-.PHONY: run test crash faults bench format
+.PHONY: run test crash faults bench fuzz format
 
 run:
 	scripts/install-packages run
@@ -41,6 +43,10 @@ bench:
 	scripts/install-packages test
 	cargo build --locked --release --examples
 	cargo bench --locked --bench throughput $(if $(PART),-- $(PART))
+
+fuzz:
+	scripts/install-packages run
+	scripts/fuzz $(or $(SECONDS_EACH),60) $(TARGET)
 
 format:
 	cargo fmt
