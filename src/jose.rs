@@ -38,7 +38,7 @@ pub enum Malformed {
         most: usize,
     },
     /// A header has a parameter that must not be there: it would bring a key, or change what the signature means.
-    #[error("expected a header without crit, b64, zip, jwk, jku, x5u, x5c and x5t")]
+    #[error("expected a header without crit, b64, zip, jwk, jku, x5u and x5c")]
     Parameter,
     /// A header names an algorithm that mintkeep does not use there.
     #[error("expected another algorithm")]
