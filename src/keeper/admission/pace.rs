@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// queue waits no longer than this.
 const AHEAD: Duration = Duration::from_millis(20);
 
-/// How much one answer changes the picture: one part in so many.
+/// How much one answer changes the picture: one part in so many. Before so many answers were seen the quickest counts: an
+/// early one may have waited for much that is not the device's.
 const WEIGHT: u64 = 16;
 
 /// What is expected to take so long may take a quarter longer.
@@ -23,12 +24,21 @@ pub(super) struct Pace {
     last_answer: AtomicU64,
     /// Nanoseconds from one answer to the next where the device has enough to do; zero before the first.
     gap: AtomicU64,
+    /// How many gaps were seen, as far as that matters.
+    seen: AtomicU64,
 }
 
 impl Pace {
     pub(super) fn new(sessions: usize, most: usize, now: Instant) -> Self {
         let sessions = u64::try_from(sessions.max(1)).unwrap_or(u64::MAX);
-        Self { sessions, most: most.max(1), since: now, last_answer: AtomicU64::new(0), gap: AtomicU64::new(0) }
+        Self {
+            sessions,
+            most: most.max(1),
+            since: now,
+            last_answer: AtomicU64::new(0),
+            gap: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+        }
     }
 
     /// How many requests are to be with the device: two for each session, and what it does meanwhile.
@@ -60,7 +70,15 @@ impl Pace {
             return;
         };
         let before = self.gap.load(Ordering::Relaxed);
-        let after = if before == 0 { sample } else { before - before / WEIGHT + sample / WEIGHT };
+        let seen = self.seen.load(Ordering::Relaxed);
+        let after = match seen {
+            0 => sample,
+            1..WEIGHT => before.min(sample),
+            _ => before - before / WEIGHT + sample / WEIGHT,
+        };
+        if seen < WEIGHT {
+            self.seen.store(seen + 1, Ordering::Relaxed);
+        }
         self.gap.store(after.max(1), Ordering::Relaxed);
     }
 }

@@ -88,6 +88,7 @@ fn a_client_that_asks_for_much_takes_nothing_from_one_that_asks_for_little() {
 #[test]
 fn forged_tokens_leave_room_for_signatures() {
     let (deployment, faulty) = slow();
+    deployment.edit(|config| config["keeper"]["request_timeout"] = value("2s"));
     deployment.allow_failed_attempts();
     let mint = deployment.serve();
     let token = deployment.grant();
@@ -96,7 +97,7 @@ fn forged_tokens_leave_room_for_signatures() {
     faulty.script("C_Sign,C_Decrypt 1+ latency 50ms 1");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..30 {
+        for _ in 0..80 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     assert!([400, 503].contains(&mint.refresh(&forged).status));
