@@ -28,7 +28,8 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::listener::Limits;
 use crate::http::tls::{ClientCertificates, TlsSettings};
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
-use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
+use crate::jose::id_token::ID_TOKEN_TYPE;
+use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, ID_TOKEN_PROFILE, INTROSPECTION_PROFILE, Profile};
 use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
@@ -36,6 +37,7 @@ use crate::oauth::key_sets::KeySets;
 use crate::oauth::registration::RegistrationRules;
 use crate::oauth::registrations::Registrations;
 use crate::oauth::resource_server::ResourceServer;
+use crate::oauth::scope::Scope;
 use crate::oauth::target::ResourceScopes;
 use crate::oauth::trust::{TrustPolicies, TrustPolicy, TrustedIssuer};
 use crate::secret_source::SecretSource;
@@ -365,6 +367,11 @@ impl Config {
         // Nobody can ask where no resource server is registered, so nothing is signed for anybody.
         if !self.resource_servers.is_empty() {
             profiles.push(profile(INTROSPECTION_PROFILE, INTROSPECTION_TYPE, ClaimRules::Introspection));
+        }
+        // The same of ID tokens, which are for clients that may ask who logged in.
+        let of_registered = self.registration.iter().map(|rules| &rules.scope);
+        if self.clients.iter().map(|client| &client.scope).chain(of_registered).any(Scope::is_openid) {
+            profiles.push(profile(ID_TOKEN_PROFILE, ID_TOKEN_TYPE, ClaimRules::IdToken { max_lifetime }));
         }
         profiles
     }

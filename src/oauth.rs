@@ -26,6 +26,7 @@ pub mod client_limits;
 pub mod request;
 pub mod authentication;
 pub mod dpop;
+pub mod login_record;
 pub mod authorized;
 pub mod client_credentials;
 pub mod refresh_token;

@@ -3,10 +3,13 @@
 //! It is enforced here, behind the hardware boundary, and not in the process that parses HTTP: even
 //! somebody who owns that process cannot have a ten-year token signed, or one for another issuer.
 
+mod id_token;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::jose::Malformed;
@@ -21,6 +24,9 @@ pub const ACCESS_TOKEN_PROFILE: &str = "access-token";
 
 /// The profile of signed introspection answers (RFC 9701).
 pub const INTROSPECTION_PROFILE: &str = "token-introspection";
+
+/// The profile of ID tokens (OpenID Connect Core 1.0 §2).
+pub const ID_TOKEN_PROFILE: &str = "id-token";
 
 /// What one kind of token must look like to be signed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -46,6 +52,11 @@ pub enum ClaimRules {
     /// A signed introspection answer (RFC 9701 §5): for the resource server that asked, with a
     /// `token_introspection`, and with neither `sub` nor `exp`, so that nobody takes it for a token.
     Introspection,
+    /// An ID token: for the client that is on record.
+    IdToken {
+        /// The longest `exp - iat` allowed.
+        max_lifetime: Duration,
+    },
 }
 
 /// The rule that a JWT broke.
@@ -72,9 +83,18 @@ pub enum Rule {
     /// A claim that every token must have is absent or empty.
     #[error("{0}: required, and absent or empty")]
     Required(&'static str),
-    /// `aud` is not exactly the resource server that the request is on record for.
-    #[error("aud: expected the resource server on whose behalf the request is made")]
+    /// `aud` is not exactly the resource server, or the client, that the request is on record for.
+    #[error("aud: expected the one on whose behalf the request is made")]
     Audience,
+    /// A claim is not of the type that it has to be, or is empty.
+    #[error("{0}: not of its type, or empty")]
+    Claim(&'static str),
+    /// A claim that only the mint says is among those that a front-end said.
+    #[error("claims: one is there that this kind of token does not have")]
+    Reserved,
+    /// `auth_time` is to come.
+    #[error("auth_time: later than the keeper's clock")]
+    AuthenticatedAt,
     /// `client_id` is not the client that the request is on record for.
     #[error("client_id: expected the client on whose behalf the request is made")]
     Client,
@@ -131,6 +151,9 @@ impl Policy {
                 check_access_token(&claims, &profile.issuer, client, now, max_lifetime)
             }
             ClaimRules::Introspection => check_introspection(&presented.claims()?, &profile.issuer, client, now),
+            ClaimRules::IdToken { max_lifetime } => {
+                id_token::check(presented.claims_json(), &profile.issuer, client, now, max_lifetime)
+            }
         }
     }
 }
@@ -152,6 +175,9 @@ fn check_access_token(
     let issued_at = check_issued_at(claims.iat, now)?;
     let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
     require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)?;
+    require(claims.auth_time.is_none_or(|at| at <= now.plus(CLOCK_TOLERANCE)), Rule::AuthenticatedAt)?;
+    require(claims.acr.as_ref().is_none_or(|acr| !acr.is_empty()), Rule::Claim("acr"))?;
+    require(claims.amr.as_ref().is_none_or(|amr| is_list(amr)), Rule::Claim("amr"))?;
     let actors = std::iter::successors(claims.act.as_ref(), |actor| actor.act.as_deref());
     let (named, number) = actors.fold((true, 0), |(named, number), actor| (named && !actor.sub.is_empty(), number + 1));
     require(named && number <= Actor::MOST, Rule::Actor)
@@ -175,6 +201,17 @@ fn check_issued_at(issued_at: Option<Timestamp>, now: Timestamp) -> Result<Times
     let off_clock = issued_at.since(now).max(now.since(issued_at));
     require(off_clock <= CLOCK_TOLERANCE, Rule::IssuedAt)?;
     Ok(issued_at)
+}
+
+/// Whether `values` are some, and none of them is empty.
+fn is_list(values: &[String]) -> bool {
+    !values.is_empty() && values.iter().all(|value| !value.is_empty())
+}
+
+/// Whether `value` is such a list of strings.
+fn is_text_list(value: &Value) -> bool {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    value.as_array().is_some_and(|values| !values.is_empty() && values.iter().all(is_text))
 }
 
 fn require(holds: bool, rule: Rule) -> Result<(), Rule> {
@@ -222,6 +259,10 @@ mod tests {
         assert_eq!(check(&header(), &claims), Ok(()));
         claims["cnf"] = json!({"x5t#S256": "A".repeat(43)});
         assert_eq!(check(&header(), &claims), Ok(()));
+        claims["auth_time"] = json!(NOW - 3600);
+        claims["acr"] = json!("urn:mfa");
+        claims["amr"] = json!(["pwd", "otp"]);
+        assert_eq!(check(&header(), &claims), Ok(()));
     }
 
     #[test]
@@ -252,6 +293,13 @@ mod tests {
         assert_eq!(broken("act", json!({"sub": "a", "act": {"sub": ""}})), Rule::Actor);
         assert_eq!(broken("act", json!({"sub": "a", "exp": NOW})), Rule::Format(Malformed::Json));
         assert_eq!(broken("act", json!(["a"])), Rule::Format(Malformed::Json));
+        assert_eq!(broken("auth_time", json!(NOW + 61)), Rule::AuthenticatedAt);
+        assert_eq!(broken("auth_time", json!("today")), Rule::Format(Malformed::Json));
+        assert_eq!(broken("acr", json!("")), Rule::Claim("acr"));
+        for amr in [json!([]), json!([""])] {
+            assert_eq!(broken("amr", amr), Rule::Claim("amr"));
+        }
+        assert_eq!(broken("amr", json!("pwd")), Rule::Format(Malformed::Json));
         let crowd = (0..=Actor::MOST).fold(Value::Null, |act, _| json!({"sub": "a", "act": act}));
         assert_eq!(broken("act", crowd), Rule::Actor);
         for claim in ["sub", "aud", "client_id", "jti"] {

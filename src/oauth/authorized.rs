@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
+use super::login_record::LoginRecord;
 use super::scope::Scope;
 use super::target::Target;
 use crate::jose::claims::{Actor, Audience, Confirmation};
@@ -32,6 +33,8 @@ pub struct Authorized {
     pub(super) lifetime: Duration,
     pub(super) confirmation: Option<Confirmation>,
     pub(super) actor: Option<Actor>,
+    /// The login behind the subject, where a front-end performed one.
+    pub(super) login: Option<Box<LoginRecord>>,
     pub(super) renewal: Option<Renewal>,
 }
 
@@ -40,7 +43,8 @@ impl Authorized {
     pub(super) fn new(client: Arc<Client>, subject: String, scope: Scope, asked: Asked<'_>) -> Self {
         let Asked { target, confirmation, .. } = asked;
         let lifetime = client.access_token_lifetime;
-        Self { client, subject, scope, audience: target.audience, lifetime, confirmation, actor: None, renewal: None }
+        let audience = target.audience;
+        Self { client, subject, scope, audience, lifetime, confirmation, actor: None, login: None, renewal: None }
     }
 }
 

@@ -207,6 +207,7 @@ impl Issuer {
         let jti = TokenId(self.entropy.bytes());
         let sid = family.map(|fid| fid.to_string());
         let client_id = &authorized.client.id;
+        let login = authorized.login.as_deref();
         let claims = AccessTokenClaims {
             iss: &self.identifier,
             sub: &authorized.subject,
@@ -219,6 +220,9 @@ impl Issuer {
             sid: sid.as_deref(),
             cnf: authorized.confirmation,
             act: authorized.actor.as_ref(),
+            auth_time: login.and_then(|login| login.auth_time),
+            acr: login.and_then(|login| login.acr.as_deref()),
+            amr: login.map_or(&[], |login| &login.amr),
         };
         // A refresh token was opened for it.
         let work = if family.is_some() { Work::Continued } else { Work::New };
