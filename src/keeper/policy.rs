@@ -3,17 +3,17 @@
 //! It is enforced here, behind the hardware boundary, and not in the process that parses HTTP: even
 //! somebody who owns that process cannot have a ten-year token signed, or one for another issuer.
 
+mod access_token;
 mod id_token;
+mod introspection;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::jose::Malformed;
-use crate::jose::claims::{Actor, Audience, PresentedAccessTokenClaims, PresentedIntrospectionClaims};
+use crate::jose::claims::Actor;
 use crate::jose::jws::{ES256, PresentedSigningInput};
 
 /// How far `iat` may be from the keeper's own clock.
@@ -147,10 +147,9 @@ impl Policy {
         require(header.kid == kid, Rule::KeyId)?;
         match profile.rules {
             ClaimRules::AccessToken { max_lifetime } => {
-                let claims = presented.claims()?;
-                check_access_token(&claims, &profile.issuer, client, now, max_lifetime)
+                access_token::check(&presented.claims()?, &profile.issuer, client, now, max_lifetime)
             }
-            ClaimRules::Introspection => check_introspection(&presented.claims()?, &profile.issuer, client, now),
+            ClaimRules::Introspection => introspection::check(&presented.claims()?, &profile.issuer, client, now),
             ClaimRules::IdToken { max_lifetime } => {
                 id_token::check(presented.claims_json(), &profile.issuer, client, now, max_lifetime)
             }
@@ -158,60 +157,11 @@ impl Policy {
     }
 }
 
-fn check_access_token(
-    claims: &PresentedAccessTokenClaims<'_>,
-    issuer: &str,
-    client: &str,
-    now: Timestamp,
-    max_lifetime: Duration,
-) -> Result<(), Rule> {
-    let has_text = |claim: &Option<Cow<'_, str>>| claim.as_ref().is_some_and(|text| !text.is_empty());
-    require(claims.iss.as_deref() == Some(issuer), Rule::Issuer)?;
-    require(has_text(&claims.sub), Rule::Required("sub"))?;
-    require(claims.aud.as_ref().is_some_and(|aud| !aud.is_empty()), Rule::Required("aud"))?;
-    require(has_text(&claims.jti), Rule::Required("jti"))?;
-    require(has_text(&claims.client_id), Rule::Required("client_id"))?;
-    require(claims.client_id.as_deref() == Some(client), Rule::Client)?;
-    let issued_at = check_issued_at(claims.iat, now)?;
-    let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
-    require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)?;
-    require(claims.auth_time.is_none_or(|at| at <= now.plus(CLOCK_TOLERANCE)), Rule::AuthenticatedAt)?;
-    require(claims.acr.as_ref().is_none_or(|acr| !acr.is_empty()), Rule::Claim("acr"))?;
-    require(claims.amr.as_ref().is_none_or(|amr| is_list(amr)), Rule::Claim("amr"))?;
-    let actors = std::iter::successors(claims.act.as_ref(), |actor| actor.act.as_deref());
-    let (named, number) = actors.fold((true, 0), |(named, number), actor| (named && !actor.sub.is_empty(), number + 1));
-    require(named && number <= Actor::MOST, Rule::Actor)
-}
-
-fn check_introspection(
-    claims: &PresentedIntrospectionClaims<'_>,
-    issuer: &str,
-    resource_server: &str,
-    now: Timestamp,
-) -> Result<(), Rule> {
-    require(claims.iss.as_deref() == Some(issuer), Rule::Issuer)?;
-    require(claims.token_introspection.is_some(), Rule::Required("token_introspection"))?;
-    let audience = claims.aud.as_ref().map(Audience::values).unwrap_or_default();
-    require(audience == [resource_server], Rule::Audience)?;
-    check_issued_at(claims.iat, now).map(drop)
-}
-
 fn check_issued_at(issued_at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Rule> {
     let issued_at = issued_at.ok_or(Rule::Required("iat"))?;
     let off_clock = issued_at.since(now).max(now.since(issued_at));
     require(off_clock <= CLOCK_TOLERANCE, Rule::IssuedAt)?;
     Ok(issued_at)
-}
-
-/// Whether `values` are some, and none of them is empty.
-fn is_list(values: &[String]) -> bool {
-    !values.is_empty() && values.iter().all(|value| !value.is_empty())
-}
-
-/// Whether `value` is such a list of strings.
-fn is_text_list(value: &Value) -> bool {
-    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
-    value.as_array().is_some_and(|values| !values.is_empty() && values.iter().all(is_text))
 }
 
 fn require(holds: bool, rule: Rule) -> Result<(), Rule> {
@@ -224,6 +174,7 @@ mod tests {
 
     use super::*;
     use crate::jose::base64url;
+    use crate::jose::claims::PresentedAccessTokenClaims;
 
     const NOW: i64 = 1_800_000_000;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Rule, check_issued_at, is_text_list, require};
+use super::{CLOCK_TOLERANCE, Rule, check_issued_at, require};
 use crate::clock::Timestamp;
 use crate::jose::base64url;
 use crate::jose::id_token::{is_reserved, read_claims};
@@ -30,7 +30,7 @@ pub(super) fn check(
     let expires_at = time(&mut claims, "exp")?.ok_or(Rule::Required("exp"))?;
     require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)?;
     let authenticated_at = time(&mut claims, "auth_time")?;
-    require(authenticated_at.is_none_or(|at| at <= now.plus(super::CLOCK_TOLERANCE)), Rule::AuthenticatedAt)?;
+    require(authenticated_at.is_none_or(|at| at <= now.plus(CLOCK_TOLERANCE)), Rule::AuthenticatedAt)?;
     for name in ["nonce", "acr", "sid"] {
         text(&mut claims, name)?;
     }
@@ -39,6 +39,12 @@ pub(super) fn check(
     let is_hash = |hash: String| base64url::decode_array::<HALF_A_HASH>(&hash).is_ok();
     require(at_hash.is_none_or(is_hash), Rule::Claim("at_hash"))?;
     require(!claims.keys().any(|name| is_reserved(name)), Rule::Reserved)
+}
+
+/// Whether `value` is a list of strings, and none of them is empty.
+fn is_text_list(value: &Value) -> bool {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    value.as_array().is_some_and(|values| !values.is_empty() && values.iter().all(is_text))
 }
 
 /// The claim `name`, a string that is not empty where it is there.
