@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::scope::Scope;
 use crate::clock::Timestamp;
 use crate::jose::claims::Audience;
 use crate::jose::id_token::ExtraClaims;
-use crate::jose::thumbprint::Thumbprint;
 
 /// What a front-end said of a login. It is kept with the refresh family that began with it (`Family::login`, as JSON).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -27,31 +27,74 @@ pub struct LoginRecord {
     pub audience: Option<Audience>,
 }
 
-/// What a login allows whoever redeems its code, as it is stored with the code (JSON). The store knows whose client it
-/// is.
+/// What a login allows whoever redeems its code. It is stored with the code, as JSON, beside what the client asked for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LoginGrant {
     /// Who logged in.
     pub subject: String,
     /// What was granted, space-separated.
     pub scope: String,
-    /// The redirect URI as the request sent it, where it did: the token request has to send the same
-    /// (RFC 6749 §4.1.3).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub redirect_uri: Option<String>,
-    /// What the client will know its ID token by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nonce: Option<String>,
-    /// The SHA-256 that the verifier has to have, in base64url (RFC 7636 §4.2). A code without one is no
-    /// authorization code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code_challenge: Option<String>,
-    /// The key that has to redeem it (RFC 9449 §10).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dpop_jkt: Option<Thumbprint>,
     /// The session of the front-end that it belongs to, with the front-end's name before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// What the front-end said of the login.
     pub record: LoginRecord,
+}
+
+/// The scope values that ask for claims, and the claims that each asks for (OpenID Connect Core 1.0 §5.4).
+pub const SCOPE_CLAIMS: [(&str, &[&str]); 4] = [
+    (
+        "profile",
+        &[
+            "name",
+            "family_name",
+            "given_name",
+            "middle_name",
+            "nickname",
+            "preferred_username",
+            "profile",
+            "picture",
+            "website",
+            "gender",
+            "birthdate",
+            "zoneinfo",
+            "locale",
+            "updated_at",
+        ],
+    ),
+    ("email", &["email", "email_verified"]),
+    ("address", &["address"]),
+    ("phone", &["phone_number", "phone_number_verified"]),
+];
+
+impl LoginRecord {
+    /// The claims for who was granted `scope`: those that no scope value asks for are for everybody who may know who it
+    /// is, because the front-end said them to this client.
+    pub fn claims_for(&self, scope: &Scope) -> ExtraClaims {
+        let asks = |value: &str| scope.values().any(|granted| granted == value);
+        self.claims.limited_to(|claim| {
+            let asker = SCOPE_CLAIMS.iter().find(|(_, claims)| claims.contains(&claim));
+            asker.is_none_or(|(value, _)| asks(value))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_is_for_who_was_granted_its_scope() {
+        let claims = json!({"name": "Alice", "email": "a@example.com", "phone_number": "1", "groups": ["a"]});
+        let record: LoginRecord = serde_json::from_value(json!({ "claims": claims })).unwrap();
+        let told = |scope: &str| {
+            let claims = record.claims_for(&Scope::parse(scope).unwrap());
+            serde_json::to_value(claims).unwrap()
+        };
+        assert_eq!(told("openid"), json!({"groups": ["a"]}));
+        assert_eq!(told("openid email"), json!({"email": "a@example.com", "groups": ["a"]}));
+        assert_eq!(told("openid profile email phone address"), claims);
+    }
 }

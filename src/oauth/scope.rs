@@ -10,6 +10,11 @@ const MOST_VALUES: usize = 128;
 /// The scope value that asks who logged in (OpenID Connect Core 1.0 §3.1.2.1).
 pub const OPENID: &str = "openid";
 
+/// Whether the scope value `value` asks about who logged in, or for how long (OpenID Connect Core 1.0 §5.4, §11).
+pub(super) fn is_of_login(value: &str) -> bool {
+    [OPENID, "profile", "email", "address", "phone", "offline_access"].contains(&value)
+}
+
 /// A set of scope values in the order they were written, each once. Cloning shares the text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Scope(Arc<str>);

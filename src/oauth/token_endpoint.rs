@@ -18,7 +18,7 @@ use super::request::PresentedRequest;
 use super::target::Target;
 use super::trusted_grant::Presentation;
 use super::trusted_token::{ACCESS_TOKEN_KIND, TrustedTokens};
-use super::{client_credentials, refresh_token, workload};
+use super::{client_credentials, code, refresh_token, workload};
 use crate::jose::claims::Confirmation;
 
 /// Answers token requests.
@@ -123,10 +123,15 @@ impl TokenEndpoint {
                 let asked = wish.asked(&trusted.client)?;
                 trusted.authorize(asked)
             }
-            (GrantType::AuthorizationCode | GrantType::DeviceCode, Some(client)) if !client.client().may_use(grant) => {
+            (GrantType::AuthorizationCode, Some(client)) => {
+                let asked = wish.asked(client.client())?;
+                let (store, now) = (self.issuer.store(), self.issuer.now());
+                code::authorize(client, &request.parameters, asked, store, now).await
+            }
+            (GrantType::DeviceCode, Some(client)) if !client.client().may_use(grant) => {
                 Err(OAuthError::UnauthorizedClient("the client may not use this grant"))
             }
-            (GrantType::AuthorizationCode | GrantType::DeviceCode, Some(_)) => {
+            (GrantType::DeviceCode, Some(_)) => {
                 Err(OAuthError::UnsupportedGrantType("expected one of grant_types_supported"))
             }
             // Those are asked of an authenticated client only.
