@@ -247,6 +247,8 @@ impl Issuer {
             expires_at: now.plus(client.refresh.lifetime),
             revoked_at: None,
             jkt: None,
+            login: None,
+            session: None,
         };
         let refresh_token = self.sealer.seal(family.fid, &content(&client, family.generation, Some(secret))).await?;
         let issued = IssuedGrant {

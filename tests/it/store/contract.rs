@@ -61,6 +61,8 @@ pub fn family(number: u8) -> Family {
         expires_at: NOW.plus(Duration::from_secs(1000)),
         revoked_at: None,
         jkt: None,
+        login: None,
+        session: None,
     }
 }
 
