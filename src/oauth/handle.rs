@@ -3,7 +3,7 @@
 
 use crate::entropy::Entropy;
 use crate::jose::base64url;
-use crate::jose::thumbprint::Thumbprint;
+use crate::store::LoginId;
 
 /// 256 random bits; written as 43 characters of base64url. No `Debug`, which would put it into a log.
 #[derive(Clone)]
@@ -20,9 +20,9 @@ impl Handle {
         base64url::decode_array(text).ok().map(Self)
     }
 
-    /// The SHA-256 of its bytes: what the store has.
-    pub fn hash(&self) -> [u8; 32] {
-        Thumbprint::of(&self.0).0
+    /// What the store knows it by.
+    pub fn id(&self) -> LoginId {
+        LoginId::of(&self.text())
     }
 
     /// As it travels.
