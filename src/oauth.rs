@@ -47,6 +47,8 @@ pub mod trusted_grant;
 pub mod token_endpoint;
 pub mod revocation;
 pub mod introspection;
+pub mod userinfo;
+pub mod openid;
 pub mod metadata;
 
 pub use error::OAuthError;

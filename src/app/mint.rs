@@ -24,9 +24,10 @@ use crate::http::tls::Certificates;
 use crate::keyring::Signer;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::introspection::IntrospectionEndpoint;
-use crate::oauth::metadata::{CurrentMetadata, REGISTRATION_PATH};
+use crate::oauth::metadata::{CurrentMetadata, REGISTRATION_PATH, USERINFO_PATH};
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
+use crate::oauth::userinfo::UserinfoEndpoint;
 use crate::sealing::Sealer;
 use crate::store::Store;
 use crate::telemetry;
@@ -182,6 +183,14 @@ fn public_api(
             Arc::clone(clock),
             Arc::new(SystemEntropy::new()),
             format!("{issuer}{REGISTRATION_PATH}"),
+        ),
+        userinfo_endpoint: UserinfoEndpoint::new(
+            Arc::clone(access_tokens),
+            Arc::clone(authenticator),
+            Arc::clone(&services.proofs),
+            Arc::clone(store),
+            Arc::clone(clock),
+            config.issuer.endpoint(USERINFO_PATH),
         ),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: keyring.clone(),

@@ -57,6 +57,8 @@ pub struct Services {
     pub registrations: CurrentRegistrations,
     /// Who has them prove themselves.
     pub authenticator: Arc<Authenticator>,
+    /// Judges proofs of possession.
+    pub proofs: Arc<Proofs>,
     /// Verifies what was issued here.
     pub access_tokens: Arc<AccessTokenVerifier>,
     /// The limits of the clients.
@@ -152,7 +154,7 @@ impl Services {
         let token_endpoint = Arc::new(TokenEndpoint::new(
             registrations.clone(),
             Arc::clone(&authenticator),
-            proofs,
+            Arc::clone(&proofs),
             TrustedTokens::new(Arc::clone(&access_tokens), Arc::clone(&store), Arc::clone(&clock)),
             Arc::clone(&client_limits),
             issuer,
@@ -166,6 +168,7 @@ impl Services {
             clock,
             registrations,
             authenticator,
+            proofs,
             access_tokens,
             client_limits,
             frontends,

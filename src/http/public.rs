@@ -8,6 +8,7 @@ mod openapi;
 mod registration;
 mod revocation;
 mod token;
+mod userinfo;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +24,13 @@ use crate::keyring::CurrentKeyring;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::{
     CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REGISTRATION_PATH, REVOCATION_PATH,
-    TOKEN_PATH,
+    TOKEN_PATH, USERINFO_PATH,
 };
+use crate::oauth::openid::OPENID_CONFIGURATION_PATH;
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token_endpoint::TokenEndpoint;
+use crate::oauth::userinfo::UserinfoEndpoint;
 
 /// A token request is a few hundred bytes; a body larger than this is not read.
 pub(super) const BODY_LIMIT: usize = 16 * 1024;
@@ -42,6 +45,8 @@ pub struct PublicApi {
     pub introspection_endpoint: IntrospectionEndpoint,
     /// The registration endpoint, which answers 404 where registration is off.
     pub registration_endpoint: RegistrationEndpoint,
+    /// The userinfo endpoint.
+    pub userinfo_endpoint: UserinfoEndpoint,
     /// How failed attempts at these are answered.
     pub failures: FailureAnswers,
     /// The published keys.
@@ -82,6 +87,14 @@ fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
         document(below(JWKS_PATH), get(discovery::jwks), discovery::jwks_description()),
         // The issuer's path comes after the well-known one here (RFC 8414 §3).
         document(format!("{METADATA_PATH}{path}"), get(discovery::metadata), discovery::metadata_description()),
+        // And here it comes before it (OpenID Connect Discovery 1.0 §4.1).
+        document(
+            below(OPENID_CONFIGURATION_PATH),
+            get(discovery::openid_configuration),
+            discovery::openid_configuration_description(),
+        ),
+        form(USERINFO_PATH, get(userinfo::answer).post(userinfo::answer), userinfo::description("postUserinfo"))
+            .describe(HttpMethod::Get, userinfo::description("userinfo")),
         document(below(OPENAPI_PATH), get(discovery::openapi), discovery::openapi_description()),
         // Also where nobody may ask: who does hears so.
         form(INTROSPECTION_PATH, post(introspection::introspect), introspection::description()),

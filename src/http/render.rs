@@ -80,8 +80,12 @@ pub(super) fn over_limit(error: &OAuthError) -> Response {
 
 /// `error` under a status of HTTP's own, such as 405 or 413.
 pub(super) fn with_status(status: StatusCode, headers: HeaderMap, error: &OAuthError) -> Response {
-    let body = ErrorBody { error: error.code(), error_description: error.description() };
-    let mut response = not_stored(status, &body);
+    let mut response = with_code(status, error.code(), error.description());
     response.headers_mut().extend(headers);
     response
+}
+
+/// An error that is none of the token endpoint's.
+pub(super) fn with_code(status: StatusCode, error: &'static str, error_description: &'static str) -> Response {
+    not_stored(status, &ErrorBody { error, error_description })
 }

@@ -14,10 +14,14 @@ use super::scope::Scope;
 use super::workload;
 use crate::clock::Timestamp;
 use crate::jose::claims::Audience;
-use crate::jose::id_token::{ExtraClaims, RefusedClaims, read_claims};
+use crate::jose::foreign::json::{self, Bounds};
+use crate::jose::id_token::{ExtraClaims, RefusedClaims};
 
 /// How far the clock of a front-end may be ahead of ours.
 const LEEWAY: Duration = Duration::from_secs(30);
+
+/// How much of a message is read: of the claims in it, one less deep.
+const BOUNDS: Bounds = Bounds { depth: 17, members: 600 };
 
 /// Characters of an `acr`, of a method of `amr`, and of a session's name.
 const LONGEST_NAME: usize = 255;
@@ -122,7 +126,7 @@ pub fn session_name(frontend: &Frontend, session: &str) -> String {
 
 /// Reads a JSON object of a front-end's, in which no name is there twice.
 pub(super) fn read<Message: for<'de> Deserialize<'de>>(json: &[u8]) -> Option<Message> {
-    let object = read_claims(json).ok()?;
+    let object = json::object(json, BOUNDS).ok()?;
     serde_json::from_value(Value::Object(object)).ok()
 }
 

@@ -14,7 +14,7 @@ use super::scope::Scope;
 use crate::clock::Timestamp;
 use crate::jose::claims::Confirmation;
 use crate::jose::thumbprint::Thumbprint;
-use crate::store::{LoginId, RevokedToken, Selection, Store, UsedCode, WaitingGrant};
+use crate::store::{RevokedToken, Selection, Store, UsedCode, WaitingGrant};
 
 /// Said of every code that is not good for who presents it, so that it tells nothing about why.
 pub(super) const INVALID: OAuthError =
@@ -38,7 +38,7 @@ pub async fn authorize(
         return Err(OAuthError::UnauthorizedClient("the client may not use this grant"));
     }
     let presented = PresentedCode::of(parameters)?;
-    let code = LoginId(Handle::parse(presented.code).ok_or(INVALID)?.hash());
+    let code = Handle::parse(presented.code).ok_or(INVALID)?.id();
     let waiting = store.code(code).await?.ok_or(INVALID)?;
     if waiting.client_id != client.id {
         tracing::warn!(client = client.id, owner = waiting.client_id, "a code was presented by another client");

@@ -15,7 +15,7 @@ use super::scope::Scope;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::jose::claims::Audience;
-use crate::store::{self, Decided, Decision, LoginId, LoginKind, PendingLogin, Store};
+use crate::store::{self, Decided, Decision, LoginKind, PendingLogin, Store};
 
 /// How long a code is good (RFC 6749 §4.1.2: as short as can be).
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
@@ -150,7 +150,7 @@ impl Logins {
         let grant = Acceptance::parse(json)?.judged(terms, caller.frontend(), clients, now)?;
         let code = Handle::new(self.entropy.as_ref());
         let decision = Decision::Accepted {
-            code: LoginId(code.hash()),
+            code: code.id(),
             grant: serde_json::to_string(&grant).map_err(|_| OAuthError::ServerError)?,
             expires_at: now.plus(CODE_LIFETIME),
         };
@@ -174,7 +174,7 @@ impl Logins {
     /// The login of `handle`, where `caller` may decide it.
     async fn find(&self, caller: &CallingFrontend, handle: &str) -> Result<Mine, LoginError> {
         let handle = Handle::parse(handle).ok_or(LoginError::Unknown)?;
-        let login = self.store.login(LoginId(handle.hash())).await?.ok_or(LoginError::Unknown)?;
+        let login = self.store.login(handle.id()).await?.ok_or(LoginError::Unknown)?;
         if login.kind != LoginKind::Authorization || self.clock.now() >= login.expires_at {
             return Err(LoginError::Unknown);
         }

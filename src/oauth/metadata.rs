@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::client::GrantType;
+use super::openid::OpenIdMetadata;
 use super::registrations::Registrations;
 use super::scope::Scope;
 use crate::jose::foreign::SignatureAlgorithm;
@@ -21,6 +22,8 @@ pub const REVOCATION_PATH: &str = "/oauth/revoke";
 pub const INTROSPECTION_PATH: &str = "/oauth/introspect";
 /// The path of the registration endpoint.
 pub const REGISTRATION_PATH: &str = "/oauth/register";
+/// The path of the userinfo endpoint.
+pub const USERINFO_PATH: &str = "/oauth/userinfo";
 /// The path of the JWK Set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// The path of the description of the endpoints in OpenAPI.
@@ -48,6 +51,8 @@ pub struct Metadata {
     registration_endpoint: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     introspection: Option<IntrospectionMetadata>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    openid: Option<OpenIdMetadata>,
     dpop_signing_alg_values_supported: &'static [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_client_certificate_bound_access_tokens: Option<bool>,
@@ -97,6 +102,7 @@ impl Metadata {
                 introspection_endpoint_auth_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
                 introspection_signing_alg_values_supported: [ES256],
             }),
+            openid: OpenIdMetadata::of(identifier, registered),
             dpop_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
             tls_client_certificate_bound_access_tokens: takes_certificates.then_some(true),
         }
@@ -108,28 +114,43 @@ impl Metadata {
 pub struct CurrentMetadata {
     identifier: Arc<str>,
     takes_certificates: bool,
-    document: Arc<ArcSwap<Document>>,
+    current: Arc<ArcSwap<Current>>,
+}
+
+/// The document, and whether it is that of an OpenID provider too.
+struct Current {
+    document: Arc<Document>,
+    is_openid: bool,
+}
+
+impl Current {
+    fn of(identifier: &str, registered: &Registrations, takes_certificates: bool) -> Self {
+        let metadata = Metadata::new(identifier, registered, takes_certificates);
+        Self { is_openid: metadata.openid.is_some(), document: Arc::new(Document::of(&metadata)) }
+    }
 }
 
 impl CurrentMetadata {
     /// That of the issuer `identifier`, as [`Metadata::new`], for now.
     pub fn new(identifier: &str, registered: &Registrations, takes_certificates: bool) -> Self {
-        let document = Document::of(&Metadata::new(identifier, registered, takes_certificates));
-        Self { identifier: identifier.into(), takes_certificates, document: Arc::new(ArcSwap::from_pointee(document)) }
+        let current = Arc::new(ArcSwap::from_pointee(Current::of(identifier, registered, takes_certificates)));
+        Self { identifier: identifier.into(), takes_certificates, current }
     }
 
     /// That of now.
     pub fn load(&self) -> Arc<Document> {
-        self.document.load_full()
+        Arc::clone(&self.current.load().document)
+    }
+
+    /// That of now, where it is that of an OpenID provider (OpenID Connect Discovery 1.0 §4).
+    pub fn load_openid(&self) -> Option<Arc<Document>> {
+        let current = self.current.load();
+        current.is_openid.then(|| Arc::clone(&current.document))
     }
 
     /// Has it say what is `registered` now.
     pub fn follow(&self, registered: &Registrations) {
-        self.document.store(Arc::new(Document::of(&Metadata::new(
-            &self.identifier,
-            registered,
-            self.takes_certificates,
-        ))));
+        self.current.store(Arc::new(Current::of(&self.identifier, registered, self.takes_certificates)));
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
 }
 
 /// The one `DPoP` header, where there is one (RFC 9449 §4.3 check 1).
-fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
+pub(super) fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
     let mut values = headers.get_all(DPOP).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

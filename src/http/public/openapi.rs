@@ -36,6 +36,9 @@ const BASIC: &str = "client_secret_basic";
 /// What whoever registers a client holds.
 const BEARER: &str = "registration_access_token";
 
+/// What shows that somebody logged in.
+const ACCESS_TOKEN: &str = "access_token";
+
 /// A path, what answers there, and what is said of it.
 pub(super) struct Endpoint {
     pub(super) path: String,
@@ -92,6 +95,13 @@ impl Description {
     /// It takes a bearer token, with every answer that it may get where it is not a success.
     pub(super) fn bearer(mut self) -> Self {
         self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(BEARER, []));
+        self.shared(&answers::TO_FORMS)
+    }
+
+    /// It takes an access token of ours, with every answer that it may get where it is not a success.
+    pub(super) fn access_token(mut self) -> Self {
+        self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(ACCESS_TOKEN, []));
+        self = self.answer(403, uncached("The token is not for this (RFC 6750 §3.1)."));
         self.shared(&answers::TO_FORMS)
     }
 
@@ -162,9 +172,13 @@ pub(super) fn description(endpoints: &[Endpoint]) -> Document {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
         "To register, an initial access token (RFC 7591 §3); after that, what the client was told (RFC 7592 §3)",
     ));
+    let access_token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An access token, or by the scheme DPoP one that is bound to a key (RFC 9449 §7.1)"));
     let mut components = ComponentsBuilder::new()
         .security_scheme(BASIC, SecurityScheme::Http(basic.build()))
         .security_scheme(BEARER, SecurityScheme::Http(bearer.build()))
+        .security_scheme(ACCESS_TOKEN, SecurityScheme::Http(access_token.build()))
         .responses_from_iter(answers::shared())
         .schema_from::<ErrorBody>();
     let mut paths = PathsBuilder::new();

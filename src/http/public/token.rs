@@ -18,7 +18,7 @@ use crate::oauth::issuer::TokenResponse;
 use crate::oauth::trusted_token::{ACCESS_TOKEN_KIND, TokenKind};
 
 /// Where a client learns the nonce of its next proof (RFC 9449 §8).
-const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 pub(super) async fn exchange(
     State(api): State<Arc<PublicApi>>,
@@ -64,6 +64,9 @@ pub(super) fn description() -> Description {
             Parameter::optional("actor_token", "A token of who acts for the subject."),
             Parameter::optional("actor_token_type", "Required with actor_token.").one_of(TOKEN_KINDS),
             Parameter::optional("requested_token_type", "What token exchange is to give.").one_of([ACCESS_TOKEN_KIND]),
+            Parameter::optional("code", "Required for the grant authorization_code."),
+            Parameter::optional("redirect_uri", "Required with code: that of the authorization request."),
+            Parameter::optional("code_verifier", "Required with code (RFC 7636 §4.1)."),
             Parameter::optional("refresh_token", "Required for the grant refresh_token."),
         ])
         .header(DPOP, "A proof of the key that the token is to be bound to (RFC 9449).")
