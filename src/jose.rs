@@ -5,6 +5,7 @@ pub mod base64url;
 pub mod claims;
 pub mod ecdh_es;
 pub mod foreign;
+pub mod id_token;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;

@@ -95,6 +95,11 @@ impl PresentedSigningInput {
     pub fn claims<'a, Claims: Deserialize<'a>>(&'a self) -> Result<Claims, Malformed> {
         object(&self.claims)
     }
+
+    /// The claims as they stand, for a reader that is stricter than a type can be.
+    pub(crate) fn claims_json(&self) -> &[u8] {
+        &self.claims
+    }
 }
 
 /// Reads a JSON object. Not just any JSON: serde takes an array for the members of a type in their order,

@@ -3,14 +3,17 @@
 //! It is enforced here, behind the hardware boundary, and not in the process that parses HTTP: even
 //! somebody who owns that process cannot have a ten-year token signed, or one for another issuer.
 
-use std::borrow::Cow;
+mod access_token;
+mod id_token;
+mod introspection;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::jose::Malformed;
-use crate::jose::claims::{Actor, Audience, PresentedAccessTokenClaims, PresentedIntrospectionClaims};
+use crate::jose::claims::Actor;
 use crate::jose::jws::{ES256, PresentedSigningInput};
 
 /// How far `iat` may be from the keeper's own clock.
@@ -21,6 +24,9 @@ pub const ACCESS_TOKEN_PROFILE: &str = "access-token";
 
 /// The profile of signed introspection answers (RFC 9701).
 pub const INTROSPECTION_PROFILE: &str = "token-introspection";
+
+/// The profile of ID tokens (OpenID Connect Core 1.0 §2).
+pub const ID_TOKEN_PROFILE: &str = "id-token";
 
 /// What one kind of token must look like to be signed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -46,6 +52,11 @@ pub enum ClaimRules {
     /// A signed introspection answer (RFC 9701 §5): for the resource server that asked, with a
     /// `token_introspection`, and with neither `sub` nor `exp`, so that nobody takes it for a token.
     Introspection,
+    /// An ID token: for the client that is on record.
+    IdToken {
+        /// The longest `exp - iat` allowed.
+        max_lifetime: Duration,
+    },
 }
 
 /// The rule that a JWT broke.
@@ -72,9 +83,18 @@ pub enum Rule {
     /// A claim that every token must have is absent or empty.
     #[error("{0}: required, and absent or empty")]
     Required(&'static str),
-    /// `aud` is not exactly the resource server that the request is on record for.
-    #[error("aud: expected the resource server on whose behalf the request is made")]
+    /// `aud` is not exactly the resource server, or the client, that the request is on record for.
+    #[error("aud: expected the one on whose behalf the request is made")]
     Audience,
+    /// A claim is not of the type that it has to be, or is empty.
+    #[error("{0}: not of its type, or empty")]
+    Claim(&'static str),
+    /// A claim that only the mint says is among those that a front-end said.
+    #[error("claims: one is there that this kind of token does not have")]
+    Reserved,
+    /// `auth_time` is to come.
+    #[error("auth_time: later than the keeper's clock")]
+    AuthenticatedAt,
     /// `client_id` is not the client that the request is on record for.
     #[error("client_id: expected the client on whose behalf the request is made")]
     Client,
@@ -127,47 +147,14 @@ impl Policy {
         require(header.kid == kid, Rule::KeyId)?;
         match profile.rules {
             ClaimRules::AccessToken { max_lifetime } => {
-                let claims = presented.claims()?;
-                check_access_token(&claims, &profile.issuer, client, now, max_lifetime)
+                access_token::check(&presented.claims()?, &profile.issuer, client, now, max_lifetime)
             }
-            ClaimRules::Introspection => check_introspection(&presented.claims()?, &profile.issuer, client, now),
+            ClaimRules::Introspection => introspection::check(&presented.claims()?, &profile.issuer, client, now),
+            ClaimRules::IdToken { max_lifetime } => {
+                id_token::check(presented.claims_json(), &profile.issuer, client, now, max_lifetime)
+            }
         }
     }
-}
-
-fn check_access_token(
-    claims: &PresentedAccessTokenClaims<'_>,
-    issuer: &str,
-    client: &str,
-    now: Timestamp,
-    max_lifetime: Duration,
-) -> Result<(), Rule> {
-    let has_text = |claim: &Option<Cow<'_, str>>| claim.as_ref().is_some_and(|text| !text.is_empty());
-    require(claims.iss.as_deref() == Some(issuer), Rule::Issuer)?;
-    require(has_text(&claims.sub), Rule::Required("sub"))?;
-    require(claims.aud.as_ref().is_some_and(|aud| !aud.is_empty()), Rule::Required("aud"))?;
-    require(has_text(&claims.jti), Rule::Required("jti"))?;
-    require(has_text(&claims.client_id), Rule::Required("client_id"))?;
-    require(claims.client_id.as_deref() == Some(client), Rule::Client)?;
-    let issued_at = check_issued_at(claims.iat, now)?;
-    let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
-    require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)?;
-    let actors = std::iter::successors(claims.act.as_ref(), |actor| actor.act.as_deref());
-    let (named, number) = actors.fold((true, 0), |(named, number), actor| (named && !actor.sub.is_empty(), number + 1));
-    require(named && number <= Actor::MOST, Rule::Actor)
-}
-
-fn check_introspection(
-    claims: &PresentedIntrospectionClaims<'_>,
-    issuer: &str,
-    resource_server: &str,
-    now: Timestamp,
-) -> Result<(), Rule> {
-    require(claims.iss.as_deref() == Some(issuer), Rule::Issuer)?;
-    require(claims.token_introspection.is_some(), Rule::Required("token_introspection"))?;
-    let audience = claims.aud.as_ref().map(Audience::values).unwrap_or_default();
-    require(audience == [resource_server], Rule::Audience)?;
-    check_issued_at(claims.iat, now).map(drop)
 }
 
 fn check_issued_at(issued_at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Rule> {
@@ -187,6 +174,7 @@ mod tests {
 
     use super::*;
     use crate::jose::base64url;
+    use crate::jose::claims::PresentedAccessTokenClaims;
 
     const NOW: i64 = 1_800_000_000;
 
@@ -222,6 +210,10 @@ mod tests {
         assert_eq!(check(&header(), &claims), Ok(()));
         claims["cnf"] = json!({"x5t#S256": "A".repeat(43)});
         assert_eq!(check(&header(), &claims), Ok(()));
+        claims["auth_time"] = json!(NOW - 3600);
+        claims["acr"] = json!("urn:mfa");
+        claims["amr"] = json!(["pwd", "otp"]);
+        assert_eq!(check(&header(), &claims), Ok(()));
     }
 
     #[test]
@@ -252,6 +244,13 @@ mod tests {
         assert_eq!(broken("act", json!({"sub": "a", "act": {"sub": ""}})), Rule::Actor);
         assert_eq!(broken("act", json!({"sub": "a", "exp": NOW})), Rule::Format(Malformed::Json));
         assert_eq!(broken("act", json!(["a"])), Rule::Format(Malformed::Json));
+        assert_eq!(broken("auth_time", json!(NOW + 61)), Rule::AuthenticatedAt);
+        assert_eq!(broken("auth_time", json!("today")), Rule::Format(Malformed::Json));
+        assert_eq!(broken("acr", json!("")), Rule::Claim("acr"));
+        for amr in [json!([]), json!([""])] {
+            assert_eq!(broken("amr", amr), Rule::Claim("amr"));
+        }
+        assert_eq!(broken("amr", json!("pwd")), Rule::Format(Malformed::Json));
         let crowd = (0..=Actor::MOST).fold(Value::Null, |act, _| json!({"sub": "a", "act": act}));
         assert_eq!(broken("act", crowd), Rule::Actor);
         for claim in ["sub", "aud", "client_id", "jti"] {

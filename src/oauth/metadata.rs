@@ -138,6 +138,8 @@ fn grants(registered: &Registrations) -> Vec<&'static str> {
     let is_offered = |grant: &GrantType| match grant {
         GrantType::ClientCredentials | GrantType::RefreshToken => true,
         GrantType::JwtBearer | GrantType::TokenExchange => !registered.trust.is_empty(),
+        // Until there is somebody who logs people in.
+        GrantType::AuthorizationCode | GrantType::DeviceCode => false,
     };
     GrantType::ALL.into_iter().filter(is_offered).map(GrantType::as_str).collect()
 }

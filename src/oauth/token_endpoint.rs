@@ -18,7 +18,7 @@ use super::request::PresentedRequest;
 use super::target::Target;
 use super::trusted_grant::Presentation;
 use super::trusted_token::{ACCESS_TOKEN_KIND, TrustedTokens};
-use super::{client_credentials, refresh_token, workload};
+use super::{client_credentials, code, refresh_token, workload};
 use crate::jose::claims::Confirmation;
 
 /// Answers token requests.
@@ -79,7 +79,11 @@ impl TokenEndpoint {
         let response = self.issuer.issue(authorized).await?;
         Ok(match grant {
             GrantType::TokenExchange => TokenResponse { issued_token_type: Some(ACCESS_TOKEN_KIND), ..response },
-            GrantType::ClientCredentials | GrantType::RefreshToken | GrantType::JwtBearer => response,
+            GrantType::ClientCredentials
+            | GrantType::RefreshToken
+            | GrantType::JwtBearer
+            | GrantType::AuthorizationCode
+            | GrantType::DeviceCode => response,
         })
     }
 
@@ -119,8 +123,25 @@ impl TokenEndpoint {
                 let asked = wish.asked(&trusted.client)?;
                 trusted.authorize(asked)
             }
-            // Those two are asked of an authenticated client only.
-            (GrantType::ClientCredentials | GrantType::RefreshToken, None) => Err(OAuthError::ServerError),
+            (GrantType::AuthorizationCode, Some(client)) => {
+                let asked = wish.asked(client.client())?;
+                let (store, now) = (self.issuer.store(), self.issuer.now());
+                code::authorize(client, &request.parameters, asked, store, now).await
+            }
+            (GrantType::DeviceCode, Some(client)) if !client.client().may_use(grant) => {
+                Err(OAuthError::UnauthorizedClient("the client may not use this grant"))
+            }
+            (GrantType::DeviceCode, Some(_)) => {
+                Err(OAuthError::UnsupportedGrantType("expected one of grant_types_supported"))
+            }
+            // Those are asked of an authenticated client only.
+            (
+                GrantType::ClientCredentials
+                | GrantType::RefreshToken
+                | GrantType::AuthorizationCode
+                | GrantType::DeviceCode,
+                None,
+            ) => Err(OAuthError::ServerError),
         }
     }
 
@@ -151,9 +172,11 @@ impl<'a> Wish<'a> {
         let Self { grant, request, registered, key } = self;
         let target = match grant {
             GrantType::TokenExchange => Target::of_exchange(client, &request.parameters, &registered.resources)?,
-            GrantType::ClientCredentials | GrantType::RefreshToken | GrantType::JwtBearer => {
-                Target::of(client, &request.parameters, &registered.resources)?
-            }
+            GrantType::ClientCredentials
+            | GrantType::RefreshToken
+            | GrantType::JwtBearer
+            | GrantType::AuthorizationCode
+            | GrantType::DeviceCode => Target::of(client, &request.parameters, &registered.resources)?,
         };
         let confirmation = confirmation(client, key, request.certificate.as_deref())?;
         Ok(Asked { scope: request.parameters.find("scope"), target, confirmation })

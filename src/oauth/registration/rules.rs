@@ -137,6 +137,14 @@ impl RegistrationRules {
             access_token_lifetime: self.access_token_lifetime.min(rest),
             share_tokens_for: None,
             refresh: self.refresh,
+            // Nobody logs in for a client that registered itself.
+            redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            backchannel_logout_uri: None,
+            require_pushed_authorization_requests: false,
+            require_signed_request_object: false,
+            request_object_keys: None,
+            refresh_token_cookie: false,
         })
     }
 }
