@@ -44,8 +44,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Peer {
     /// Its address, where it has one.
     pub address: Option<IpAddr>,
+    /// The user at the other end of a Unix socket, as the kernel says.
+    pub uid: Option<u32>,
     /// The certificate that it presented, where it did.
     pub certificate: Option<Arc<PresentedCertificate>>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// The address at its other end, where there is one.
+    pub address: Option<IpAddr>,
+    /// The user there, where the kernel tells.
+    pub uid: Option<u32>,
 }
 
 /// Where connections come from.
@@ -53,18 +64,18 @@ pub trait Accept: Send + 'static {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one, and the address at its other end, where there is one.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
+    /// The next one.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+    async fn accept(&self) -> io::Result<(Self::Stream, Origin)> {
         let (stream, address) = TcpListener::accept(self).await?;
         // An answer is one small write; waiting to fill a packet only costs time.
         stream.set_nodelay(true)?;
-        Ok((stream, Some(address.ip())))
+        Ok((stream, Origin { address: Some(address.ip()), uid: None }))
     }
 }
 
@@ -80,6 +91,18 @@ impl UnixSocket {
     /// # Errors
     /// `AddrInUse` where somebody listens there; otherwise the file system's.
     pub fn bind(path: &Path) -> io::Result<Self> {
+        Self::bind_with_mode(path, 0o600)
+    }
+
+    /// Listens at `path`, for every user.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_for_everybody(path: &Path) -> io::Result<Self> {
+        Self::bind_with_mode(path, 0o666)
+    }
+
+    fn bind_with_mode(path: &Path, mode: u32) -> io::Result<Self> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
         }
@@ -95,7 +118,7 @@ impl UnixSocket {
         let draft = PathBuf::from(draft);
         let _ = std::fs::remove_file(&draft);
         let listener = UnixListener::bind(&draft)?;
-        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(mode))?;
         std::fs::rename(&draft, path)?;
         Ok(Self { listener, path: path.to_owned() })
     }
@@ -110,8 +133,11 @@ impl Drop for UnixSocket {
 impl Accept for UnixSocket {
     type Stream = tokio::net::UnixStream;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
-        self.listener.accept().await.map(|(stream, _)| (stream, None))
+    async fn accept(&self) -> io::Result<(Self::Stream, Origin)> {
+        let (stream, _) = self.listener.accept().await?;
+        // Of the process that connected (SO_PEERCRED); where it is gone, nobody's.
+        let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
+        Ok((stream, Origin { address: None, uid }))
     }
 }
 
@@ -140,7 +166,7 @@ pub async fn serve(
             accepted = accept => accepted,
             _ = &mut asked => break,
         };
-        let (stream, address) = match accepted {
+        let (stream, Origin { address, uid }) = match accepted {
             Ok(accepted) => {
                 is_failing = false;
                 accepted
@@ -157,7 +183,7 @@ pub async fn serve(
         let connection = Connection {
             router: router.clone(),
             limits,
-            peer: Peer { address, certificate: None },
+            peer: Peer { address, uid, certificate: None },
             watcher: graceful.watcher(),
             end: end.clone(),
         };
