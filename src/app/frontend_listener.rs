@@ -13,6 +13,9 @@ use crate::http::frontend::{self, FrontendApi};
 use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::tls::Certificates;
 
+/// Whoever can connect: a caller has to prove who it is.
+const EVERYBODY: u32 = 0o666;
+
 /// The listeners of front-ends, bound and not served yet.
 pub(super) struct FrontendListeners {
     socket: Option<UnixSocket>,
@@ -32,7 +35,7 @@ impl FrontendListeners {
             return Ok(Self { socket: None, address: None, certificates });
         };
         let socket = socket.as_deref().map(|path| {
-            UnixSocket::bind_for_everybody(path)
+            UnixSocket::bind_with_mode(path, EVERYBODY)
                 .map_err(|error| Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", path.display())))
         });
         let socket = socket.transpose()?;

@@ -4,6 +4,7 @@
 mod connection;
 mod streams;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -14,10 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::response::IntoResponse;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tower::Service;
 
 use self::connection::Connection;
 use super::tls::{Certificates, Handshakes};
@@ -44,7 +48,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Peer {
     /// Its address, where it has one.
     pub address: Option<IpAddr>,
-    /// The user at the other end of a Unix socket, as the kernel says.
+    /// The user that it runs under, where it is at a Unix socket.
     pub uid: Option<u32>,
     /// The certificate that it presented, where it did.
     pub certificate: Option<Arc<PresentedCertificate>>,
@@ -55,8 +59,24 @@ pub struct Peer {
 pub struct Origin {
     /// The address at its other end, where there is one.
     pub address: Option<IpAddr>,
-    /// The user there, where the kernel tells.
+    /// The user at its other end, as the kernel says.
     pub uid: Option<u32>,
+}
+
+impl Origin {
+    /// That of a connection to a Unix socket.
+    pub fn of_unix(stream: &tokio::net::UnixStream) -> Self {
+        Self { address: None, uid: stream.peer_cred().ok().map(|peer| peer.uid()) }
+    }
+}
+
+/// What is spoken in the clear. Over TLS the two sides agree on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 from the first byte on (RFC 9113 §3.3).
+    Http2,
 }
 
 /// Where connections come from.
@@ -64,7 +84,10 @@ pub trait Accept: Send + 'static {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one.
+    /// What is spoken there without TLS.
+    const PROTOCOL: Protocol = Protocol::Http1;
+
+    /// The next one, and where it comes from.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
 }
 
@@ -94,15 +117,11 @@ impl UnixSocket {
         Self::bind_with_mode(path, 0o600)
     }
 
-    /// Listens at `path`, for every user.
+    /// As [`Self::bind`], for those that `mode` lets in.
     ///
     /// # Errors
     /// As [`Self::bind`].
-    pub fn bind_for_everybody(path: &Path) -> io::Result<Self> {
-        Self::bind_with_mode(path, 0o666)
-    }
-
-    fn bind_with_mode(path: &Path, mode: u32) -> io::Result<Self> {
+    pub fn bind_with_mode(path: &Path, mode: u32) -> io::Result<Self> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
         }
@@ -135,16 +154,25 @@ impl Accept for UnixSocket {
 
     async fn accept(&self) -> io::Result<(Self::Stream, Origin)> {
         let (stream, _) = self.listener.accept().await?;
-        // Of the process that connected (SO_PEERCRED); where it is gone, nobody's.
-        let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-        Ok((stream, Origin { address: None, uid }))
+        let origin = Origin::of_unix(&stream);
+        Ok((stream, origin))
     }
+}
+
+/// A router that has `service` answer everything.
+pub fn answered_by<Answering>(service: Answering) -> Router
+where
+    Answering: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+    Answering::Response: IntoResponse,
+    Answering::Future: Send + 'static,
+{
+    Router::new().fallback_service(service)
 }
 
 /// Serves `router`, over TLS where there are `certificates` for it, until `shutdown` says true, and then lets the
 /// requests under way finish.
-pub async fn serve(
-    listener: impl Accept,
+pub async fn serve<Listener: Accept>(
+    listener: Listener,
     certificates: Option<Arc<Certificates>>,
     router: Router,
     limits: Limits,
@@ -190,7 +218,7 @@ pub async fn serve(
         let handshakes = handshakes.clone();
         tokio::spawn(async move {
             match handshakes {
-                None => connection.serve(stream).await,
+                None => connection.serve(stream, Listener::PROTOCOL).await,
                 Some(handshakes) => connection.serve_tls(stream, &handshakes).await,
             }
             drop(permit);
