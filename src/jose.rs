@@ -9,6 +9,7 @@ pub mod id_token;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
+pub mod public_key_info;
 pub mod thumbprint;
 
 /// Why a piece of untrusted text is not the JOSE object it should be.
