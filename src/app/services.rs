@@ -63,6 +63,10 @@ pub struct Services {
     pub client_limits: Arc<ClientLimits>,
     /// Who has front-ends prove themselves.
     pub frontends: Arc<FrontendAuthenticator>,
+    /// Who judges proofs of possession.
+    pub proofs: Arc<Proofs>,
+    /// What was used once.
+    pub used: Arc<UsedOnce>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -148,11 +152,11 @@ impl Services {
         ));
         let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
-        let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
+        let proofs = Arc::new(Proofs::new(&nonce_key, Arc::clone(&used), Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
             registrations.clone(),
             Arc::clone(&authenticator),
-            proofs,
+            Arc::clone(&proofs),
             TrustedTokens::new(Arc::clone(&access_tokens), Arc::clone(&store), Arc::clone(&clock)),
             Arc::clone(&client_limits),
             issuer,
@@ -169,6 +173,8 @@ impl Services {
             access_tokens,
             client_limits,
             frontends,
+            proofs,
+            used,
             token_endpoint,
             kept_keys,
         })

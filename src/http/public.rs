@@ -1,5 +1,6 @@
 //! The public listener's routes: what clients and resource servers use.
 
+mod authorization;
 mod discovery;
 pub mod failures;
 mod form;
@@ -20,10 +21,11 @@ use utoipa::openapi::HttpMethod;
 use self::failures::FailureAnswers;
 use self::openapi::Endpoint;
 use crate::keyring::CurrentKeyring;
+use crate::oauth::authorization::AuthorizationEndpoint;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::{
-    CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REGISTRATION_PATH, REVOCATION_PATH,
-    TOKEN_PATH,
+    AUTHORIZATION_PATH, CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH,
+    PUSHED_REQUEST_PATH, REGISTRATION_PATH, REVOCATION_PATH, TOKEN_PATH,
 };
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
@@ -36,6 +38,8 @@ pub(super) const BODY_LIMIT: usize = 16 * 1024;
 pub struct PublicApi {
     /// The token endpoint.
     pub token_endpoint: Arc<TokenEndpoint>,
+    /// The authorization endpoint.
+    pub authorization_endpoint: AuthorizationEndpoint,
     /// The revocation endpoint.
     pub revocation_endpoint: RevocationEndpoint,
     /// The introspection endpoint.
@@ -78,6 +82,10 @@ fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
     let document = |path, methods, description| Endpoint::new(path, methods).describe(HttpMethod::Get, description);
     vec![
         form(TOKEN_PATH, post(token::exchange), token::description()),
+        Endpoint::new(below(AUTHORIZATION_PATH), get(authorization::authorize).post(authorization::authorize_by_form))
+            .describe(HttpMethod::Get, authorization::authorize_description())
+            .describe(HttpMethod::Post, authorization::authorize_by_form_description()),
+        form(PUSHED_REQUEST_PATH, post(authorization::push), authorization::push_description()),
         form(REVOCATION_PATH, post(revocation::revoke), revocation::description()),
         document(below(JWKS_PATH), get(discovery::jwks), discovery::jwks_description()),
         // The issuer's path comes after the well-known one here (RFC 8414 §3).
