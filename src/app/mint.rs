@@ -26,8 +26,9 @@ use crate::http::public::{self, PublicApi};
 use crate::http::tls::Certificates;
 use crate::keyring::Signer;
 use crate::oauth::attempts::FailedAttempts;
+use crate::oauth::authorization::{AuthorizationEndpoint, IdTokenHints};
 use crate::oauth::introspection::IntrospectionEndpoint;
-use crate::oauth::metadata::{CurrentMetadata, REGISTRATION_PATH, USERINFO_PATH};
+use crate::oauth::metadata::{CurrentMetadata, PUSHED_REQUEST_PATH, REGISTRATION_PATH, USERINFO_PATH};
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::userinfo::UserinfoEndpoint;
@@ -187,6 +188,18 @@ fn public_api(
     let listen = &config.listen;
     PublicApi {
         token_endpoint: Arc::clone(&services.token_endpoint),
+        authorization_endpoint: AuthorizationEndpoint {
+            registrations: registrations.clone(),
+            authenticator: Arc::clone(authenticator),
+            proofs: Arc::clone(&services.proofs),
+            used: Arc::clone(&services.used),
+            hints: IdTokenHints::new(issuer.to_owned(), keyring.clone()),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            entropy: Arc::new(SystemEntropy::new()),
+            issuer: issuer.to_owned(),
+            pushed_url: config.issuer.endpoint(PUSHED_REQUEST_PATH),
+        },
         revocation_endpoint: RevocationEndpoint::new(
             Arc::clone(authenticator),
             Sealer::new(keepers.clone(), keyring.clone(), Arc::new(SystemEntropy::new())),

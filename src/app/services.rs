@@ -59,8 +59,6 @@ pub struct Services {
     pub registrations: CurrentRegistrations,
     /// Who has them prove themselves.
     pub authenticator: Arc<Authenticator>,
-    /// Judges proofs of possession.
-    pub proofs: Arc<Proofs>,
     /// Verifies what was issued here.
     pub access_tokens: Arc<AccessTokenVerifier>,
     /// The limits of the clients.
@@ -69,6 +67,10 @@ pub struct Services {
     pub frontends: Arc<FrontendAuthenticator>,
     /// Has keys sign for front-ends.
     pub signing: Arc<DelegatedSigning>,
+    /// Who judges proofs of possession.
+    pub proofs: Arc<Proofs>,
+    /// What was used once.
+    pub used: Arc<UsedOnce>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -155,7 +157,7 @@ impl Services {
         let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
         let signing = DelegatedSigning::new(DelegatedSigner, Vec::new(), Arc::clone(&clock));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
-        let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
+        let proofs = Arc::new(Proofs::new(&nonce_key, Arc::clone(&used), Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
             registrations.clone(),
             Arc::clone(&authenticator),
@@ -173,11 +175,12 @@ impl Services {
             clock,
             registrations,
             authenticator,
-            proofs,
             access_tokens,
             client_limits,
             frontends,
             signing: Arc::new(signing),
+            proofs,
+            used,
             token_endpoint,
             kept_keys,
         })

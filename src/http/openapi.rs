@@ -136,6 +136,23 @@ impl Description {
         self.shared(&answers::TO_FORMS)
     }
 
+    /// It takes a form of `parameters`, from anybody.
+    pub(super) fn plain_form(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        let body = RequestBodyBuilder::new()
+            .content(FORM, Content::new(Some(parameter::form(parameters.into_iter()))))
+            .required(Some(Required::True));
+        self.operation = self.operation.request_body(Some(body.build()));
+        self
+    }
+
+    /// It takes `parameters` in its query.
+    pub(super) fn query(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        for parameter in parameters {
+            self.operation = self.operation.parameter(parameter.in_query());
+        }
+        self
+    }
+
     /// It takes a bearer token, with every answer that it may get where it is not a success.
     pub(super) fn bearer(mut self) -> Self {
         self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(BEARER, []));

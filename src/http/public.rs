@@ -1,5 +1,6 @@
 //! The public listener's routes: what clients and resource servers use.
 
+mod authorization;
 pub(super) mod discovery;
 pub mod failures;
 pub(super) mod form;
@@ -20,11 +21,12 @@ use utoipa::openapi::HttpMethod;
 use self::failures::FailureAnswers;
 use super::openapi::{self, Listener};
 use crate::keyring::CurrentKeyring;
+use crate::oauth::authorization::AuthorizationEndpoint;
 use crate::oauth::delegated::DelegatedSigning;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::{
-    CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, PROFILE_JWKS_PATH, REGISTRATION_PATH,
-    REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH,
+    AUTHORIZATION_PATH, CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, PROFILE_JWKS_PATH,
+    PUSHED_REQUEST_PATH, REGISTRATION_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH,
 };
 use crate::oauth::openid::OPENID_CONFIGURATION_PATH;
 use crate::oauth::registration::RegistrationEndpoint;
@@ -41,6 +43,8 @@ type Endpoint = openapi::Endpoint<PublicApi>;
 pub struct PublicApi {
     /// The token endpoint.
     pub token_endpoint: Arc<TokenEndpoint>,
+    /// The authorization endpoint.
+    pub authorization_endpoint: AuthorizationEndpoint,
     /// The revocation endpoint.
     pub revocation_endpoint: RevocationEndpoint,
     /// The introspection endpoint.
@@ -87,6 +91,10 @@ fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
     let document = |path, methods, description| Endpoint::new(path, methods).describe(HttpMethod::Get, description);
     vec![
         form(TOKEN_PATH, post(token::exchange), token::description()),
+        Endpoint::new(below(AUTHORIZATION_PATH), get(authorization::authorize).post(authorization::authorize_by_form))
+            .describe(HttpMethod::Get, authorization::authorize_description())
+            .describe(HttpMethod::Post, authorization::authorize_by_form_description()),
+        form(PUSHED_REQUEST_PATH, post(authorization::push), authorization::push_description()),
         form(REVOCATION_PATH, post(revocation::revoke), revocation::description()),
         document(below(JWKS_PATH), get(discovery::jwks), discovery::jwks_description()),
         document(

@@ -208,6 +208,9 @@ fn is_counted(error: &OAuthError) -> bool {
         OAuthError::InvalidClient(_) | OAuthError::InvalidGrant(_) | OAuthError::InvalidToken(_) => true,
         OAuthError::InvalidRequest(_)
         | OAuthError::UnauthorizedClient(_)
+        | OAuthError::UnsupportedResponseType(_)
+        | OAuthError::InvalidRequestObject(_)
+        | OAuthError::InvalidRequestUri(_)
         | OAuthError::UnsupportedGrantType(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)

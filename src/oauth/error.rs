@@ -33,6 +33,15 @@ pub enum OAuthError {
     /// `unauthorized_client`: the client is not registered for this grant.
     #[error("unauthorized_client: {0}")]
     UnauthorizedClient(&'static str),
+    /// `unsupported_response_type`: the authorization endpoint answers with codes only (RFC 6749 §4.1.2.1).
+    #[error("unsupported_response_type: {0}")]
+    UnsupportedResponseType(&'static str),
+    /// `invalid_request_object`: the signed request is not good (RFC 9101 §6).
+    #[error("invalid_request_object: {0}")]
+    InvalidRequestObject(&'static str),
+    /// `invalid_request_uri`: nobody pushed such a request, or it was used, or has ended (RFC 9101 §6, RFC 9126 §4).
+    #[error("invalid_request_uri: {0}")]
+    InvalidRequestUri(&'static str),
     /// `unsupported_grant_type`.
     #[error("unsupported_grant_type: {0}")]
     UnsupportedGrantType(&'static str),
@@ -79,6 +88,9 @@ impl OAuthError {
             Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) => "invalid_grant",
             Self::UnauthorizedClient(_) => "unauthorized_client",
+            Self::UnsupportedResponseType(_) => "unsupported_response_type",
+            Self::InvalidRequestObject(_) => "invalid_request_object",
+            Self::InvalidRequestUri(_) => "invalid_request_uri",
             Self::UnsupportedGrantType(_) => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
@@ -99,6 +111,9 @@ impl OAuthError {
             | Self::InvalidClient(text)
             | Self::InvalidGrant(text)
             | Self::UnauthorizedClient(text)
+            | Self::UnsupportedResponseType(text)
+            | Self::InvalidRequestObject(text)
+            | Self::InvalidRequestUri(text)
             | Self::UnsupportedGrantType(text)
             | Self::InvalidScope(text)
             | Self::InvalidTarget(text)

@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::client::GrantType;
+use super::authorization::Prompt;
+use super::client::{Client, GrantType};
 use super::openid::OpenIdMetadata;
 use super::registrations::Registrations;
 use super::scope::Scope;
@@ -16,6 +17,10 @@ use crate::keyring::Document;
 
 /// The path of the token endpoint.
 pub const TOKEN_PATH: &str = "/oauth/token";
+/// The path of the authorization endpoint.
+pub const AUTHORIZATION_PATH: &str = "/oauth/authorize";
+/// The path that authorization requests are pushed to.
+pub const PUSHED_REQUEST_PATH: &str = "/oauth/par";
 /// The path of the revocation endpoint.
 pub const REVOCATION_PATH: &str = "/oauth/revoke";
 /// The path of the introspection endpoint.
@@ -41,8 +46,10 @@ pub struct Metadata {
     jwks_uri: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<String>,
-    // Required by RFC 8414 §2, and empty: there is no authorization endpoint.
-    response_types_supported: [&'static str; 0],
+    // Required by RFC 8414 §2, and empty where nobody can log in.
+    response_types_supported: Vec<&'static str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    authorization: Option<AuthorizationMetadata>,
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
@@ -58,6 +65,55 @@ pub struct Metadata {
     dpop_signing_alg_values_supported: &'static [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_client_certificate_bound_access_tokens: Option<bool>,
+}
+
+/// Told where somebody can log in to a client.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuthorizationMetadata {
+    authorization_endpoint: String,
+    pushed_authorization_request_endpoint: String,
+    /// Whether each client has to push (RFC 9126 §5).
+    require_pushed_authorization_requests: bool,
+    response_modes_supported: [&'static str; 1],
+    code_challenge_methods_supported: [&'static str; 1],
+    authorization_response_iss_parameter_supported: bool,
+    prompt_values_supported: [&'static str; Prompt::ALL.len()],
+    /// Whether some client has keys that sign requests (RFC 9101 §10.5).
+    request_parameter_supported: bool,
+    /// That of a request that was pushed needs no support of its own (RFC 9126 §5).
+    request_uri_parameter_supported: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_object_signing_alg_values_supported: Option<&'static [&'static str]>,
+    /// Whether each client has to sign.
+    require_signed_request_object: bool,
+}
+
+impl AuthorizationMetadata {
+    fn of(identifier: &str, registered: &Registrations) -> Option<Self> {
+        let clients: Vec<&Client> = registered.clients.iter().filter(|client| logs_in(client, registered)).collect();
+        let is_signed = clients.iter().any(|client| client.request_object_keys.is_some());
+        (!clients.is_empty()).then(|| Self {
+            authorization_endpoint: format!("{identifier}{AUTHORIZATION_PATH}"),
+            pushed_authorization_request_endpoint: format!("{identifier}{PUSHED_REQUEST_PATH}"),
+            require_pushed_authorization_requests: clients
+                .iter()
+                .all(|client| client.require_pushed_authorization_requests),
+            response_modes_supported: ["query"],
+            code_challenge_methods_supported: ["S256"],
+            authorization_response_iss_parameter_supported: true,
+            prompt_values_supported: Prompt::ALL.map(Prompt::as_str),
+            request_parameter_supported: is_signed,
+            request_uri_parameter_supported: false,
+            request_object_signing_alg_values_supported: is_signed.then_some(&SignatureAlgorithm::NAMES),
+            require_signed_request_object: clients.iter().all(|client| client.require_signed_request_object),
+        })
+    }
+}
+
+/// Whether a front-end logs people in to `client`.
+fn logs_in(client: &Client, registered: &Registrations) -> bool {
+    let frontend = registered.frontends.of_client(&client.id);
+    client.may_use(GrantType::AuthorizationCode) && frontend.is_some_and(|frontend| frontend.pages.login.is_some())
 }
 
 /// Told where there is a resource server that may ask.
@@ -82,12 +138,14 @@ impl Metadata {
         let by_certificate = if takes_certificates { &CERTIFICATE_METHODS[..] } else { &[] };
         let methods: Vec<&str> = METHODS.iter().chain(by_certificate).copied().collect();
         let client_methods: Vec<&str> = std::iter::once("none").chain(methods.iter().copied()).collect();
+        let authorization = AuthorizationMetadata::of(identifier, registered);
         Self {
             issuer: identifier.to_owned(),
             token_endpoint: format!("{identifier}{TOKEN_PATH}"),
             jwks_uri: format!("{identifier}{JWKS_PATH}"),
             scopes_supported: scopes(registered),
-            response_types_supported: [],
+            response_types_supported: authorization.as_ref().map_or_else(Vec::new, |_| vec!["code"]),
+            authorization,
             grant_types_supported: grants(registered),
             token_endpoint_auth_methods_supported: client_methods.clone(),
             token_endpoint_auth_signing_alg_values_supported: &SignatureAlgorithm::NAMES,
@@ -161,8 +219,9 @@ fn grants(registered: &Registrations) -> Vec<&'static str> {
     let is_offered = |grant: &GrantType| match grant {
         GrantType::ClientCredentials | GrantType::RefreshToken => true,
         GrantType::JwtBearer | GrantType::TokenExchange => !registered.trust.is_empty(),
-        // Until there is somebody who logs people in.
-        GrantType::AuthorizationCode | GrantType::DeviceCode => false,
+        GrantType::AuthorizationCode => registered.clients.iter().any(|client| logs_in(client, registered)),
+        // Until there is somebody who lets devices in.
+        GrantType::DeviceCode => false,
     };
     GrantType::ALL.into_iter().filter(is_offered).map(GrantType::as_str).collect()
 }

@@ -53,35 +53,39 @@ impl Target {
         Self::named(client, parameters.find_all("resource").chain(parameters.find_all("audience")), resources)
     }
 
+    /// As [`Self::of`], for an authorization request: it may name all that its client may have tokens for, of which each
+    /// token request then names some (RFC 8707 §2.2).
+    ///
+    /// # Errors
+    /// As [`Self::of`], but for several.
+    pub fn of_authorization(
+        client: &Client,
+        parameters: &PresentedParameters<'_>,
+        resources: &ResourceScopes,
+    ) -> Result<Self, OAuthError> {
+        Ok(Self::for_all(client, named(client, parameters.find_all("resource"))?, resources))
+    }
+
     fn named<'a>(
         client: &Client,
         names: impl Iterator<Item = &'a str>,
         resources: &ResourceScopes,
     ) -> Result<Self, OAuthError> {
-        let mut named: Vec<String> = Vec::new();
-        for resource in names {
-            // What is registered is good as it stands: an audience does not have to be an URI.
-            if !client.may_target(resource) {
-                return Err(OAuthError::InvalidTarget(if is_indicator(resource) {
-                    "the client may have no token for this resource"
-                } else {
-                    "expected resource to be an absolute URI without a fragment"
-                }));
-            }
-            if !named.iter().any(|known| known == resource) {
-                named.push(resource.to_owned());
-            }
-        }
+        let named = named(client, names)?;
         if named.len() > 1 && !client.several_audiences {
             return Err(OAuthError::InvalidTarget(ONE_AT_A_TIME));
         }
+        Ok(Self::for_all(client, named, resources))
+    }
+
+    fn for_all(client: &Client, named: Vec<String>, resources: &ResourceScopes) -> Self {
         let is_named = !named.is_empty();
         let audience = match <[String; 1]>::try_from(named) {
             Ok([one]) => Audience::One(one),
             Err(none) if none.is_empty() => client.audience.clone(),
             Err(several) => Audience::Several(several),
         };
-        Ok(Self { scope: known_scope(&client.scope, &audience, resources), audience, is_named })
+        Self { scope: known_scope(&client.scope, &audience, resources), audience, is_named }
     }
 
     /// The same within what was `granted` once: all of that where the request names nothing (RFC 8707 §2.2).
@@ -106,6 +110,25 @@ impl Target {
         }
         Ok(Self { scope: known_scope(&client.scope, granted, resources), audience: granted.clone(), is_named: false })
     }
+}
+
+/// Each of `names` once, where `client` may have tokens for all of them.
+fn named<'a>(client: &Client, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, OAuthError> {
+    let mut named: Vec<String> = Vec::new();
+    for resource in names {
+        // What is registered is good as it stands: an audience does not have to be an URI.
+        if !client.may_target(resource) {
+            return Err(OAuthError::InvalidTarget(if is_indicator(resource) {
+                "the client may have no token for this resource"
+            } else {
+                "expected resource to be an absolute URI without a fragment"
+            }));
+        }
+        if !named.iter().any(|known| known == resource) {
+            named.push(resource.to_owned());
+        }
+    }
+    Ok(named)
 }
 
 fn is_indicator(resource: &str) -> bool {

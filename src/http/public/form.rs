@@ -20,7 +20,7 @@ use crate::oauth::request::PresentedRequest;
 /// Where a proof of possession is (RFC 9449 §4.1).
 pub(super) const DPOP: &str = "dpop";
 
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 const TOO_LARGE: OAuthError = OAuthError::InvalidRequest("the body is too large or was not received whole");
 

@@ -30,13 +30,18 @@ pub(super) async fn exchange(
         Ok(form) => form,
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
-    let mut response = match api.token_endpoint.exchange(&form.0).await {
+    let response = match api.token_endpoint.exchange(&form.0).await {
         Ok(response) => not_stored(StatusCode::OK, &response),
         Err(error) => {
             let id = form.claimed_id();
             api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::Client), &error).await
         }
     };
+    with_nonce(&api, &form, response)
+}
+
+/// `response`, with the nonce of the next proof for who brought one.
+pub(super) fn with_nonce(api: &PublicApi, form: &Form<'_>, mut response: Response) -> Response {
     if form.0.dpop.is_some()
         && let Ok(nonce) = HeaderValue::try_from(api.token_endpoint.dpop_nonce())
     {
