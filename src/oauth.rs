@@ -38,6 +38,7 @@ pub mod authorized;
 pub mod client_credentials;
 pub mod refresh_token;
 pub mod code;
+pub mod frontend_grant;
 pub mod workload;
 pub mod token_type;
 mod shared_tokens;

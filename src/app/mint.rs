@@ -28,6 +28,7 @@ use crate::keyring::Signer;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::authorization::{AuthorizationEndpoint, IdTokenHints};
 use crate::oauth::introspection::IntrospectionEndpoint;
+use crate::oauth::login::Logins;
 use crate::oauth::metadata::{CurrentMetadata, PUSHED_REQUEST_PATH, REGISTRATION_PATH, USERINFO_PATH};
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
@@ -244,6 +245,13 @@ fn frontend_api(config: &Config, services: &Services, attempts: Arc<FailedAttemp
         // No proxy stands between a front-end and its listener.
         failures: FailureAnswers::new(attempts, TrustedProxies::default(), config.listen.limits),
         signing: Arc::clone(&services.signing),
+        logins: Logins::new(
+            config.issuer.as_str().to_owned(),
+            Arc::clone(&services.store),
+            Arc::clone(&services.clock),
+            Arc::new(SystemEntropy::new()),
+        ),
+        token_endpoint: Arc::clone(&services.token_endpoint),
         max_age: config.jwks_max_age,
     }
 }

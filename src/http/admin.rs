@@ -9,8 +9,8 @@ pub mod sessions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
@@ -25,7 +25,9 @@ use self::attestation::{ATTESTATIONS_PATH, KEY_ATTESTATION_PATH};
 use self::clients::{CLIENT_PATH, CLIENTS_PATH};
 use self::keys::{KEY_ORDERS_PATH, KEYS_PATH};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
-use super::frontend::{FrontendApi, refuse_frontends, router_without};
+use super::frontend::grants::GRANTS_PATH;
+use super::frontend::{FrontendApi, answer_frontends, refuse_frontends, router_without};
+use super::public::BODY_LIMIT;
 use super::render::{not_stored, oauth_error};
 use crate::clock::Clock;
 use crate::keeper::Keepers;
@@ -34,9 +36,6 @@ use crate::oauth::OAuthError;
 use crate::oauth::registrations::CurrentRegistrations;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
-
-/// The path where operators grant a workload its first refresh token.
-pub const GRANTS_PATH: &str = "/admin/v1/grants";
 
 /// What the routes serve.
 pub struct AdminApi {
@@ -86,11 +85,15 @@ struct Readiness {
 /// front-end; whoever presents none is the operator, but for what only front-ends have.
 pub fn router(api: AdminApi) -> Router {
     let frontend = Arc::clone(&api.frontend);
+    // Operators and front-ends grant at one path.
+    let grants = Router::new()
+        .route(GRANTS_PATH, post(grant))
+        .layer(from_fn_with_state(Arc::clone(&frontend), answer_frontends))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
-        .route(GRANTS_PATH, post(grant))
         .route(SESSIONS_PATH, get(sessions::list))
         .route(REVOKE_PATH, post(sessions::revoke))
         .route(CLIENTS_PATH, get(clients::list))
@@ -100,6 +103,7 @@ pub fn router(api: AdminApi) -> Router {
         .route(KEYS_PATH, get(keys::list))
         .route(KEY_ORDERS_PATH, post(keys::order))
         .layer(from_fn_with_state(Arc::clone(&frontend), refuse_frontends))
+        .merge(grants)
         .with_state(Arc::new(api))
         .merge(router_without(frontend, &[GRANTS_PATH]))
 }

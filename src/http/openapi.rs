@@ -23,7 +23,7 @@ use self::answers::SharedAnswer;
 use crate::http::render::ErrorBody;
 use crate::keyring::Document;
 
-pub(super) use self::answers::{kept, not_modified, off, uncached};
+pub(super) use self::answers::{kept, not_modified, off, problem, uncached};
 pub(super) use self::parameter::Parameter;
 
 pub(super) const JSON: &str = "application/json";
@@ -162,7 +162,7 @@ impl Description {
     /// It takes an access token of ours, with every answer that it may get where it is not a success.
     pub(super) fn access_token(mut self) -> Self {
         self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(ACCESS_TOKEN, []));
-        self = self.answer(403, uncached("The token is not for this (RFC 6750 §3.1)."));
+        self = self.answer(403, problem("The token is not for this (RFC 6750 §3.1)."));
         self.shared(&answers::TO_FORMS)
     }
 

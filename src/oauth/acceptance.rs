@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::OAuthError;
 use super::client::{Client, ClientRegistry};
@@ -29,7 +30,7 @@ const LONGEST_NAME: usize = 255;
 const MOST_METHODS: usize = 16;
 
 /// A front-end's word on a login, read and not yet judged.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
     /// Who logged in.
@@ -48,6 +49,7 @@ pub struct Acceptance {
     pub amr: Vec<String>,
     /// What else is known of the person.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub claims: Map<String, Value>,
     /// The front-end's own name for its session.
     #[serde(default)]

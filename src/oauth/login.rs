@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::OAuthError;
 use super::acceptance::{Acceptance, LoginTerms, read};
@@ -46,7 +47,7 @@ pub struct Logins {
 }
 
 /// A login that waits, as its front-end sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingLogin {
     client_id: String,
     redirect_uri: String,
@@ -69,15 +70,15 @@ pub struct WaitingLogin {
 }
 
 /// Where the browser goes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Redirect {
     redirect_to: String,
 }
 
 /// A front-end's refusal.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Refusal {
+pub struct Refusal {
     error: String,
     #[serde(default)]
     error_description: Option<String>,

@@ -38,7 +38,7 @@ impl Target {
         parameters: &PresentedParameters<'_>,
         resources: &ResourceScopes,
     ) -> Result<Self, OAuthError> {
-        Self::named(client, parameters.find_all("resource"), resources)
+        Self::of_named(client, parameters.find_all("resource"), resources)
     }
 
     /// As [`Self::of`], where `audience` may name it too (RFC 8693 §2.1).
@@ -50,7 +50,7 @@ impl Target {
         parameters: &PresentedParameters<'_>,
         resources: &ResourceScopes,
     ) -> Result<Self, OAuthError> {
-        Self::named(client, parameters.find_all("resource").chain(parameters.find_all("audience")), resources)
+        Self::of_named(client, parameters.find_all("resource").chain(parameters.find_all("audience")), resources)
     }
 
     /// As [`Self::of`], for an authorization request: it may name all that its client may have tokens for, of which each
@@ -66,7 +66,11 @@ impl Target {
         Ok(Self::for_all(client, named(client, parameters.find_all("resource"))?, resources))
     }
 
-    fn named<'a>(
+    /// As [`Self::of`], of what is named by `names`.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_named<'a>(
         client: &Client,
         names: impl Iterator<Item = &'a str>,
         resources: &ResourceScopes,

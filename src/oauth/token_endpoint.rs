@@ -11,7 +11,9 @@ use super::certificate::PresentedCertificate;
 use super::client::{Client, GrantType};
 use super::client_limits::ClientLimits;
 use super::dpop::{Proofs, ProvenKey};
-use super::issuer::{IssuedGrant, Issuer, TokenResponse};
+use super::frontend::CallingFrontend;
+use super::frontend_grant::FrontendGrantRequest;
+use super::issuer::{IssuedGrant, IssuedLogin, Issuer, TokenResponse};
 use super::parameters::PresentedParameters;
 use super::registrations::{CurrentRegistrations, Registrations};
 use super::request::PresentedRequest;
@@ -99,6 +101,23 @@ impl TokenEndpoint {
     ) -> Result<IssuedGrant, OAuthError> {
         let registered = self.registrations.load();
         self.issuer.begin_family(workload::authorize(&registered.clients, client_id, subject, scope)?).await
+    }
+
+    /// The first tokens of somebody who logged in at the front-end `caller`, as that asks.
+    ///
+    /// # Errors
+    /// [`OAuthError`]: what the front-end or its client may not, or what the keeper or the store failed by.
+    pub async fn grant_to(
+        &self,
+        caller: &CallingFrontend,
+        request: FrontendGrantRequest,
+    ) -> Result<IssuedLogin, OAuthError> {
+        // Nobody is there who could prove to hold something.
+        let bound = |client: &Client| confirmation(client, None, None);
+        let mut authorized = request.authorize(caller, bound, self.issuer.now())?;
+        let _place = self.limits.admit(&authorized.client.id)?;
+        let beginning = authorized.beginning.take().ok_or(OAuthError::ServerError)?;
+        self.issuer.issue_begun(&authorized, *beginning).await
     }
 
     async fn authorize(&self, wish: Wish<'_>, client: Option<AuthenticatedClient>) -> Result<Authorized, OAuthError> {

@@ -90,7 +90,7 @@ pub(in crate::http) async fn refuse_frontends(
 }
 
 /// Whether a token is presented, good or not.
-fn is_presented(headers: &HeaderMap) -> bool {
+pub(super) fn is_presented(headers: &HeaderMap) -> bool {
     headers.contains_key(AUTHORIZATION) || headers.contains_key(VAULT_TOKEN)
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Issuer, TokenResponse, content};
 use crate::clock::Timestamp;
@@ -17,7 +18,7 @@ use crate::oauth::{OAuthError, code};
 use crate::store::{CodeRedeemed, CodeUse, Family, FamilyId, TokenId};
 
 /// What a front-end gets that asks for tokens by itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct IssuedLogin {
     /// The tokens.
     #[serde(flatten)]
