@@ -10,24 +10,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
+use tower::ServiceExt as _;
 
 use self::attestation::{ATTESTATIONS_PATH, KEY_ATTESTATION_PATH};
 use self::clients::{CLIENT_PATH, CLIENTS_PATH};
 use self::keys::{KEY_ORDERS_PATH, KEYS_PATH};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
 use super::frontend::grants::GRANTS_PATH;
-use super::frontend::{FrontendApi, answer_frontends, refuse_frontends, router_without};
-use super::public::BODY_LIMIT;
+use super::frontend::{self, FrontendApi, presents_token};
 use super::render::{not_stored, oauth_error};
 use crate::clock::Clock;
 use crate::keeper::Keepers;
@@ -81,19 +81,15 @@ struct Readiness {
     devices: BTreeMap<String, String>,
 }
 
-/// The router of the admin listener: what operators have, and what front-ends have. Whoever presents a token here is a
-/// front-end; whoever presents none is the operator, but for what only front-ends have.
+/// The router of the admin listener. Whoever presents a token is there as a front-end, and has what front-ends have.
+/// Whoever presents none is the operator, and has what only front-ends have where its uid is one's.
 pub fn router(api: AdminApi) -> Router {
-    let frontend = Arc::clone(&api.frontend);
-    // Operators and front-ends grant at one path.
-    let grants = Router::new()
-        .route(GRANTS_PATH, post(grant))
-        .layer(from_fn_with_state(Arc::clone(&frontend), answer_frontends))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    let frontends = frontend::router(Arc::clone(&api.frontend));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
+        .route(GRANTS_PATH, post(grant))
         .route(SESSIONS_PATH, get(sessions::list))
         .route(REVOKE_PATH, post(sessions::revoke))
         .route(CLIENTS_PATH, get(clients::list))
@@ -102,10 +98,20 @@ pub fn router(api: AdminApi) -> Router {
         .route(KEY_ATTESTATION_PATH, get(attestation::of_key))
         .route(KEYS_PATH, get(keys::list))
         .route(KEY_ORDERS_PATH, post(keys::order))
-        .layer(from_fn_with_state(Arc::clone(&frontend), refuse_frontends))
-        .merge(grants)
+        .fallback_service(frontends.clone())
+        .layer(from_fn_with_state(frontends, separate))
         .with_state(Arc::new(api))
-        .merge(router_without(frontend, &[GRANTS_PATH]))
+}
+
+/// Leads front-ends to their own routes, some of which are at the paths of the operators'.
+async fn separate(State(frontends): State<Router>, request: Request, next: Next) -> Response {
+    if !presents_token(request.headers()) {
+        return next.run(request).await;
+    }
+    match frontends.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 /// Ready means: a device made a signature that verifies, and the store committed a write.

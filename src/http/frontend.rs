@@ -36,8 +36,7 @@ use crate::oauth::session_end::SessionEnds;
 use crate::oauth::token_endpoint::TokenEndpoint;
 
 pub use self::caller::Caller;
-pub(super) use self::caller::refuse_frontends;
-pub(super) use self::grants::answer_frontends;
+pub(super) use self::caller::presents_token;
 
 type Endpoint = openapi::Endpoint<FrontendApi>;
 
@@ -65,18 +64,11 @@ pub struct FrontendApi {
 
 /// The router of a listener of front-ends.
 pub fn router(api: Arc<FrontendApi>) -> Router {
-    router_without(api, &[])
-}
-
-/// The same without what is at the paths `taken`, for a listener that has routes of its own there.
-pub(super) fn router_without(api: Arc<FrontendApi>, taken: &[&str]) -> Router {
     let endpoints = routes();
     let description = Arc::new(openapi::description(Listener::Frontends, &endpoints));
     let mut router = Router::new();
     for Endpoint { path, methods, .. } in endpoints {
-        if !taken.contains(&path.as_str()) {
-            router = router.route(&path, methods.fallback(form::method_not_allowed));
-        }
+        router = router.route(&path, methods.fallback(form::method_not_allowed));
     }
     router
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

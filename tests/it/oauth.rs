@@ -1,4 +1,5 @@
 mod authentication;
+mod authorization;
 mod client_credentials;
 mod client_limits;
 mod dpop;

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 
-use super::caller::is_presented;
 use super::{Caller, FrontendApi, json};
 use crate::http::openapi::{Description, JSON, uncached};
 use crate::http::public::form::Body;
@@ -31,27 +29,6 @@ pub(super) async fn grant(
     match outcome.await {
         Ok(issued) => not_stored(StatusCode::CREATED, &issued),
         Err(error) => oauth_error(&error),
-    }
-}
-
-/// Answers front-ends, at the listener where operators grant at the same path: whoever presents a token is a front-end.
-pub(in crate::http) async fn answer_frontends(
-    State(api): State<Arc<FrontendApi>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if !is_presented(request.headers()) {
-        return next.run(request).await;
-    }
-    let (mut parts, body) = request.into_parts();
-    let caller = match Caller::from_request_parts(&mut parts, &api).await {
-        Ok(caller) => caller,
-        Err(refused) => return refused,
-    };
-    let headers = parts.headers.clone();
-    match Body::from_request(Request::from_parts(parts, body), &api).await {
-        Ok(body) => grant(State(api), caller, headers, body).await,
-        Err(refused) => refused,
     }
 }
 
