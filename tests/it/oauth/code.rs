@@ -180,7 +180,7 @@ fn a_code_ends_after_a_minute() {
         let expires_at = now.minus(Duration::from_secs(age)).plus(Duration::from_secs(60));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let decided = runtime.block_on(async {
-            let store = SqliteStore::open(&deployment.path("mintkeep.db")).await.unwrap();
+            let store = SqliteStore::open(&deployment.path("mintkeep.db")).unwrap();
             let decision = Decision::Accepted { code: LoginId::of(&code), grant, expires_at };
             store.decide_login(LoginId::of(&handle), decision, now).await.unwrap()
         });
@@ -216,7 +216,7 @@ fn a_mint_that_dies_between_signature_and_commit_uses_no_code_up() {
     let mint = deployment.serve();
     let code = log_in(&mint, WEB_APP, &[("scope", "openid")], &alice());
     // The second signature, that of the ID token, takes its time: the access token is signed, and nothing is committed.
-    faulty.script("C_Sign 2 delay 10s");
+    faulty.script("C_Sign 2 delay 10000ms");
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             crate::support::running::try_post(mint.address(), "/oauth/token", &redemption(WEB_APP, &code, &[]))
@@ -241,7 +241,9 @@ fn a_code_bound_to_a_key_is_redeemed_by_it_and_its_tokens_are_bound_too() {
     let jkt = key.thumbprint();
     let code = log_in(&mint, WEB_APP, &[("dpop_jkt", &jkt)], &alice());
     redeem(&mint, WEB_APP, &code).assert_error(400, "invalid_grant");
-    other.with_proof(|dpop| mint.post_form(&[dpop], &redemption(WEB_APP, &code, &[]))).assert_error(400, "invalid_grant");
+    other
+        .with_proof(|dpop| mint.post_form(&[dpop], &redemption(WEB_APP, &code, &[])))
+        .assert_error(400, "invalid_grant");
     let answer = key.with_proof(|dpop| mint.post_form(&[dpop], &redemption(WEB_APP, &code, &[])));
     assert_eq!(answer.json()["token_type"], "DPoP");
     assert_eq!(claims_of(&answer.text("access_token"))["cnf"], json!({"jkt": jkt}));

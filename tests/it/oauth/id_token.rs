@@ -44,7 +44,8 @@ fn an_id_token_says_who_logged_in_how_and_for_which_client() {
         "name": "Alice", "email": "alice@example.com", "email_verified": true, "phone_number": "+31 1",
         "groups": ["staff", "ops"], "https://example.com/tenant": {"id": 7},
     });
-    let said = json!({"subject": "alice", "auth_time": auth_time, "acr": "urn:mfa", "amr": ["pwd", "otp"], "claims": claims});
+    let said =
+        json!({"subject": "alice", "auth_time": auth_time, "acr": "urn:mfa", "amr": ["pwd", "otp"], "claims": claims});
     let asked = [("scope", "openid email"), ("nonce", "a nonce&\"x\""), ("max_age", "600")];
     let answer = redeem(&mint, WEB_APP, &log_in(&mint, WEB_APP, &asked, &said));
     let mut expected = json!({

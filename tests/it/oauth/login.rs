@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::support::client_key::{encode, now};
 use crate::support::jose::claims_of;
 use crate::support::login::{
-    CALLBACK, OTHER_APP, PEOPLE, STRANGERS, WEB_APP, WEB_SERVICE, alice, begin, code_of, decide, parameter,
-    read, redeem,
+    CALLBACK, OTHER_APP, PEOPLE, STRANGERS, WEB_APP, WEB_SERVICE, alice, begin, code_of, decide, parameter, read,
+    redeem,
 };
 use crate::support::running::bearing;
 use crate::support::{Answer, Deployment, RunningMint, WORKLOAD};
@@ -74,8 +74,7 @@ fn what_was_asked_for_least_is_told_least() {
     let mint = deployment.serve();
     let mut login = read(&mint, PEOPLE, &begin(&mint, WEB_APP, &[])).json();
     login.as_object_mut().unwrap().remove("expires_at").unwrap();
-    let expected =
-        json!({"client_id": WEB_APP, "redirect_uri": CALLBACK, "scope": "openid profile email read write"});
+    let expected = json!({"client_id": WEB_APP, "redirect_uri": CALLBACK, "scope": "openid profile email read write"});
     assert_eq!(login, expected);
 }
 
@@ -98,16 +97,10 @@ fn a_refused_login_is_told_to_the_client_by_a_code_that_it_knows() {
         decide(&mint, PEOPLE, &handle, "refuse", &wrong).assert_error(400, "invalid_request");
         assert_waits(&mint, &handle);
     }
-    let refused = decide(
-        &mint,
-        PEOPLE,
-        &handle,
-        "refuse",
-        &json!({"error": "login_required", "error_description": "not now"}),
-    );
-    let redirect = format!(
-        "{CALLBACK}?error=login_required&error_description=not+now&state=s&iss=https%3A%2F%2Fmint.example.com"
-    );
+    let refused =
+        decide(&mint, PEOPLE, &handle, "refuse", &json!({"error": "login_required", "error_description": "not now"}));
+    let redirect =
+        format!("{CALLBACK}?error=login_required&error_description=not+now&state=s&iss=https%3A%2F%2Fmint.example.com");
     assert_eq!(refused.json(), json!({"redirect_to": redirect}));
     decide(&mint, PEOPLE, &handle, "accept", &alice()).assert_error(409, "invalid_request");
     for error in [
@@ -256,7 +249,7 @@ fn a_login_that_ended_or_is_of_another_kind_is_not_decided() {
         let login = PendingLogin::new(kind, LoginId::of(&handle), WEB_APP.to_owned(), request.to_string(), began);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let store = SqliteStore::open(&deployment.path("mintkeep.db")).await.unwrap();
+            let store = SqliteStore::open(&deployment.path("mintkeep.db")).unwrap();
             store.begin_login(login.lasting(Duration::from_secs(lifetime)), 10).await.unwrap();
         });
         handle
@@ -276,8 +269,7 @@ fn a_login_that_ended_or_is_of_another_kind_is_not_decided() {
 fn a_front_end_asks_for_tokens_by_itself_for_its_clients_only() {
     let deployment = deployment();
     let mint = deployment.serve();
-    let grant =
-        |token: Option<&str>, said: &Value| mint.bear_to_admin("POST", "/admin/v1/grants", token, Some(said));
+    let grant = |token: Option<&str>, said: &Value| mint.bear_to_admin("POST", "/admin/v1/grants", token, Some(said));
     let said = json!({
         "client_id": WEB_APP, "subject": "alice", "scope": "openid email read", "auth_time": now() - 5, "acr": "urn:mfa",
         "amr": ["pwd"], "claims": {"email": "alice@example.com"}, "session": "s1", "resource": "https://a.example",
