@@ -15,7 +15,6 @@ pub mod client;
 pub mod resource_server;
 pub mod source;
 pub mod certificate;
-mod budget;
 pub mod attempts;
 pub mod parameters;
 pub mod target;

@@ -13,6 +13,7 @@ use crate::config::{Config, Hardware, KeeperPlacement};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::keeper::launch::{Launcher, Settings};
 use crate::keeper::{Keepers, Standing};
+use crate::keyring::delegated::DelegatedSigner;
 use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::authentication::Authenticator;
@@ -62,6 +63,8 @@ pub struct Services {
     pub client_limits: Arc<ClientLimits>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
+    /// Signs what front-ends bring.
+    pub delegated: DelegatedSigner,
     kept_keys: KeptKeys,
 }
 
@@ -154,6 +157,7 @@ impl Services {
             issuer,
             config.issuer.endpoint(TOKEN_PATH),
         ));
+        let delegated = DelegatedSigner::new(keepers.clone(), Arc::clone(&caretaker), Arc::clone(&clock));
         Ok(Self {
             keepers,
             keyring,
@@ -165,6 +169,7 @@ impl Services {
             access_tokens,
             client_limits,
             token_endpoint,
+            delegated,
             kept_keys,
         })
     }
@@ -178,7 +183,7 @@ impl Services {
 /// Opens the store, and finds the keys in it that the devices must have.
 async fn care(config: &Config, kept_keys: &KeptKeys) -> Result<Arc<Caretaker>, Failure> {
     let store = store::open(&config.store).await?;
-    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys, Arc::clone(&kept_keys.clock));
+    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys.clone(), Arc::clone(&kept_keys.clock));
     caretaker.begin().await?;
     Ok(Arc::new(caretaker))
 }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arc_swap::ArcSwap;
 
 use super::OAuthError;
-use super::budget::Budget;
 use super::client::RequestLimits;
 use super::registrations::Registrations;
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::keeper::counters::Counter;
 
