@@ -18,7 +18,9 @@ use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::authentication::Authenticator;
 use crate::oauth::client_limits::ClientLimits;
+use crate::oauth::delegated::DelegatedSigning;
 use crate::oauth::dpop::Proofs;
+use crate::oauth::frontend::FrontendAuthenticator;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::key_sets::KeySets;
 use crate::oauth::metadata::TOKEN_PATH;
@@ -61,6 +63,10 @@ pub struct Services {
     pub access_tokens: Arc<AccessTokenVerifier>,
     /// The limits of the clients.
     pub client_limits: Arc<ClientLimits>,
+    /// Who has front-ends prove themselves.
+    pub frontends: Arc<FrontendAuthenticator>,
+    /// Has keys sign for front-ends.
+    pub signing: Arc<DelegatedSigning>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     /// Signs what front-ends bring.
@@ -146,6 +152,9 @@ impl Services {
             Arc::clone(&store),
             Arc::clone(&clock),
         ));
+        let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
+        let delegated = DelegatedSigner::new(keepers.clone(), Arc::clone(&caretaker), Arc::clone(&clock));
+        let signing = DelegatedSigning::new(delegated.clone(), config.signing_profiles.clone(), Arc::clone(&clock));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
         let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
@@ -157,7 +166,6 @@ impl Services {
             issuer,
             config.issuer.endpoint(TOKEN_PATH),
         ));
-        let delegated = DelegatedSigner::new(keepers.clone(), Arc::clone(&caretaker), Arc::clone(&clock));
         Ok(Self {
             keepers,
             keyring,
@@ -168,6 +176,8 @@ impl Services {
             authenticator,
             access_tokens,
             client_limits,
+            frontends,
+            signing: Arc::new(signing),
             token_endpoint,
             delegated,
             kept_keys,
