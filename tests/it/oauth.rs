@@ -1,9 +1,13 @@
 mod authentication;
+mod authorization;
 mod client_credentials;
 mod client_limits;
+mod device;
 mod dpop;
 mod introspection;
+mod logout;
 mod proofs;
+mod refresh_cookie;
 mod refresh_token;
 mod registration;
 mod revocation;
