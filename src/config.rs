@@ -26,7 +26,10 @@ use std::time::Duration;
 
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
 use crate::jose::id_token::ID_TOKEN_TYPE;
-use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, ID_TOKEN_PROFILE, INTROSPECTION_PROFILE, Profile};
+use crate::jose::logout_token::LOGOUT_TOKEN_TYPE;
+use crate::keeper::policy::{
+    ACCESS_TOKEN_PROFILE, ClaimRules, ID_TOKEN_PROFILE, INTROSPECTION_PROFILE, LOGOUT_TOKEN_PROFILE, Profile,
+};
 use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::{Client, GrantType};
@@ -323,6 +326,9 @@ impl Config {
         let of_registered = self.registration.iter().map(|rules| &rules.scope);
         if self.clients.iter().map(|client| &client.scope).chain(of_registered).any(Scope::is_openid) {
             profiles.push(profile(ID_TOKEN_PROFILE, ID_TOKEN_TYPE, ClaimRules::IdToken { max_lifetime }));
+        }
+        if self.clients.iter().any(|client| client.backchannel_logout_uri.is_some()) {
+            profiles.push(profile(LOGOUT_TOKEN_PROFILE, LOGOUT_TOKEN_TYPE, ClaimRules::LogoutToken));
         }
         profiles
     }

@@ -9,6 +9,7 @@ pub mod id_token;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
+pub mod logout_token;
 pub mod public_key_info;
 pub mod thumbprint;
 

@@ -3,8 +3,10 @@
 
 mod caller;
 mod description;
+mod devices;
 pub mod grants;
 pub mod logins;
+mod logouts;
 pub mod sign;
 
 use std::sync::Arc;
@@ -25,9 +27,12 @@ use super::public::form::Body;
 use super::public::{BODY_LIMIT, form};
 use crate::oauth::OAuthError;
 use crate::oauth::delegated::DelegatedSigning;
+use crate::oauth::device::Devices;
 use crate::oauth::frontend::FrontendAuthenticator;
 use crate::oauth::login::Logins;
+use crate::oauth::logout::Logouts;
 use crate::oauth::metadata::OPENAPI_PATH;
+use crate::oauth::session_end::SessionEnds;
 use crate::oauth::token_endpoint::TokenEndpoint;
 
 pub use self::caller::Caller;
@@ -45,6 +50,12 @@ pub struct FrontendApi {
     pub signing: Arc<DelegatedSigning>,
     /// The logins that they decide.
     pub logins: Logins,
+    /// The devices that they decide on.
+    pub devices: Devices,
+    /// The logouts that they perform.
+    pub logouts: Logouts,
+    /// Ends their sessions.
+    pub session_ends: Arc<SessionEnds>,
     /// Has tokens for them.
     pub token_endpoint: Arc<TokenEndpoint>,
     /// How long others may keep published keys and the description.
@@ -85,6 +96,18 @@ fn routes() -> Vec<Endpoint> {
             .describe(HttpMethod::Post, logins::accept_description()),
         Endpoint::new(REFUSE_PATH.to_owned(), post(logins::refuse))
             .describe(HttpMethod::Post, logins::refuse_description()),
+        Endpoint::new(devices::DEVICE_PATH.to_owned(), get(devices::read))
+            .describe(HttpMethod::Get, devices::read_description()),
+        Endpoint::new(devices::ACCEPT_PATH.to_owned(), post(devices::accept))
+            .describe(HttpMethod::Post, devices::accept_description()),
+        Endpoint::new(devices::REFUSE_PATH.to_owned(), post(devices::refuse))
+            .describe(HttpMethod::Post, devices::refuse_description()),
+        Endpoint::new(logouts::LOGOUT_PATH.to_owned(), get(logouts::read))
+            .describe(HttpMethod::Get, logouts::read_description()),
+        Endpoint::new(logouts::ACCEPT_PATH.to_owned(), post(logouts::accept))
+            .describe(HttpMethod::Post, logouts::accept_description()),
+        Endpoint::new(logouts::END_PATH.to_owned(), post(logouts::end_session))
+            .describe(HttpMethod::Post, logouts::end_session_description()),
         Endpoint::new(GRANTS_PATH.to_owned(), post(grants::grant)).describe(HttpMethod::Post, grants::description()),
         Endpoint::new(OPENAPI_PATH.to_owned(), get(description::openapi))
             .describe(HttpMethod::Get, description::description()),

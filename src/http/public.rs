@@ -1,10 +1,12 @@
 //! The public listener's routes: what clients and resource servers use.
 
 mod authorization;
+mod device;
 pub(super) mod discovery;
 pub mod failures;
 pub(super) mod form;
 mod introspection;
+mod logout;
 mod registration;
 mod revocation;
 mod token;
@@ -23,10 +25,13 @@ use super::openapi::{self, Listener};
 use crate::keyring::CurrentKeyring;
 use crate::oauth::authorization::AuthorizationEndpoint;
 use crate::oauth::delegated::DelegatedSigning;
+use crate::oauth::device::DeviceEndpoint;
 use crate::oauth::introspection::IntrospectionEndpoint;
+use crate::oauth::logout::LogoutEndpoint;
 use crate::oauth::metadata::{
-    AUTHORIZATION_PATH, CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, PROFILE_JWKS_PATH,
-    PUSHED_REQUEST_PATH, REGISTRATION_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH,
+    AUTHORIZATION_PATH, CurrentMetadata, DEVICE_AUTHORIZATION_PATH, INTROSPECTION_PATH, JWKS_PATH, LOGOUT_PATH,
+    METADATA_PATH, OPENAPI_PATH, PROFILE_JWKS_PATH, PUSHED_REQUEST_PATH, REGISTRATION_PATH, REVOCATION_PATH,
+    TOKEN_PATH, USERINFO_PATH,
 };
 use crate::oauth::openid::OPENID_CONFIGURATION_PATH;
 use crate::oauth::registration::RegistrationEndpoint;
@@ -45,6 +50,10 @@ pub struct PublicApi {
     pub token_endpoint: Arc<TokenEndpoint>,
     /// The authorization endpoint.
     pub authorization_endpoint: AuthorizationEndpoint,
+    /// The device authorization endpoint.
+    pub device_endpoint: DeviceEndpoint,
+    /// The end session endpoint.
+    pub logout_endpoint: LogoutEndpoint,
     /// The revocation endpoint.
     pub revocation_endpoint: RevocationEndpoint,
     /// The introspection endpoint.
@@ -95,6 +104,10 @@ fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
             .describe(HttpMethod::Get, authorization::authorize_description())
             .describe(HttpMethod::Post, authorization::authorize_by_form_description()),
         form(PUSHED_REQUEST_PATH, post(authorization::push), authorization::push_description()),
+        form(DEVICE_AUTHORIZATION_PATH, post(device::begin), device::description()),
+        Endpoint::new(below(LOGOUT_PATH), get(logout::logout).post(logout::logout_by_form))
+            .describe(HttpMethod::Get, logout::description())
+            .describe(HttpMethod::Post, logout::by_form_description()),
         form(REVOCATION_PATH, post(revocation::revoke), revocation::description()),
         document(below(JWKS_PATH), get(discovery::jwks), discovery::jwks_description()),
         document(

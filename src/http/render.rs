@@ -48,6 +48,10 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
         }
         OAuthError::InvalidRequest(_)
         | OAuthError::InvalidGrant(_)
+        | OAuthError::AuthorizationPending
+        | OAuthError::SlowDown
+        | OAuthError::AccessDenied(_)
+        | OAuthError::ExpiredToken
         | OAuthError::UnauthorizedClient(_)
         | OAuthError::UnsupportedResponseType(_)
         | OAuthError::InvalidRequestObject(_)

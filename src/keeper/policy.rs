@@ -6,6 +6,7 @@
 mod access_token;
 mod id_token;
 mod introspection;
+mod logout_token;
 
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::clock::Timestamp;
 use crate::jose::Malformed;
 use crate::jose::claims::Actor;
 use crate::jose::jws::{ES256, PresentedSigningInput};
+
+pub use self::logout_token::LOGOUT_TOKEN_LIFETIME;
 
 /// How far `iat` may be from the keeper's own clock.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
@@ -27,6 +30,9 @@ pub const INTROSPECTION_PROFILE: &str = "token-introspection";
 
 /// The profile of ID tokens (OpenID Connect Core 1.0 §2).
 pub const ID_TOKEN_PROFILE: &str = "id-token";
+
+/// The profile of logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.4).
+pub const LOGOUT_TOKEN_PROFILE: &str = "logout-token";
 
 /// What one kind of token must look like to be signed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -57,6 +63,8 @@ pub enum ClaimRules {
         /// The longest `exp - iat` allowed.
         max_lifetime: Duration,
     },
+    /// A logout token: for the client that is on record.
+    LogoutToken,
 }
 
 /// The rule that a JWT broke.
@@ -153,6 +161,7 @@ impl Policy {
             ClaimRules::IdToken { max_lifetime } => {
                 id_token::check(presented.claims_json(), &profile.issuer, client, now, max_lifetime)
             }
+            ClaimRules::LogoutToken => logout_token::check(presented.claims_json(), &profile.issuer, client, now),
         }
     }
 }

@@ -121,7 +121,12 @@ fn read(waiting: &WaitingGrant) -> Result<(AuthorizationRequest, LoginGrant), OA
 }
 
 /// Takes back what a code gave that is presented again (RFC 6749 §4.1.2).
-async fn revoke(store: &dyn Store, client: &Client, used: UsedCode, now: Timestamp) -> Result<(), OAuthError> {
+pub(super) async fn revoke(
+    store: &dyn Store,
+    client: &Client,
+    used: UsedCode,
+    now: Timestamp,
+) -> Result<(), OAuthError> {
     report(client, Some(used));
     store.revoke_families(Selection::of_family(used.fid), now).await?;
     store.revoke_token(RevokedToken { jti: used.jti, expires_at: used.token_expires_at }).await?;

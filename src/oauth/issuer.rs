@@ -15,6 +15,7 @@ use super::OAuthError;
 use super::authorized::{Authorized, AuthorizedWorkload, Renewal};
 use super::client::Client;
 use super::error::INVALID_REFRESH_TOKEN;
+use super::refresh_cookie::RefreshCookie;
 use super::refresh_token;
 use super::shared_tokens::{SharedToken, SharedTokens, Slot};
 use super::token_type::TokenType;
@@ -62,6 +63,13 @@ pub struct TokenResponse {
     /// Who logged in, where the scope has `openid` (OpenID Connect Core 1.0 §3.1.3.3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
+    /// When the refresh token ends, used or not: not for the answer.
+    #[serde(skip)]
+    pub refresh_expires_at: Option<Timestamp>,
+    /// The cookie that has the refresh token in its place.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub refresh_cookie: Option<RefreshCookie>,
     /// What a token exchange gave (RFC 8693 §2.2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<&'static str>,
@@ -89,6 +97,8 @@ impl TokenResponse {
             scope: authorized.scope.as_str().to_owned(),
             refresh_token: None,
             id_token: None,
+            refresh_expires_at: None,
+            refresh_cookie: None,
             issued_token_type: None,
         }
     }
@@ -161,9 +171,11 @@ impl Issuer {
             self.sign_login(authorized, now, lifetime, renewal.family.fid, None),
             self.renew(&authorized.client, &renewal),
         )?;
+        let refresh_expires_at = Some(renewal.family.expires_at);
         self.commit(&authorized.client, renewal).await?;
         let Signed { access_token, id_token, .. } = signed;
-        Ok(TokenResponse { refresh_token, id_token, ..TokenResponse::new(access_token, lifetime, authorized) })
+        let tokens = TokenResponse::new(access_token, lifetime, authorized);
+        Ok(TokenResponse { refresh_token, refresh_expires_at, id_token, ..tokens })
     }
 
     /// Gives out the token that was made for the same before, as long as it is younger than `age` and good; or makes

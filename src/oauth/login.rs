@@ -79,7 +79,7 @@ pub struct Redirect {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    error: String,
+    pub(super) error: String,
     #[serde(default)]
     error_description: Option<String>,
 }
@@ -225,7 +225,7 @@ fn terms<'a>(
 
 impl Refusal {
     /// Reads one.
-    fn parse(json: &[u8]) -> Result<Self, OAuthError> {
+    pub(super) fn parse(json: &[u8]) -> Result<Self, OAuthError> {
         let refusal: Self = read(json)
             .ok_or(OAuthError::InvalidRequest("expected JSON with error and, optionally, error_description"))?;
         if !REFUSALS.contains(&refusal.error.as_str()) {

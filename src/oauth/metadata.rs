@@ -21,6 +21,10 @@ pub const TOKEN_PATH: &str = "/oauth/token";
 pub const AUTHORIZATION_PATH: &str = "/oauth/authorize";
 /// The path that authorization requests are pushed to.
 pub const PUSHED_REQUEST_PATH: &str = "/oauth/par";
+/// The path of the device authorization endpoint.
+pub const DEVICE_AUTHORIZATION_PATH: &str = "/oauth/device_authorization";
+/// The path of the end session endpoint.
+pub const LOGOUT_PATH: &str = "/oauth/logout";
 /// The path of the revocation endpoint.
 pub const REVOCATION_PATH: &str = "/oauth/revoke";
 /// The path of the introspection endpoint.
@@ -50,6 +54,8 @@ pub struct Metadata {
     response_types_supported: Vec<&'static str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     authorization: Option<AuthorizationMetadata>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_authorization_endpoint: Option<String>,
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
@@ -116,6 +122,12 @@ fn logs_in(client: &Client, registered: &Registrations) -> bool {
     client.may_use(GrantType::AuthorizationCode) && frontend.is_some_and(|frontend| frontend.pages.login.is_some())
 }
 
+/// Whether a front-end takes the codes of the devices of `client`.
+fn has_device_page(client: &Client, registered: &Registrations) -> bool {
+    let frontend = registered.frontends.of_client(&client.id);
+    client.may_use(GrantType::DeviceCode) && frontend.is_some_and(|frontend| frontend.pages.device.is_some())
+}
+
 /// Told where there is a resource server that may ask.
 #[derive(Debug, Serialize, ToSchema)]
 struct IntrospectionMetadata {
@@ -139,6 +151,8 @@ impl Metadata {
         let methods: Vec<&str> = METHODS.iter().chain(by_certificate).copied().collect();
         let client_methods: Vec<&str> = std::iter::once("none").chain(methods.iter().copied()).collect();
         let authorization = AuthorizationMetadata::of(identifier, registered);
+        let has_devices = registered.clients.iter().any(|client| has_device_page(client, registered));
+        let device_authorization_endpoint = has_devices.then(|| format!("{identifier}{DEVICE_AUTHORIZATION_PATH}"));
         Self {
             issuer: identifier.to_owned(),
             token_endpoint: format!("{identifier}{TOKEN_PATH}"),
@@ -146,6 +160,7 @@ impl Metadata {
             scopes_supported: scopes(registered),
             response_types_supported: authorization.as_ref().map_or_else(Vec::new, |_| vec!["code"]),
             authorization,
+            device_authorization_endpoint,
             grant_types_supported: grants(registered),
             token_endpoint_auth_methods_supported: client_methods.clone(),
             token_endpoint_auth_signing_alg_values_supported: &SignatureAlgorithm::NAMES,

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::client::GrantType;
 use super::login_record::SCOPE_CLAIMS;
-use super::metadata::USERINFO_PATH;
+use super::metadata::{LOGOUT_PATH, USERINFO_PATH};
 use super::registrations::Registrations;
 use crate::jose::jws::ES256;
 
@@ -24,6 +24,16 @@ pub(super) struct OpenIdMetadata {
     claim_types_supported: [&'static str; 1],
     claims_supported: Vec<&'static str>,
     claims_parameter_supported: bool,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    logout: Option<LogoutMetadata>,
+}
+
+/// Told where somebody can log out (OpenID Connect RP-Initiated Logout 1.0 §2.1, Back-Channel Logout 1.0 §2.1).
+#[derive(Debug, Serialize, ToSchema)]
+struct LogoutMetadata {
+    end_session_endpoint: String,
+    backchannel_logout_supported: bool,
+    backchannel_logout_session_supported: bool,
 }
 
 impl OpenIdMetadata {
@@ -38,8 +48,18 @@ impl OpenIdMetadata {
             claim_types_supported: ["normal"],
             claims_supported: LOGIN_CLAIMS.into_iter().chain(of_scopes).collect(),
             claims_parameter_supported: false,
+            logout: has_logouts(registered).then(|| LogoutMetadata {
+                end_session_endpoint: format!("{identifier}{LOGOUT_PATH}"),
+                backchannel_logout_supported: true,
+                backchannel_logout_session_supported: true,
+            }),
         })
     }
+}
+
+/// Whether some front-end logs people out.
+fn has_logouts(registered: &Registrations) -> bool {
+    registered.frontends.iter().any(|frontend| frontend.pages.logout.is_some())
 }
 
 /// Whether somebody can log in to some client that may ask who it is.

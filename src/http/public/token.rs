@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
+use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 
@@ -31,7 +32,15 @@ pub(super) async fn exchange(
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
     let response = match api.token_endpoint.exchange(&form.0).await {
-        Ok(response) => not_stored(StatusCode::OK, &response),
+        Ok(response) => {
+            let mut answer = not_stored(StatusCode::OK, &response);
+            let cookie = response.refresh_cookie.as_ref().map(|cookie| HeaderValue::try_from(cookie.as_str()));
+            if let Some(Ok(mut cookie)) = cookie {
+                cookie.set_sensitive(true);
+                answer.headers_mut().insert(SET_COOKIE, cookie);
+            }
+            answer
+        }
         Err(error) => {
             let id = form.claimed_id();
             api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::Client), &error).await
@@ -72,7 +81,8 @@ pub(super) fn description() -> Description {
             Parameter::optional("code", "Required for the grant authorization_code."),
             Parameter::optional("redirect_uri", "Required with code: that of the authorization request."),
             Parameter::optional("code_verifier", "Required with code (RFC 7636 §4.1)."),
-            Parameter::optional("refresh_token", "Required for the grant refresh_token."),
+            Parameter::optional("device_code", "Required for the device code grant (RFC 8628)."),
+            Parameter::optional("refresh_token", "Required for the grant refresh_token, but where a cookie has it."),
         ])
         .header(DPOP, "A proof of the key that the token is to be bound to (RFC 9449).")
         .answer_of::<TokenResponse>(200, JSON, uncached("The tokens."))

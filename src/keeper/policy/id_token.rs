@@ -48,7 +48,7 @@ fn is_text_list(value: &Value) -> bool {
 }
 
 /// The claim `name`, a string that is not empty where it is there.
-fn text(claims: &mut Map<String, Value>, name: &'static str) -> Result<Option<String>, Rule> {
+pub(super) fn text(claims: &mut Map<String, Value>, name: &'static str) -> Result<Option<String>, Rule> {
     match claims.remove(name) {
         None => Ok(None),
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
@@ -57,7 +57,7 @@ fn text(claims: &mut Map<String, Value>, name: &'static str) -> Result<Option<St
 }
 
 /// The claim `name`, whole seconds where it is there.
-fn time(claims: &mut Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, Rule> {
+pub(super) fn time(claims: &mut Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, Rule> {
     match claims.remove(name) {
         None => Ok(None),
         Some(value) => value.as_i64().map(Timestamp::from_unix_seconds).map(Some).ok_or(Rule::Claim(name)),

@@ -84,8 +84,9 @@ impl Issuer {
             }
             None => self.store.begin_family(family).await?,
         }
-        let tokens =
-            TokenResponse { refresh_token, id_token, ..TokenResponse::new(access_token, lifetime, authorized) };
+        let refresh_expires_at = Some(expires_at);
+        let tokens = TokenResponse::new(access_token, lifetime, authorized);
+        let tokens = TokenResponse { refresh_token, refresh_expires_at, id_token, ..tokens };
         Ok(IssuedLogin { tokens, family: fid.to_string(), expires_at })
     }
 
