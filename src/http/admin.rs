@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -24,6 +25,7 @@ use self::attestation::{ATTESTATIONS_PATH, KEY_ATTESTATION_PATH};
 use self::clients::{CLIENT_PATH, CLIENTS_PATH};
 use self::keys::{KEY_ORDERS_PATH, KEYS_PATH};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
+use super::frontend::{FrontendApi, refuse_frontends, router_without};
 use super::render::{not_stored, oauth_error};
 use crate::clock::Clock;
 use crate::keeper::Keepers;
@@ -50,6 +52,8 @@ pub struct AdminApi {
     pub caretaker: Arc<Caretaker>,
     /// The time that a revocation carries.
     pub clock: Arc<dyn Clock>,
+    /// What front-ends use, here too.
+    pub frontend: Arc<FrontendApi>,
     /// What `/metrics` shows.
     pub metrics: Registry,
 }
@@ -78,8 +82,10 @@ struct Readiness {
     devices: BTreeMap<String, String>,
 }
 
-/// The router of the admin listener.
+/// The router of the admin listener: what operators have, and what front-ends have. Whoever presents a token here is a
+/// front-end; whoever presents none is the operator, but for what only front-ends have.
 pub fn router(api: AdminApi) -> Router {
+    let frontend = Arc::clone(&api.frontend);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
@@ -93,7 +99,9 @@ pub fn router(api: AdminApi) -> Router {
         .route(KEY_ATTESTATION_PATH, get(attestation::of_key))
         .route(KEYS_PATH, get(keys::list))
         .route(KEY_ORDERS_PATH, post(keys::order))
+        .layer(from_fn_with_state(Arc::clone(&frontend), refuse_frontends))
         .with_state(Arc::new(api))
+        .merge(router_without(frontend, &[GRANTS_PATH]))
 }
 
 /// Ready means: a device made a signature that verifies, and the store committed a write.
