@@ -17,6 +17,7 @@ use self::sign::{PROFILE_JWKS_PATH, SIGN_PATH};
 use super::openapi::{self, Listener};
 use super::public::failures::FailureAnswers;
 use super::public::{BODY_LIMIT, form};
+use super::transit::{self, TransitApi};
 use crate::oauth::delegated::DelegatedSigning;
 use crate::oauth::frontend::FrontendAuthenticator;
 use crate::oauth::metadata::OPENAPI_PATH;
@@ -36,6 +37,8 @@ pub struct FrontendApi {
     pub signing: Arc<DelegatedSigning>,
     /// How long others may keep published keys and the description.
     pub max_age: Duration,
+    /// The same keys for clients of Vault.
+    pub transit: TransitApi,
 }
 
 /// The router of a listener of front-ends.
@@ -57,7 +60,8 @@ pub(super) fn router_without(api: Arc<FrontendApi>, taken: &[&str]) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(axum::middleware::from_fn(form::refuse_oversized))
         .layer(Extension(description))
-        .with_state(api)
+        .with_state(Arc::clone(&api))
+        .merge(transit::router(api))
 }
 
 /// Everything that is routed and described.
