@@ -20,6 +20,7 @@ use std::sync::Arc;
 use self::told::{Reading, ToldVersions};
 use crate::clock::Clock;
 use crate::hardware::{KeyName, ProfileKeys};
+use crate::keeper::policy::DelegatedProfile;
 use crate::keyring::delegated::{DelegatedSigner, VersionedKey};
 use crate::oauth::frontend::Frontend;
 
@@ -63,7 +64,8 @@ impl FoundKey {
 
 impl Transit {
     /// For the keys of `profiles`, by which `signer` signs.
-    pub fn new(signer: DelegatedSigner, profiles: Vec<ProfileKeys>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(signer: DelegatedSigner, profiles: &[DelegatedProfile], clock: Arc<dyn Clock>) -> Self {
+        let profiles = profiles.iter().map(DelegatedProfile::its_keys).collect();
         Self { signer, profiles, told: ToldVersions::default(), clock }
     }
 

@@ -24,6 +24,7 @@ use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
 use crate::http::tls::Certificates;
+use crate::http::transit::TransitApi;
 use crate::keyring::Signer;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::introspection::IntrospectionEndpoint;
@@ -33,6 +34,7 @@ use crate::oauth::revocation::RevocationEndpoint;
 use crate::sealing::Sealer;
 use crate::store::Store;
 use crate::telemetry;
+use crate::transit::Transit;
 
 /// How often what has ended is removed, and how many families at a time.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -223,6 +225,12 @@ fn frontend_api(config: &Config, services: &Services, attempts: Arc<FailedAttemp
         failures: FailureAnswers::new(attempts, TrustedProxies::default(), config.listen.limits),
         signing: Arc::clone(&services.signing),
         max_age: config.jwks_max_age,
+        transit: TransitApi {
+            engine: Transit::new(services.delegated.clone(), &config.signing_profiles, Arc::clone(&services.clock)),
+            keepers: services.keepers.clone(),
+            clock: Arc::clone(&services.clock),
+            entropy: Arc::new(SystemEntropy::new()),
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::keeper::KeeperError;
+use crate::keeper::policy::Rule;
 use crate::keyring::delegated::DelegatedError;
 use crate::oauth::frontend::FrontendError;
 
@@ -53,7 +54,7 @@ impl From<DelegatedError> for TransitError {
         match error {
             // It was there a moment ago.
             DelegatedError::UnknownKey => Self::invalid("signing key not found"),
-            DelegatedError::Refused(rule) => Self::Invalid(format!("the signing policy refused: {rule}")),
+            DelegatedError::Refused(rule) => refused(rule),
             DelegatedError::Exists => Self::invalid("the key exists already"),
             DelegatedError::Keeper(error) => error.into(),
             DelegatedError::Store(error) => {
@@ -67,7 +68,7 @@ impl From<DelegatedError> for TransitError {
 impl From<KeeperError> for TransitError {
     fn from(error: KeeperError) -> Self {
         match error {
-            KeeperError::Policy(rule) => Self::Invalid(format!("the signing policy refused: {rule}")),
+            KeeperError::Policy(rule) => refused(rule),
             KeeperError::TimedOut
             | KeeperError::Lost
             | KeeperError::Busy
@@ -87,5 +88,16 @@ impl From<KeeperError> for TransitError {
                 Self::Internal
             }
         }
+    }
+}
+
+/// What the keeper refused by its rule `rule`, which comes as text.
+fn refused(rule: String) -> TransitError {
+    if rule == Rule::Rate.to_string() {
+        TransitError::TooMany(RETRY_AFTER)
+    } else if rule == Rule::Digest.to_string() {
+        TransitError::Forbidden("the signing profile signs no digests")
+    } else {
+        TransitError::Invalid(format!("the signing policy refused: {rule}"))
     }
 }
