@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 use super::OAuthError;
 use super::frontend::CallingFrontend;
 use crate::clock::Clock;
-use crate::hardware::KeyName;
+use crate::hardware::{DelegatedKeys, KeyName};
 use crate::jose::base64url;
 use crate::jose::jwk::JwkSet;
 use crate::jose::jws::ES256;
-use crate::keeper::policy::{Content, DelegatedKeys, DelegatedProfile};
+use crate::keeper::policy::{Content, DelegatedProfile};
 use crate::keyring::Document;
 use crate::keyring::delegated::{DelegatedError, DelegatedSignature, DelegatedSigner};
 
@@ -175,11 +175,14 @@ fn told(error: DelegatedError, caller: &CallingFrontend, profile: &DelegatedProf
     match error {
         DelegatedError::UnknownKey => NO_SUCH_KEY,
         DelegatedError::Refused(rule) => {
-            tracing::warn!(frontend = caller.name, profile = profile.name.as_str(), rule, "the keeper refused to sign");
+            tracing::warn!(frontend = caller.name, profile = %profile.name, rule, "the keeper refused to sign");
             OAuthError::InvalidRequest("the claims do not keep to the signing profile")
         }
         DelegatedError::Keeper(error) => error.into(),
-        DelegatedError::Store(error) => error.into(),
+        DelegatedError::Store(error) => {
+            tracing::warn!(%error, "answering 503");
+            OAuthError::TemporarilyUnavailable { retry_after: std::time::Duration::from_secs(1) }
+        }
         DelegatedError::Exists => OAuthError::ServerError,
     }
 }

@@ -44,8 +44,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::hardware::KeyName;
-    use crate::keeper::policy::DelegatedKeys;
+    use crate::hardware::{DelegatedKeys, KeyName};
 
     fn profile(content: Content) -> DelegatedProfile {
         DelegatedProfile {
