@@ -25,6 +25,7 @@ use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
 use crate::http::tls::Certificates;
+use crate::http::transit::TransitApi;
 use crate::keyring::Signer;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::authorization::{AuthorizationEndpoint, IdTokenHints};
@@ -39,6 +40,7 @@ use crate::oauth::userinfo::UserinfoEndpoint;
 use crate::sealing::Sealer;
 use crate::store::Store;
 use crate::telemetry;
+use crate::transit::Transit;
 
 /// How often what has ended is removed, and how many families at a time.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -278,6 +280,12 @@ fn frontend_api(config: &Config, services: &Services, ending: &Ending, attempts:
         ),
         token_endpoint: Arc::clone(&services.token_endpoint),
         max_age: config.jwks_max_age,
+        transit: TransitApi {
+            engine: Transit::new(services.delegated.clone(), &config.signing_profiles, Arc::clone(&services.clock)),
+            keepers: services.keepers.clone(),
+            clock: Arc::clone(&services.clock),
+            entropy: Arc::new(SystemEntropy::new()),
+        },
     }
 }
 

@@ -25,6 +25,7 @@ use super::openapi::{self, JSON, Listener};
 use super::public::failures::FailureAnswers;
 use super::public::form::Body;
 use super::public::{BODY_LIMIT, form};
+use super::transit::{self, TransitApi};
 use crate::oauth::OAuthError;
 use crate::oauth::delegated::DelegatedSigning;
 use crate::oauth::device::Devices;
@@ -60,6 +61,8 @@ pub struct FrontendApi {
     pub token_endpoint: Arc<TokenEndpoint>,
     /// How long others may keep published keys and the description.
     pub max_age: Duration,
+    /// The same keys for clients of Vault.
+    pub transit: TransitApi,
 }
 
 /// The router of a listener of front-ends.
@@ -74,7 +77,8 @@ pub fn router(api: Arc<FrontendApi>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(axum::middleware::from_fn(form::refuse_oversized))
         .layer(Extension(description))
-        .with_state(api)
+        .with_state(Arc::clone(&api))
+        .merge(transit::router(api))
 }
 
 /// The body of a request that says it is JSON.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::frontend::FrontendError;
 use super::once::OnceError;
 use crate::keeper::KeeperError;
+use crate::keyring::KeyError;
 use crate::store;
 
 /// What a client is told to wait before it tries again.
@@ -202,6 +203,19 @@ impl From<OnceError> for OAuthError {
 /// `Retry-After` has no fractions (RFC 9110 §10.2.3): rounded up, so that nobody comes too early.
 fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Device { error, .. } => error.into(),
+            error => {
+                tracing::error!(%error, "the keys cannot be used");
+                Self::ServerError
+            }
+        }
+    }
 }
 
 impl From<store::Error> for OAuthError {

@@ -235,8 +235,7 @@ fn grants(registered: &Registrations) -> Vec<&'static str> {
         GrantType::ClientCredentials | GrantType::RefreshToken => true,
         GrantType::JwtBearer | GrantType::TokenExchange => !registered.trust.is_empty(),
         GrantType::AuthorizationCode => registered.clients.iter().any(|client| logs_in(client, registered)),
-        // Until there is somebody who lets devices in.
-        GrantType::DeviceCode => false,
+        GrantType::DeviceCode => registered.clients.iter().any(|client| has_device_page(client, registered)),
     };
     GrantType::ALL.into_iter().filter(is_offered).map(GrantType::as_str).collect()
 }
