@@ -8,6 +8,7 @@ pub mod foreign;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
+pub mod public_key_info;
 pub mod thumbprint;
 
 /// Why a piece of untrusted text is not the JOSE object it should be.

@@ -13,10 +13,12 @@ use crate::config::{Config, Hardware, KeeperPlacement};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::keeper::launch::{Launcher, Settings};
 use crate::keeper::{Keepers, Standing};
+use crate::keyring::delegated::DelegatedSigner;
 use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::authentication::Authenticator;
 use crate::oauth::client_limits::ClientLimits;
+use crate::oauth::delegated::DelegatedSigning;
 use crate::oauth::dpop::Proofs;
 use crate::oauth::frontend::FrontendAuthenticator;
 use crate::oauth::issuer::Issuer;
@@ -67,6 +69,8 @@ pub struct Services {
     pub proofs: Arc<Proofs>,
     /// What was used once.
     pub used: Arc<UsedOnce>,
+    /// Has keys sign for front-ends.
+    pub signing: Arc<DelegatedSigning>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -151,6 +155,7 @@ impl Services {
             Arc::clone(&clock),
         ));
         let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
+        let signing = DelegatedSigning::new(DelegatedSigner, Vec::new(), Arc::clone(&clock));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
         let proofs = Arc::new(Proofs::new(&nonce_key, Arc::clone(&used), Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
@@ -175,6 +180,7 @@ impl Services {
             frontends,
             proofs,
             used,
+            signing: Arc::new(signing),
             token_endpoint,
             kept_keys,
         })

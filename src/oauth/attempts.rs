@@ -14,10 +14,10 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::OAuthError;
-use super::budget::{Budget, Ticks};
 use super::registration::is_client_id;
 use super::registrations::Registrations;
 use super::source::Source;
+use crate::budget::{Budget, Ticks};
 use crate::clock::Clock;
 use crate::keeper::counters::Counter;
 

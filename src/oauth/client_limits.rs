@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::OAuthError;
-use super::budget::Budget;
 use super::registrations::Registrations;
 use super::request_limits::{LimitedCallers, Reached};
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::keeper::counters::Counter;
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 
-use super::budget::Budget;
 use super::client::RequestLimits;
+use crate::budget::Budget;
 use crate::clock::Clock;
 
 /// How far the callers that have limits are.

@@ -12,7 +12,7 @@ use utoipa::openapi::{Content, Object, ResponseBuilder, Type};
 
 use super::PublicApi;
 use super::form::{Body, DPOP, FORM, Form, is_of_type};
-use super::openapi::{Description, JSON, Parameter, uncached};
+use crate::http::openapi::{Description, JSON, Parameter, uncached};
 use super::token::with_nonce;
 use crate::http::listener::Peer;
 use crate::http::render::{not_stored, oauth_error};

@@ -8,9 +8,9 @@ use std::time::Duration;
 use subtle::Choice;
 
 use super::{Frontend, FrontendError, FrontendProof};
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::oauth::authentication::is_registered;
-use crate::oauth::budget::Budget;
 use crate::oauth::certificate::PresentedCertificate;
 use crate::oauth::registrations::{CurrentRegistrations, Registrations};
 use crate::oauth::request_limits::{LimitedCallers, Place, Reached};
