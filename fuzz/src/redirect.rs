@@ -70,7 +70,9 @@ fn check_answer(redirect_uri: &str, state: &str) {
     let (mut expected, found) = (parsed(redirect_uri), parsed(&request.granted(ISSUER, "the code")));
     let pairs = |url: &Url| url.query_pairs().into_owned().collect::<Vec<(String, String)>>();
     let mut all = pairs(&expected);
-    all.extend([("code", "the code"), ("state", state), ("iss", ISSUER)].map(|(name, value)| (name.into(), value.into())));
+    all.extend(
+        [("code", "the code"), ("state", state), ("iss", ISSUER)].map(|(name, value)| (name.into(), value.into())),
+    );
     assert_eq!(pairs(&found), all, "{found}");
     expected.set_query(found.query());
     assert_eq!(found, expected);

@@ -65,14 +65,16 @@ pub struct Services {
     pub client_limits: Arc<ClientLimits>,
     /// Who has front-ends prove themselves.
     pub frontends: Arc<FrontendAuthenticator>,
+    /// Has keys sign for front-ends.
+    pub signing: Arc<DelegatedSigning>,
     /// Who judges proofs of possession.
     pub proofs: Arc<Proofs>,
     /// What was used once.
     pub used: Arc<UsedOnce>,
-    /// Has keys sign for front-ends.
-    pub signing: Arc<DelegatedSigning>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
+    /// Signs what front-ends bring.
+    pub delegated: DelegatedSigner,
     kept_keys: KeptKeys,
 }
 
@@ -155,7 +157,8 @@ impl Services {
             Arc::clone(&clock),
         ));
         let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
-        let signing = DelegatedSigning::new(DelegatedSigner, Vec::new(), Arc::clone(&clock));
+        let delegated = DelegatedSigner::new(keepers.clone(), Arc::clone(&caretaker), Arc::clone(&clock));
+        let signing = DelegatedSigning::new(delegated.clone(), config.signing_profiles.clone(), Arc::clone(&clock));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
         let proofs = Arc::new(Proofs::new(&nonce_key, Arc::clone(&used), Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
@@ -178,10 +181,11 @@ impl Services {
             access_tokens,
             client_limits,
             frontends,
+            signing: Arc::new(signing),
             proofs,
             used,
-            signing: Arc::new(signing),
             token_endpoint,
+            delegated,
             kept_keys,
         })
     }
@@ -195,7 +199,7 @@ impl Services {
 /// Opens the store, and finds the keys in it that the devices must have.
 async fn care(config: &Config, kept_keys: &KeptKeys) -> Result<Arc<Caretaker>, Failure> {
     let store = store::open(&config.store).await?;
-    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys, Arc::clone(&kept_keys.clock));
+    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys.clone(), Arc::clone(&kept_keys.clock));
     caretaker.begin().await?;
     Ok(Arc::new(caretaker))
 }

@@ -14,7 +14,7 @@ use toml::Spanned;
 use self::login::{LoginSettings, UriText};
 use super::problem::Problem;
 use super::proof::{Method, ProofSettings, SubjectSettings};
-use super::values::{OneOrSeveral, ScopeText, Seconds, SecretHashText};
+use super::values::{OneOrSeveral, ScopeText, Seconds, SecretHashText, from_folder};
 use crate::jose::claims::Audience;
 use crate::oauth::client::{Client, GrantType, RefreshRules, RequestLimits, Rotate};
 use crate::store::family::RetryWindow;
@@ -131,6 +131,8 @@ pub(super) struct ClientTable {
     #[serde(default)]
     post_logout_redirect_uris: Vec<UriText>,
     backchannel_logout_uri: Option<Spanned<String>>,
+    backchannel_logout_ca: Option<PathBuf>,
+    backchannel_logout_allow_private_addresses: Option<bool>,
     #[serde(default)]
     require_pushed_authorization_requests: bool,
     #[serde(default)]
@@ -212,6 +214,8 @@ impl ClientTable {
             redirect_uris: self.redirect_uris,
             post_logout_redirect_uris: self.post_logout_redirect_uris,
             backchannel_logout_uri: self.backchannel_logout_uri,
+            backchannel_logout_ca: self.backchannel_logout_ca.map(|path| from_folder(folder, path)),
+            backchannel_logout_allow_private_addresses: self.backchannel_logout_allow_private_addresses,
             require_pushed_authorization_requests: self.require_pushed_authorization_requests,
             require_signed_request_object: self.require_signed_request_object,
             refresh_token_cookie: self.refresh_token_cookie,
@@ -258,6 +262,7 @@ impl ClientTable {
             redirect_uris: login.redirect_uris,
             post_logout_redirect_uris: login.post_logout_redirect_uris,
             backchannel_logout_uri: login.backchannel_logout_uri,
+            backchannel_logout_settings: login.backchannel_logout_settings,
             require_pushed_authorization_requests: login.require_pushed_authorization_requests,
             require_signed_request_object: login.require_signed_request_object,
             request_object_keys: login.request_object_keys,

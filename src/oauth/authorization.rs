@@ -13,6 +13,7 @@ mod request;
 mod request_object;
 
 pub use self::checks::AuthorizationError;
+pub(super) use self::checks::login_scope;
 pub use self::endpoint::AuthorizationEndpoint;
 pub use self::id_token_hint::{IdTokenHint, IdTokenHints};
 pub use self::pushed::{PushedAnswer, REQUEST_URI_PREFIX};

@@ -12,6 +12,7 @@ use super::key_sets::KeyPlace;
 use super::redirect_uri::RedirectUri;
 use super::scope::Scope;
 use super::secret::SecretHash;
+use crate::fetch::HttpsSettings;
 use crate::jose::claims::Audience;
 use crate::jose::thumbprint::Thumbprint;
 use crate::store::family::{OnReplay, RetryWindow, Rotation};
@@ -51,6 +52,8 @@ pub struct Client {
     pub post_logout_redirect_uris: Vec<RedirectUri>,
     /// Where it is told of logouts (OpenID Connect Back-Channel Logout §2.2).
     pub backchannel_logout_uri: Option<Url>,
+    /// How that is connected to.
+    pub backchannel_logout_settings: HttpsSettings,
     /// Whether each of its authorization requests has to be pushed (RFC 9126 §6).
     pub require_pushed_authorization_requests: bool,
     /// Whether each of them has to be a signed object (RFC 9101 §10.5).
@@ -289,6 +292,7 @@ pub(crate) mod tests {
             redirect_uris: vec![RedirectUri::parse("https://app.example.com/callback").unwrap()],
             post_logout_redirect_uris: Vec::new(),
             backchannel_logout_uri: None,
+            backchannel_logout_settings: HttpsSettings::default(),
             require_pushed_authorization_requests: false,
             require_signed_request_object: false,
             request_object_keys: None,

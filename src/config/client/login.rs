@@ -1,12 +1,14 @@
 //! What a client has that people log in to.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
 use url::{Host, Url};
 
 use crate::config::problem::Problem;
+use crate::fetch::HttpsSettings;
 use crate::oauth::client::GrantType;
 use crate::oauth::key_sets::KeyPlace;
 use crate::oauth::redirect_uri::{RedirectUri, RedirectUriError};
@@ -29,6 +31,8 @@ pub(super) struct LoginSettings {
     pub(super) redirect_uris: Vec<UriText>,
     pub(super) post_logout_redirect_uris: Vec<UriText>,
     pub(super) backchannel_logout_uri: Option<Spanned<String>>,
+    pub(super) backchannel_logout_ca: Option<PathBuf>,
+    pub(super) backchannel_logout_allow_private_addresses: Option<bool>,
     pub(super) require_pushed_authorization_requests: bool,
     pub(super) require_signed_request_object: bool,
     pub(super) refresh_token_cookie: bool,
@@ -39,6 +43,7 @@ pub(super) struct Login {
     pub(super) redirect_uris: Vec<RedirectUri>,
     pub(super) post_logout_redirect_uris: Vec<RedirectUri>,
     pub(super) backchannel_logout_uri: Option<Url>,
+    pub(super) backchannel_logout_settings: HttpsSettings,
     pub(super) require_pushed_authorization_requests: bool,
     pub(super) require_signed_request_object: bool,
     pub(super) request_object_keys: Option<KeyPlace>,
@@ -76,6 +81,18 @@ impl LoginSettings {
                 "post_logout_redirect_uris and backchannel_logout_uri are for clients that people log in to; remove them, or add the grant authorization_code",
             );
         }
+        let is_about_logouts =
+            self.backchannel_logout_ca.is_some() || self.backchannel_logout_allow_private_addresses.is_some();
+        if self.backchannel_logout_uri.is_none() && is_about_logouts {
+            return refused(
+                "backchannel_logout_ca and backchannel_logout_allow_private_addresses are about backchannel_logout_uri; expected that too",
+            );
+        }
+        let backchannel_logout_settings = HttpsSettings {
+            authorities: self.backchannel_logout_ca,
+            allow_private: self.backchannel_logout_allow_private_addresses.unwrap_or(false),
+            ..HttpsSettings::default()
+        };
         if self.require_signed_request_object && keys.is_none() {
             return refused(
                 "expected one of jwks, jwks_file and jwks_uri for require_signed_request_object: the public keys that verify its requests",
@@ -88,6 +105,7 @@ impl LoginSettings {
             redirect_uris: uris(self.redirect_uris),
             post_logout_redirect_uris: uris(self.post_logout_redirect_uris),
             backchannel_logout_uri: self.backchannel_logout_uri.map(logout_uri).transpose()?,
+            backchannel_logout_settings,
             require_pushed_authorization_requests: self.require_pushed_authorization_requests,
             require_signed_request_object: self.require_signed_request_object,
             request_object_keys: keys.filter(|_| has_codes),

@@ -66,6 +66,11 @@ async fn begin(api: &PublicApi, presented: &[u8]) -> Response {
             return page(&error);
         }
     };
+    redirect(location)
+}
+
+/// Sends the browser to `location`.
+pub(super) fn redirect(location: String) -> Response {
     match HeaderValue::try_from(location) {
         // 303: a form is not sent on (RFC 9700 §4.12).
         Ok(location) => unseen((StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()),
@@ -74,7 +79,7 @@ async fn begin(api: &PublicApi, presented: &[u8]) -> Response {
 }
 
 /// What a person sees whose browser cannot be sent anywhere: fixed text, and nothing that came with the request.
-fn page(error: &OAuthError) -> Response {
+pub(super) fn page(error: &OAuthError) -> Response {
     let text = format!("{}: {}\n", error.code(), error.description());
     let answer = oauth_error(error);
     let mut response = (answer.status(), [(CONTENT_TYPE, TEXT)], text).into_response();
@@ -139,11 +144,15 @@ pub(super) fn authorize_by_form_description() -> Description {
 }
 
 fn answers(description: Description) -> Description {
-    let page = |what: &str| uncached(what).content(TEXT, Content::new(Some(Object::with_type(Type::String))));
     let redirect: ResponseBuilder =
         uncached("To the front-end's login page, or with an error back to the client: see Location.");
+    page_answers(description).answer(303, redirect)
+}
+
+/// `description`, with what a person sees whose browser stays.
+pub(super) fn page_answers(description: Description) -> Description {
+    let page = |what: &str| uncached(what).content(TEXT, Content::new(Some(Object::with_type(Type::String))));
     description
-        .answer(303, redirect)
         .answer(400, page("It is not known where the browser may be sent."))
         .answer(500, page("mintkeep contradicts itself."))
         .answer(503, page("What a request needs cannot be had now."))

@@ -132,7 +132,7 @@ impl AuthorizationEndpoint {
         let request = AuthorizationRequest {
             client_id: client.id.clone(),
             redirect_uri: redirect_uri.to_owned(),
-            scope: scope(client, &target.scope, parameters)?,
+            scope: login_scope(client, &target.scope, parameters)?,
             code_challenge: code_challenge(parameters)?,
             state: text(parameters.find("state"))?,
             nonce: text(parameters.find("nonce"))?,
@@ -198,7 +198,12 @@ fn code_challenge(parameters: &PresentedParameters<'_>) -> Result<Thumbprint, OA
     Thumbprint::parse(challenge).ok_or(OAuthError::InvalidRequest(expected))
 }
 
-fn scope(client: &Client, known: &Scope, parameters: &PresentedParameters<'_>) -> Result<String, OAuthError> {
+/// What a login of `client` is asked for, where all of its resources together know `known`.
+pub(in crate::oauth) fn login_scope(
+    client: &Client,
+    known: &Scope,
+    parameters: &PresentedParameters<'_>,
+) -> Result<String, OAuthError> {
     let known = client.scope.limited_to(|value| OPENID_SCOPE.contains(&value) || known.values().any(|it| it == value));
     Ok(known.narrowed(parameters.find("scope"))?.as_str().to_owned())
 }

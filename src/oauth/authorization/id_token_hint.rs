@@ -50,6 +50,14 @@ impl IdTokenHint {
     pub fn is_for(&self, client_id: &str) -> bool {
         self.aud.values().iter().any(|audience| audience == client_id)
     }
+
+    /// The client that it was made for, where it is one.
+    pub fn only_audience(&self) -> Option<&str> {
+        match self.aud.values() {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

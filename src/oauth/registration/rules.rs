@@ -7,6 +7,7 @@ use subtle::Choice;
 use super::document::Registration;
 use super::metadata::{AuthenticationMethod, ClientMetadata, Proof};
 use crate::clock::Timestamp;
+use crate::fetch::HttpsSettings;
 use crate::jose::claims::Audience;
 use crate::oauth::client::{Client, ClientAuthentication, GrantType, RefreshRules, RequestLimits};
 use crate::oauth::scope::Scope;
@@ -141,6 +142,7 @@ impl RegistrationRules {
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
             backchannel_logout_uri: None,
+            backchannel_logout_settings: HttpsSettings::default(),
             require_pushed_authorization_requests: false,
             require_signed_request_object: false,
             request_object_keys: None,
