@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::FrontendApi;
@@ -72,25 +71,8 @@ impl FrontendApi {
     }
 }
 
-/// Keeps front-ends from what only operators may have, at the listener that both use: whoever presents a token is there
-/// as a front-end.
-pub(in crate::http) async fn refuse_frontends(
-    State(api): State<Arc<FrontendApi>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let (peer, headers) = (request.extensions().get::<Peer>(), request.headers());
-    if !is_presented(headers) {
-        return next.run(request).await;
-    }
-    match api.authenticate(peer, headers) {
-        Ok(_) => oauth_error(&OAuthError::Forbidden("this is for operators, who present no token")),
-        Err(error) => api.refuse(peer, headers, error).await,
-    }
-}
-
 /// Whether a token is presented, good or not.
-fn is_presented(headers: &HeaderMap) -> bool {
+pub(in crate::http) fn presents_token(headers: &HeaderMap) -> bool {
     headers.contains_key(AUTHORIZATION) || headers.contains_key(VAULT_TOKEN)
 }
 
