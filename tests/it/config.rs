@@ -1,3 +1,4 @@
 mod examples;
 mod mistakes;
+mod signing_profile;
 mod trust;
