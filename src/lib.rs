@@ -4,6 +4,7 @@
 //! are declared before it** (`tests/layers.rs` proves it; `ARCHITECTURE.md` says why).
 
 pub mod clock;
+mod budget;
 pub mod entropy;
 pub mod secret_source;
 pub mod jose;

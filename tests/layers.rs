@@ -32,7 +32,7 @@ const DRIVERS: [(&str, &[&str]); 21] = [
     ),
     ("x509_parser", &["oauth/certificate"]),
     ("moka", &["oauth/access_token", "oauth/key_sets", "oauth/shared_tokens"]),
-    ("governor", &["oauth/budget", "oauth/attempts"]),
+    ("governor", &["budget", "oauth/attempts"]),
     ("axum", &["http"]),
     ("ipnet", &["http/forwarded"]),
     ("clap", &["cli"]),

@@ -3,14 +3,16 @@
 //! It is enforced here, behind the hardware boundary, and not in the process that parses HTTP: even
 //! somebody who owns that process cannot have a ten-year token signed, or one for another issuer.
 
-use std::borrow::Cow;
+mod access_token;
+mod introspection;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::jose::Malformed;
-use crate::jose::claims::{Actor, Audience, PresentedAccessTokenClaims, PresentedIntrospectionClaims};
+use crate::jose::claims::Actor;
 use crate::jose::jws::{ES256, PresentedSigningInput};
 
 /// How far `iat` may be from the keeper's own clock.
@@ -127,47 +129,11 @@ impl Policy {
         require(header.kid == kid, Rule::KeyId)?;
         match profile.rules {
             ClaimRules::AccessToken { max_lifetime } => {
-                let claims = presented.claims()?;
-                check_access_token(&claims, &profile.issuer, client, now, max_lifetime)
+                access_token::check(&presented.claims()?, &profile.issuer, client, now, max_lifetime)
             }
-            ClaimRules::Introspection => check_introspection(&presented.claims()?, &profile.issuer, client, now),
+            ClaimRules::Introspection => introspection::check(&presented.claims()?, &profile.issuer, client, now),
         }
     }
-}
-
-fn check_access_token(
-    claims: &PresentedAccessTokenClaims<'_>,
-    issuer: &str,
-    client: &str,
-    now: Timestamp,
-    max_lifetime: Duration,
-) -> Result<(), Rule> {
-    let has_text = |claim: &Option<Cow<'_, str>>| claim.as_ref().is_some_and(|text| !text.is_empty());
-    require(claims.iss.as_deref() == Some(issuer), Rule::Issuer)?;
-    require(has_text(&claims.sub), Rule::Required("sub"))?;
-    require(claims.aud.as_ref().is_some_and(|aud| !aud.is_empty()), Rule::Required("aud"))?;
-    require(has_text(&claims.jti), Rule::Required("jti"))?;
-    require(has_text(&claims.client_id), Rule::Required("client_id"))?;
-    require(claims.client_id.as_deref() == Some(client), Rule::Client)?;
-    let issued_at = check_issued_at(claims.iat, now)?;
-    let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
-    require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)?;
-    let actors = std::iter::successors(claims.act.as_ref(), |actor| actor.act.as_deref());
-    let (named, number) = actors.fold((true, 0), |(named, number), actor| (named && !actor.sub.is_empty(), number + 1));
-    require(named && number <= Actor::MOST, Rule::Actor)
-}
-
-fn check_introspection(
-    claims: &PresentedIntrospectionClaims<'_>,
-    issuer: &str,
-    resource_server: &str,
-    now: Timestamp,
-) -> Result<(), Rule> {
-    require(claims.iss.as_deref() == Some(issuer), Rule::Issuer)?;
-    require(claims.token_introspection.is_some(), Rule::Required("token_introspection"))?;
-    let audience = claims.aud.as_ref().map(Audience::values).unwrap_or_default();
-    require(audience == [resource_server], Rule::Audience)?;
-    check_issued_at(claims.iat, now).map(drop)
 }
 
 fn check_issued_at(issued_at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Rule> {
@@ -187,6 +153,7 @@ mod tests {
 
     use super::*;
     use crate::jose::base64url;
+    use crate::jose::claims::PresentedAccessTokenClaims;
 
     const NOW: i64 = 1_800_000_000;
 

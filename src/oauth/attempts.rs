@@ -14,10 +14,10 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::OAuthError;
-use super::budget::{Budget, Ticks};
 use super::registration::is_client_id;
 use super::registrations::Registrations;
 use super::source::Source;
+use crate::budget::{Budget, Ticks};
 use crate::clock::Clock;
 use crate::keeper::counters::Counter;
 
@@ -212,6 +212,7 @@ fn is_counted(error: &OAuthError) -> bool {
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)
         | OAuthError::InvalidClientMetadata(_)
+        | OAuthError::Forbidden(_)
         | OAuthError::InvalidDpopProof(_)
         | OAuthError::UseDpopNonce
         | OAuthError::OverLimit
@@ -339,6 +340,7 @@ mod tests {
             OAuthError::InvalidScope(""),
             OAuthError::InvalidTarget(""),
             OAuthError::InvalidClientMetadata(""),
+            OAuthError::Forbidden(""),
             OAuthError::InvalidDpopProof(""),
             OAuthError::UseDpopNonce,
             OAuthError::OverLimit,
