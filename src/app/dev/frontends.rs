@@ -20,6 +20,8 @@ const TEMPLATE: &str = include_str!("../../../config/development-frontends.toml"
 pub(super) const WEB_APP: &str = "web-app";
 /// Where it wants to have people sent back to; any port will do.
 pub(super) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
+/// The signing profile of the login page's own tokens.
+pub(super) const PROFILE: &str = "frontend";
 /// The signing profile of the key for callers that bring digests.
 pub(super) const TRANSIT_KEY: &str = "transit";
 
@@ -38,9 +40,8 @@ pub(super) struct Frontends {
 
 impl Frontends {
     pub(super) fn prepare(before: Option<&Record>) -> Self {
-        let token = |known: Option<String>| {
-            known.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from)
-        };
+        let token =
+            |known: Option<String>| known.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from);
         Self {
             login_token: token(before.and_then(Record::frontend_token)),
             transit_token: token(before.and_then(Record::transit_token)),
@@ -61,12 +62,6 @@ impl Frontends {
             let mut frontend = Table::new();
             frontend["address"] = value(address()?.to_string());
             listen["frontend"] = Item::Table(frontend);
-        }
-        if !document.contains_key("kubernetes") {
-            let mut kubernetes = Table::new();
-            kubernetes["socket"] = value(files.state.join("kubernetes.sock").display().to_string());
-            kubernetes["profile"] = value("kubernetes");
-            document["kubernetes"] = Item::Table(kubernetes);
         }
         let frontends = tables(document, "frontend")?;
         for (name, token) in [(LOGIN, &self.login_token), (TRANSIT, &self.transit_token)] {

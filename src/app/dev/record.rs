@@ -57,16 +57,16 @@ pub(super) struct TrustRecord {
 #[derive(Deserialize, Serialize)]
 pub(super) struct FrontendRecord {
     /// The API of the login page.
-    admin_url: String,
-    frontend_token: String,
+    pub(super) admin_url: String,
+    pub(super) frontend_token: String,
     /// `ExternalJWTSigner` of Kubernetes, for this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kubernetes_socket: Option<String>,
     /// The address of the Vault that the transit engine would be in.
-    transit_url: String,
-    transit_token: String,
+    pub(super) transit_url: String,
+    pub(super) transit_token: String,
     /// A key for digests.
-    transit_key: String,
+    pub(super) transit_key: String,
 }
 
 /// The processes of this run.
@@ -171,6 +171,10 @@ impl Record {
         self.client(client_id)?.refresh_token.clone()
     }
 
+    pub(super) fn frontends(&self) -> Option<&FrontendRecord> {
+        self.frontends.as_ref()
+    }
+
     pub(super) fn frontend_token(&self) -> Option<String> {
         Some(self.frontends.as_ref()?.frontend_token.clone())
     }
@@ -204,7 +208,7 @@ impl FrontendRecord {
         Some(Self {
             admin_url: url.clone(),
             frontend_token: frontends.login_token.expose_secret().to_owned(),
-            kubernetes_socket: config.kubernetes.as_ref().map(|kubernetes| kubernetes.socket.to_string()),
+            kubernetes_socket: None,
             transit_url: url,
             transit_token: frontends.transit_token.expose_secret().to_owned(),
             transit_key: TRANSIT_KEY.to_owned(),
