@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::frontend::FrontendError;
 use super::once::OnceError;
 use crate::keeper::KeeperError;
+use crate::keyring::KeyError;
 use crate::store;
 
 /// What a client is told to wait before it tries again.
@@ -148,6 +149,25 @@ impl From<FrontendError> for OAuthError {
             }
             FrontendError::Forbidden(reason) => Self::Forbidden(reason),
             FrontendError::TooMany(_) => Self::OverLimit,
+        }
+    }
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Device { .. }
+            | KeyError::Missing { .. }
+            | KeyError::Damaged(_)
+            | KeyError::Unknown(_)
+            | KeyError::UnknownDevice(_)
+            | KeyError::NotReplaced(_)
+            | KeyError::NotNow { .. }
+            | KeyError::Raced(_) => {
+                tracing::warn!(%error, "answering 503");
+                UNAVAILABLE
+            }
         }
     }
 }

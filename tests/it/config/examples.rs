@@ -128,7 +128,8 @@ fn the_front_end_of_the_production_example_is_one() {
         let rest = frontend.iter().filter(|line| !is_proof(line)).copied();
         let rest: Vec<&str> = rest.chain([*proof]).collect();
         let text = development.replace("[hardware.softhsm]", &format!("{}\n[hardware.softhsm]", listen.join("\n")));
-        let config = Config::parse(&path, &format!("{text}\n{}", rest.join("\n"))).unwrap();
+        let profile = "[[signing_profile]]\nname = \"dex\"\ncontent = \"jwt\"\nissuers = [\"https://dex.example.com\"]\nprehashed_per_second = 1\n";
+        let config = Config::parse(&path, &format!("{text}\n{profile}{}", rest.join("\n"))).unwrap();
         assert_eq!(config.warnings(), [""; 0]);
         let [frontend] = &config.frontends[..] else { panic!("{:?}", config.frontends) };
         assert_eq!(frontend.signing.max_lifetime, Some(std::time::Duration::from_secs(300)));
