@@ -14,6 +14,7 @@ mod store;
 mod keyring;
 mod oauth;
 mod http;
+mod client;
 mod config;
 mod app;
 mod clients;
