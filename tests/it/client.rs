@@ -163,7 +163,7 @@ async fn logins_are_read_and_decided() {
     assert_eq!(parts(request), refused);
     let (client, request) =
         written_down(&json!({ "access_token": "secret!", "token_type": "Bearer", "expires_in": 5 }));
-    let grant = FrontendGrant { client_id: "web".to_owned(), acceptance: acceptance.clone() };
+    let grant = FrontendGrant { client_id: "web".to_owned(), resource: None, acceptance: acceptance.clone() };
     let tokens = client.grant(&grant).await.unwrap();
     assert!(!format!("{tokens:?}").contains("secret!"));
     let granted = (
@@ -175,4 +175,32 @@ async fn logins_are_read_and_decided() {
     let (client, _) = written_down(&json!({ "access_token": ["secret!"] }));
     let error = client.grant(&grant).await.unwrap_err();
     assert!(matches!(error, ClientError::Answer(_)) && !format!("{error:?}").contains("secret!"), "{error:?}");
+}
+
+#[tokio::test]
+async fn devices_and_logouts_are_decided() {
+    let post = |path: &str| format!("POST /behind/admin/v1/{path} HTTP/1.1");
+    let (client, request) = written_down(&json!({ "client_id": "tv", "scope": "openid", "expires_at": 7 }));
+    assert_eq!(client.device("BDWD-HQPK").await.unwrap().client_id, "tv");
+    assert_eq!(parts(request).0, "GET /behind/admin/v1/devices/BDWD-HQPK HTTP/1.1");
+    let (client, request) = written_down(&json!({}));
+    let acceptance = Acceptance { subject: "ada".to_owned(), ..Acceptance::default() };
+    client.accept_device("BDWD-HQPK", &acceptance).await.unwrap();
+    assert_eq!(parts(request), (post("devices/BDWD-HQPK/accept"), json!({ "subject": "ada" })));
+    let (client, request) = written_down(&json!({}));
+    let refusal = Refusal { error: "access_denied".to_owned(), error_description: Some("no".to_owned()) };
+    client.refuse_device("BDWD-HQPK", &refusal).await.unwrap();
+    let refused = json!({ "error": "access_denied", "error_description": "no" });
+    assert_eq!(parts(request), (post("devices/BDWD-HQPK/refuse"), refused));
+    let (client, request) = written_down(&json!({ "client_id": "web", "session": "s", "expires_at": 7 }));
+    assert_eq!(client.logout("handle").await.unwrap().session.as_deref(), Some("s"));
+    assert_eq!(parts(request).0, "GET /behind/admin/v1/logouts/handle HTTP/1.1");
+    for (session, body) in [(None, json!({})), (Some("s"), json!({ "session": "s" }))] {
+        let (client, request) = written_down(&json!({}));
+        assert_eq!(client.accept_logout("handle", session).await.unwrap().redirect_to, None);
+        assert_eq!(parts(request), (post("logouts/handle/accept"), body));
+    }
+    let (client, request) = written_down(&json!({ "families": 2 }));
+    assert_eq!(client.end_session("s").await.unwrap().families, 2);
+    assert_eq!(parts(request), (post("sessions/end"), json!({ "session": "s" })));
 }
