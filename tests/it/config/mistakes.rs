@@ -24,7 +24,7 @@ fn said(old: &str, new: &str) -> String {
 }
 
 #[track_caller]
-fn assert_said(old: &str, new: &str, expected: &str) {
+pub(super) fn assert_said(old: &str, new: &str, expected: &str) {
     let error = said(old, new);
     assert!(error.contains(expected), "{expected:?} is not in {error}");
 }
