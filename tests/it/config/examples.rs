@@ -140,6 +140,7 @@ fn the_front_end_of_the_production_example_is_one() {
     let indented: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
     let of_table = |name: &'static str| indented.iter().skip_while(move |line| **line != name).copied();
     let listen: Vec<&str> = of_table("[listen.frontend]").take(9).collect();
+    let profile: Vec<&str> = of_table("[[signing_profile]]").take(11).collect();
     let frontend: Vec<&str> = of_table("[[frontend]]").take_while(|line| *line != "[[trust]]").collect();
     let is_proof = |line: &&&str| {
         ["uid", "token_sha256", "tls_client_auth", "certificates"].iter().any(|name| line.starts_with(name))
@@ -151,7 +152,7 @@ fn the_front_end_of_the_production_example_is_one() {
         let rest = frontend.iter().filter(|line| !is_proof(line)).copied();
         let rest: Vec<&str> = rest.chain([*proof]).collect();
         let text = development.replace("[hardware.softhsm]", &format!("{}\n[hardware.softhsm]", listen.join("\n")));
-        let config = Config::parse(&path, &format!("{text}\n{}", rest.join("\n"))).unwrap();
+        let config = Config::parse(&path, &format!("{text}\n{}\n{}", profile.join("\n"), rest.join("\n"))).unwrap();
         assert_eq!(config.warnings(), [""; 0]);
         let [frontend] = &config.frontends[..] else { panic!("{:?}", config.frontends) };
         assert_eq!(frontend.signing.max_lifetime, Some(std::time::Duration::from_secs(300)));
