@@ -91,6 +91,7 @@ impl Mint {
             metadata: metadata.clone(),
             attempts: Arc::clone(&attempts),
             client_limits: Arc::clone(&services.client_limits),
+            frontends: Arc::clone(&services.frontends),
             caretaker: Arc::clone(&services.caretaker),
             clock: Arc::clone(clock),
         };

@@ -18,6 +18,7 @@ use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::authentication::Authenticator;
 use crate::oauth::client_limits::ClientLimits;
 use crate::oauth::dpop::Proofs;
+use crate::oauth::frontend::FrontendAuthenticator;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::key_sets::KeySets;
 use crate::oauth::metadata::TOKEN_PATH;
@@ -60,6 +61,8 @@ pub struct Services {
     pub access_tokens: Arc<AccessTokenVerifier>,
     /// The limits of the clients.
     pub client_limits: Arc<ClientLimits>,
+    /// Who has front-ends prove themselves.
+    pub frontends: Arc<FrontendAuthenticator>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -143,6 +146,7 @@ impl Services {
             Arc::clone(&store),
             Arc::clone(&clock),
         ));
+        let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
         let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
@@ -164,6 +168,7 @@ impl Services {
             authenticator,
             access_tokens,
             client_limits,
+            frontends,
             token_endpoint,
             kept_keys,
         })

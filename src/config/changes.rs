@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Config;
 
 /// Who is registered or trusted by one reading and not by another, or in another way: `client ID`,
-/// `resource server ID`, `resource ID`, `trust policy NAME`, `trusted issuer ISSUER` or `registration`, by name within
+/// `resource server ID`, `resource ID`, `front-end NAME`, `trust policy NAME`, `trusted issuer ISSUER` or `registration`, by name within
 /// their kinds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RegistrationChanges {
@@ -25,6 +25,7 @@ impl RegistrationChanges {
         changes
             .note("resource server", [before, after].map(|config| by(&config.resource_servers, |server| &server.id)));
         changes.note("resource", [before, after].map(|config| by(&config.resources, |(id, _)| id)));
+        changes.note("front-end", [before, after].map(|config| by(&config.frontends, |frontend| &frontend.name)));
         changes.note("trust policy", [before, after].map(|config| by(config.trust.iter(), |policy| &policy.name)));
         changes
             .note("trusted issuer", [before, after].map(|config| by(&config.trusted_issuers, |known| &known.issuer)));
@@ -74,6 +75,7 @@ impl Config {
             log,
             clients: _,
             resource_servers: _,
+            frontends: _,
             resources: _,
             registration: _,
             trust: _,

@@ -1,27 +1,25 @@
 //! The file as it is written: its tables, and how they become a [`Config`].
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::client::{ClientTable, TokensTable};
 use super::devices::{MeetingTable, devices};
+use super::frontend::{FrontendTable, frontends};
 use super::hardware::HardwareTable;
 use super::keys::{KeysTable, Lifetimes};
+use super::listen::ListenTable;
 use super::problem::Problem;
 use super::registration::RegistrationTable;
 use super::resource::ResourceTable;
 use super::resource_server::ResourceServerTable;
-use super::tls::TlsTable;
 use super::trust::{TrustTable, TrustTables, TrustedIssuerTable, Trusting};
-use super::values::{ProxyText, Seconds, SecretTable, from_folder};
-use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, Read, StoreLocation, longest_access_token};
-use crate::http::listener::Limits;
+use super::values::{Seconds, SecretTable, from_folder, seconds_or};
+use super::{Config, IssuerIdentifier, KeeperConfig, LogConfig, Read, StoreLocation, longest_access_token};
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
 use crate::telemetry::LogFormat;
@@ -48,6 +46,8 @@ struct File {
     #[serde(default)]
     resource_server: Vec<ResourceServerTable>,
     #[serde(default)]
+    frontend: Vec<FrontendTable>,
+    #[serde(default)]
     resource: Vec<ResourceTable>,
     registration: Option<RegistrationTable>,
     trust_directory: Option<Spanned<PathBuf>>,
@@ -55,21 +55,6 @@ struct File {
     trust: Vec<TrustTable>,
     #[serde(default)]
     trusted_issuer: Vec<TrustedIssuerTable>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListenTable {
-    public: SocketAddr,
-    admin: PathBuf,
-    #[serde(default = "default_max_connections")]
-    max_connections: NonZeroU16,
-    header_timeout: Option<Seconds>,
-    request_timeout: Option<Seconds>,
-    drain_timeout: Option<Seconds>,
-    #[serde(default)]
-    trusted_proxies: Vec<ProxyText>,
-    tls: Option<TlsTable>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,6 +121,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let sources = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
         .with_directory(file.trust_directory, &folder)?;
     let (trust, trusted_issuers) = sources.trusted(&Trusting { issuer: &issuer, clients: &clients })?;
+    let frontends = frontends(file.frontend, &clients, &folder)?;
     let registration = file.registration.map(|table| table.into_rules(&file.tokens)).transpose()?;
     let lifetimes = Lifetimes {
         access_token: longest_access_token(&clients, &trust, registration.as_ref()),
@@ -149,7 +135,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let (keeper, meeting) = keeper(file.keeper);
     Ok(Config {
         issuer,
-        listen: listen(file.listen, &folder)?,
+        listen: file.listen.into_listen(&folder)?,
         attempt_limits: attempt_limits(&file.limits),
         keeper,
         hardware: devices(file.hardware, meeting, &folder, &state)?,
@@ -159,6 +145,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
         clients,
         resource_servers,
+        frontends,
         resources: file.resource.into_iter().map(ResourceTable::into_scope).collect::<Result<_, _>>()?,
         registration,
         trust,
@@ -177,18 +164,6 @@ fn each_once<'a>(kind: &str, ids: impl Iterator<Item = &'a Spanned<String>>) -> 
         known.push(id.get_ref());
     }
     Ok(())
-}
-
-fn listen(table: ListenTable, folder: &Path) -> Result<Listen, Problem> {
-    let limits = Limits {
-        max_connections: table.max_connections.get().into(),
-        header_limit: seconds_or(table.header_timeout, 30),
-        request_limit: seconds_or(table.request_timeout, 30),
-        drain_limit: seconds_or(table.drain_timeout, 10),
-    };
-    let trusted_proxies = table.trusted_proxies.into_iter().map(|proxy| proxy.0).collect();
-    let tls = table.tls.map(|table| table.into_settings(folder)).transpose()?;
-    Ok(Listen { public: table.public, tls, admin: from_folder(folder, table.admin), limits, trusted_proxies })
 }
 
 fn attempt_limits(table: &LimitsTable) -> AttemptLimits {
@@ -225,12 +200,4 @@ fn store(StoreTable { url, password }: StoreTable, folder: &Path) -> Result<Stor
             location.with_password(source).map_err(|message| Problem::at(span, message))
         }
     }
-}
-
-fn seconds_or(value: Option<Seconds>, default_seconds: u64) -> Duration {
-    value.map_or(Duration::from_secs(default_seconds), |value| value.0)
-}
-
-fn default_max_connections() -> NonZeroU16 {
-    NonZeroU16::new(1024).expect("1024 is not zero")
 }

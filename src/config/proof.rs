@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::values::{OneOrSeveral, SecretHashText, from_folder};
 use crate::fetch::HttpsSettings;
 use crate::jose::foreign::ForeignKeySet;
+use crate::jose::thumbprint::Thumbprint;
 use crate::oauth::authentication::CertificateSubject;
 use crate::oauth::certificate;
 use crate::oauth::client::{ClientAuthentication, SecretTransport};
@@ -145,17 +146,7 @@ impl ProofSettings {
         let file = self.certificates.ok_or_else(|| {
             Problem::at(span, "expected certificates: a PEM file of those that the client may present")
         })?;
-        let (span, path) = (file.span(), from_folder(folder, file.into_inner()));
-        let certificates = std::fs::read(&path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))
-            .and_then(|pem| certificate::thumbprints(&pem).map_err(|error| format!("{}: {error}", path.display())));
-        match certificates {
-            Ok(certificates) if certificates.is_empty() => {
-                Err(Problem::at(span, format!("expected a certificate in {}, in PEM", path.display())))
-            }
-            Ok(certificates) => Ok(ClientAuthentication::SelfSignedTlsClientAuth { certificates }),
-            Err(message) => Err(Problem::at(span, message)),
-        }
+        certificates(file, folder).map(|certificates| ClientAuthentication::SelfSignedTlsClientAuth { certificates })
     }
 
     fn secret(self, methods: &[Method], span: Range<usize>) -> Result<ClientAuthentication, Problem> {
@@ -190,8 +181,23 @@ impl ProofSettings {
     }
 }
 
+/// The thumbprints of those in `file`, at least one.
+pub(super) fn certificates(file: Spanned<PathBuf>, folder: &Path) -> Result<Vec<Thumbprint>, Problem> {
+    let (span, path) = (file.span(), from_folder(folder, file.into_inner()));
+    let certificates = std::fs::read(&path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
+        .and_then(|pem| certificate::thumbprints(&pem).map_err(|error| format!("{}: {error}", path.display())));
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(Problem::at(span, format!("expected a certificate in {}, in PEM", path.display())))
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(message) => Err(Problem::at(span, message)),
+    }
+}
+
 impl SubjectSettings {
-    fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         let Self {
             tls_client_auth_subject_dn: dn,
             tls_client_auth_san_dns: dns,
@@ -203,7 +209,7 @@ impl SubjectSettings {
     }
 
     /// `None` where there is none, or more than one.
-    fn into_subject(self) -> Option<CertificateSubject> {
+    pub(super) fn into_subject(self) -> Option<CertificateSubject> {
         let subjects = [
             self.tls_client_auth_subject_dn.map(CertificateSubject::DistinguishedName),
             self.tls_client_auth_san_dns.map(CertificateSubject::Dns),

@@ -55,6 +55,7 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
         | OAuthError::InvalidClientMetadata(_)
         | OAuthError::InvalidDpopProof(_)
         | OAuthError::UseDpopNonce => StatusCode::BAD_REQUEST,
+        OAuthError::Forbidden(_) => StatusCode::FORBIDDEN,
         OAuthError::OverLimit => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             StatusCode::TOO_MANY_REQUESTS

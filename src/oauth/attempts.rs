@@ -212,6 +212,7 @@ fn is_counted(error: &OAuthError) -> bool {
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)
         | OAuthError::InvalidClientMetadata(_)
+        | OAuthError::Forbidden(_)
         | OAuthError::InvalidDpopProof(_)
         | OAuthError::UseDpopNonce
         | OAuthError::OverLimit
@@ -339,6 +340,7 @@ mod tests {
             OAuthError::InvalidScope(""),
             OAuthError::InvalidTarget(""),
             OAuthError::InvalidClientMetadata(""),
+            OAuthError::Forbidden(""),
             OAuthError::InvalidDpopProof(""),
             OAuthError::UseDpopNonce,
             OAuthError::OverLimit,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::frontend::FrontendError;
 use super::once::OnceError;
 use crate::keeper::KeeperError;
 use crate::store;
@@ -47,6 +48,9 @@ pub enum OAuthError {
     /// `invalid_token`: the bearer token is not good for what was asked (RFC 6750 §3.1).
     #[error("invalid_token: {0}")]
     InvalidToken(&'static str),
+    /// `access_denied`, HTTP 403: a front-end asks for what it was given no right to.
+    #[error("access_denied: {0}")]
+    Forbidden(&'static str),
     /// `invalid_dpop_proof` (RFC 9449 §5).
     #[error("invalid_dpop_proof: {0}")]
     InvalidDpopProof(&'static str),
@@ -80,6 +84,7 @@ impl OAuthError {
             Self::InvalidTarget(_) => "invalid_target",
             Self::InvalidClientMetadata(_) => "invalid_client_metadata",
             Self::InvalidToken(_) => "invalid_token",
+            Self::Forbidden(_) => "access_denied",
             Self::InvalidDpopProof(_) => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::OverLimit | Self::TemporarilyUnavailable { .. } => "temporarily_unavailable",
@@ -99,6 +104,7 @@ impl OAuthError {
             | Self::InvalidTarget(text)
             | Self::InvalidClientMetadata(text)
             | Self::InvalidToken(text)
+            | Self::Forbidden(text)
             | Self::InvalidDpopProof(text) => text,
             Self::UseDpopNonce => "the DPoP proof needs the nonce of the DPoP-Nonce header",
             Self::OverLimit => "the client makes more requests than it is registered for; try again later",
@@ -130,6 +136,18 @@ impl From<KeeperError> for OAuthError {
                 tracing::error!(%error, "mint and keeper disagree");
                 Self::ServerError
             }
+        }
+    }
+}
+
+impl From<FrontendError> for OAuthError {
+    fn from(error: FrontendError) -> Self {
+        match error {
+            FrontendError::Unknown => {
+                Self::InvalidToken("expected the proof of a front-end: its token, certificate or uid")
+            }
+            FrontendError::Forbidden(reason) => Self::Forbidden(reason),
+            FrontendError::TooMany(_) => Self::OverLimit,
         }
     }
 }

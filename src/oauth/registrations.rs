@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::client::{ClientAuthentication, ClientRegistry};
+use super::frontend::Frontends;
 use super::key_sets::KeySets;
 use super::registration::RegistrationRules;
 use super::resource_server::ResourceServer;
@@ -27,6 +28,8 @@ pub struct Registrations {
     pub trust: TrustPolicies,
     /// The issuers that are trusted, by their identifiers.
     pub issuers: HashMap<String, IssuerKeys>,
+    /// The front-ends.
+    pub frontends: Frontends,
     /// How clients register themselves, where they may.
     pub registration: Option<Arc<RegistrationRules>>,
     /// The keys of all of them.
