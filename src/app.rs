@@ -10,6 +10,7 @@ pub mod keeper_process;
 pub mod store;
 pub mod services;
 mod reload;
+mod frontend_listener;
 pub mod mint;
 pub mod admin_client;
 pub mod grant;

@@ -5,5 +5,8 @@ pub mod tls;
 pub mod listener;
 pub mod forwarded;
 mod render;
+mod document;
+mod openapi;
 pub mod public;
+pub mod frontend;
 pub mod admin;

@@ -8,6 +8,7 @@ mod error;
 mod plan;
 mod caretaker;
 mod signer;
+pub mod delegated;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -16,6 +16,7 @@ pub mod keyring;
 pub mod sealing;
 pub mod oauth;
 pub mod http;
+pub mod client;
 pub mod telemetry;
 pub mod config;
 pub mod app;

@@ -24,6 +24,7 @@ pub mod frontend;
 pub mod registrations;
 mod request_limits;
 pub mod client_limits;
+pub mod delegated;
 pub mod request;
 pub mod authentication;
 pub mod dpop;

@@ -15,9 +15,9 @@ const DRIVERS: [(&str, &[&str]); 21] = [
     ("refinery", &["store/sqlite", "store/postgres/schema"]),
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
-    ("rustls", &["store/postgres/pool", "fetch/https", "http/tls"]),
-    ("rustls_native_certs", &["store/postgres/pool", "fetch/https"]),
-    ("reqwest", &["fetch/https"]),
+    ("rustls", &["store/postgres/pool", "fetch/https", "http/tls", "client/tls"]),
+    ("rustls_native_certs", &["store/postgres/pool", "fetch/https", "client/tls"]),
+    ("reqwest", &["fetch/https", "client/connection"]),
     ("tokio_rustls", &["http/tls"]),
     (
         "rcgen",

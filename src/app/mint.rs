@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::frontend_listener::{self, FrontendListeners};
 use super::reload::{self, Parts, Reloader};
 use super::services::Services;
 use super::{Failure, Kind, descriptors};
@@ -17,6 +18,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::http::admin::{self, AdminApi};
+use crate::http::forwarded::TrustedProxies;
+use crate::http::frontend::FrontendApi;
 use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
@@ -46,7 +49,9 @@ pub struct Mint {
     public: TcpListener,
     certificates: Option<Arc<Certificates>>,
     admin: UnixSocket,
+    frontends: FrontendListeners,
     public_api: PublicApi,
+    frontend_api: Arc<FrontendApi>,
     attempts: Arc<FailedAttempts>,
     reloader: Arc<Reloader>,
     limits: Limits,
@@ -63,7 +68,8 @@ impl Mint {
         let mut signals = Signals::catch()?;
         let listen = &config.listen;
         let certificates = certificates(config)?.map(Arc::new);
-        descriptors::make_room_for(listen.limits.max_connections + ADMIN_CONNECTIONS)?;
+        let listeners = 1 + frontend_listener::count(config);
+        descriptors::make_room_for(listeners * listen.limits.max_connections + ADMIN_CONNECTIONS)?;
         let public = TcpListener::bind(listen.public).await.map_err(|error| {
             Failure::new(
                 Kind::Listen,
@@ -76,6 +82,7 @@ impl Mint {
         let admin = UnixSocket::bind(&listen.admin).map_err(|error| {
             Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", listen.admin.display()))
         })?;
+        let frontends = FrontendListeners::bind(config).await?;
         let services = tokio::select! {
             started = Services::start(config_path, config) => started?,
             // A keeper that is being started is killed with its value.
@@ -96,9 +103,22 @@ impl Mint {
             clock: Arc::clone(clock),
         };
         let reloader = Arc::new(Reloader::new(config, parts));
+        let frontend_api = Arc::new(frontend_api(config, &services, Arc::clone(&attempts)));
         let public_api = public_api(config, &services, Arc::clone(&attempts), metadata);
         let limits = listen.limits;
-        Ok(Self { services, public, certificates, admin, public_api, attempts, reloader, limits, signals })
+        Ok(Self {
+            services,
+            public,
+            certificates,
+            admin,
+            frontends,
+            public_api,
+            frontend_api,
+            attempts,
+            reloader,
+            limits,
+            signals,
+        })
     }
 
     /// Where it listens: the configured address, with the port that the system chose where that is 0.
@@ -112,7 +132,8 @@ impl Mint {
     /// Serves until SIGINT or SIGTERM, reads the certificate and the registrations again at SIGHUP, lets the requests
     /// under way finish, and ends the keeper.
     pub async fn run(self) {
-        let Self { services, public, certificates, admin, public_api, attempts, reloader, limits, mut signals } = self;
+        let Self { services, public, certificates, admin, frontends, public_api, frontend_api, .. } = self;
+        let Self { attempts, reloader, limits, mut signals, .. } = self;
         let client_limits = Arc::clone(&services.client_limits);
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
@@ -121,6 +142,7 @@ impl Mint {
             registrations: services.registrations.clone(),
             clock: Arc::clone(&services.clock),
             caretaker: Arc::clone(&services.caretaker),
+            frontend: Arc::clone(&frontend_api),
             metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts), client_limits),
         };
         let (stop, stopped) = watch::channel(false);
@@ -128,9 +150,11 @@ impl Mint {
         let public = tokio::spawn(serve(public, certificates.clone(), public_router, limits, stopped.clone()));
         let mut following = tokio::task::JoinSet::new();
         following.spawn(Arc::clone(&reloader).follow());
-        if let Some(certificates) = certificates.clone() {
-            following.spawn(certificates.follow());
+        let certificates: Vec<_> = certificates.into_iter().chain(frontends.certificates.clone()).collect();
+        for certificates in &certificates {
+            following.spawn(Arc::clone(certificates).follow());
         }
+        let frontends = frontends.serve(&frontend_api, limits, &stopped);
         // Operators are few, and must get in when clients are many.
         let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
         let admin = tokio::spawn(serve(admin, None, admin::router(admin_api), admin_limits, stopped));
@@ -142,7 +166,7 @@ impl Mint {
         }
         tracing::info!("ending");
         stop.send_replace(true);
-        let _ = tokio::join!(public, admin);
+        let _ = tokio::join!(public, admin, frontends.join_all());
         following.abort_all();
         pruning.abort();
         caring.abort();
@@ -183,11 +207,22 @@ fn public_api(
             Arc::new(SystemEntropy::new()),
             format!("{issuer}{REGISTRATION_PATH}"),
         ),
+        signing: Arc::clone(&services.signing),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: keyring.clone(),
         metadata,
         max_age: config.jwks_max_age,
         issuer_path: config.issuer.path().to_owned(),
+    }
+}
+
+fn frontend_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts>) -> FrontendApi {
+    FrontendApi {
+        frontends: Arc::clone(&services.frontends),
+        // No proxy stands between a front-end and its listener.
+        failures: FailureAnswers::new(attempts, TrustedProxies::default(), config.listen.limits),
+        signing: Arc::clone(&services.signing),
+        max_age: config.jwks_max_age,
     }
 }
 
@@ -202,9 +237,9 @@ pub(super) fn certificates(config: &Config) -> Result<Option<Certificates>, Fail
 }
 
 /// What SIGHUP asks for.
-async fn reload(certificates: Option<Arc<Certificates>>, reloader: Arc<Reloader>) {
+async fn reload(certificates: Vec<Arc<Certificates>>, reloader: Arc<Reloader>) {
     let reading = move || {
-        if let Some(Err(error)) = certificates.map(|certificates| certificates.reload()) {
+        for error in certificates.iter().filter_map(|certificates| certificates.reload().err()) {
             tracing::warn!(%error, "the certificate stays as it was");
         }
         if let Err(error) = reloader.reload() {

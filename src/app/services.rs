@@ -13,10 +13,12 @@ use crate::config::{Config, Hardware, KeeperPlacement};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::keeper::launch::{Launcher, Settings};
 use crate::keeper::{Keepers, Standing};
+use crate::keyring::delegated::DelegatedSigner;
 use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::authentication::Authenticator;
 use crate::oauth::client_limits::ClientLimits;
+use crate::oauth::delegated::DelegatedSigning;
 use crate::oauth::dpop::Proofs;
 use crate::oauth::frontend::FrontendAuthenticator;
 use crate::oauth::issuer::Issuer;
@@ -63,6 +65,8 @@ pub struct Services {
     pub client_limits: Arc<ClientLimits>,
     /// Who has front-ends prove themselves.
     pub frontends: Arc<FrontendAuthenticator>,
+    /// Has keys sign for front-ends.
+    pub signing: Arc<DelegatedSigning>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     kept_keys: KeptKeys,
@@ -147,6 +151,7 @@ impl Services {
             Arc::clone(&clock),
         ));
         let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
+        let signing = DelegatedSigning::new(DelegatedSigner, Vec::new(), Arc::clone(&clock));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
         let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
@@ -169,6 +174,7 @@ impl Services {
             access_tokens,
             client_limits,
             frontends,
+            signing: Arc::new(signing),
             token_endpoint,
             kept_keys,
         })

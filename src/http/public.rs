@@ -1,10 +1,9 @@
 //! The public listener's routes: what clients and resource servers use.
 
-mod discovery;
+pub(super) mod discovery;
 pub mod failures;
-mod form;
+pub(super) mod form;
 mod introspection;
-mod openapi;
 mod registration;
 mod revocation;
 mod token;
@@ -18,12 +17,13 @@ use axum::{Extension, Router};
 use utoipa::openapi::HttpMethod;
 
 use self::failures::FailureAnswers;
-use self::openapi::Endpoint;
+use super::openapi::{self, Listener};
 use crate::keyring::CurrentKeyring;
+use crate::oauth::delegated::DelegatedSigning;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::metadata::{
-    CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REGISTRATION_PATH, REVOCATION_PATH,
-    TOKEN_PATH,
+    CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, PROFILE_JWKS_PATH, REGISTRATION_PATH,
+    REVOCATION_PATH, TOKEN_PATH,
 };
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
@@ -31,6 +31,8 @@ use crate::oauth::token_endpoint::TokenEndpoint;
 
 /// A token request is a few hundred bytes; a body larger than this is not read.
 pub(super) const BODY_LIMIT: usize = 16 * 1024;
+
+type Endpoint = openapi::Endpoint<PublicApi>;
 
 /// What the routes serve.
 pub struct PublicApi {
@@ -42,6 +44,8 @@ pub struct PublicApi {
     pub introspection_endpoint: IntrospectionEndpoint,
     /// The registration endpoint, which answers 404 where registration is off.
     pub registration_endpoint: RegistrationEndpoint,
+    /// Has the keys of what is signed for front-ends.
+    pub signing: Arc<DelegatedSigning>,
     /// How failed attempts at these are answered.
     pub failures: FailureAnswers,
     /// The published keys.
@@ -57,7 +61,7 @@ pub struct PublicApi {
 /// The router of the public listener.
 pub fn router(api: PublicApi) -> Router {
     let endpoints = endpoints(&api);
-    let description = Arc::new(openapi::description(&endpoints));
+    let description = Arc::new(openapi::description(Listener::Public, &endpoints));
     let mut router = Router::new();
     for Endpoint { path, methods, .. } in endpoints {
         router = router.route(&path, methods.fallback(form::method_not_allowed));
@@ -80,6 +84,11 @@ fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
         form(TOKEN_PATH, post(token::exchange), token::description()),
         form(REVOCATION_PATH, post(revocation::revoke), revocation::description()),
         document(below(JWKS_PATH), get(discovery::jwks), discovery::jwks_description()),
+        document(
+            below(&format!("{PROFILE_JWKS_PATH}/{{profile}}")),
+            get(discovery::profile_jwks),
+            discovery::profile_jwks_description(),
+        ),
         // The issuer's path comes after the well-known one here (RFC 8414 §3).
         document(format!("{METADATA_PATH}{path}"), get(discovery::metadata), discovery::metadata_description()),
         document(below(OPENAPI_PATH), get(discovery::openapi), discovery::openapi_description()),

@@ -69,10 +69,9 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
     with_status(status, headers, error)
 }
 
-/// `error` as an answer to who fails too often (RFC 6585 §4). What it says stays true, so that a client
+/// `response` as an answer to who fails too often (RFC 6585 §4). What it says stays true, so that a client
 /// whose token has ended learns that it has.
-pub(super) fn over_limit(error: &OAuthError) -> Response {
-    let mut response = oauth_error(error);
+pub(super) fn over_limit(mut response: Response) -> Response {
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response

@@ -23,6 +23,8 @@ pub const INTROSPECTION_PATH: &str = "/oauth/introspect";
 pub const REGISTRATION_PATH: &str = "/oauth/register";
 /// The path of the JWK Set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+/// The path below which the JWK Set of each signing profile of front-ends is.
+pub const PROFILE_JWKS_PATH: &str = "/jwks";
 /// The path of the description of the endpoints in OpenAPI.
 pub const OPENAPI_PATH: &str = "/openapi.json";
 /// The path of the metadata; an issuer's own path follows it (RFC 8414 §3).

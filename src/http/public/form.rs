@@ -25,10 +25,10 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const TOO_LARGE: OAuthError = OAuthError::InvalidRequest("the body is too large or was not received whole");
 
 /// A body that was received whole.
-pub(super) struct Body(Bytes);
+pub(in crate::http) struct Body(Bytes);
 
 impl Body {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::http) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -66,7 +66,7 @@ impl<'a> Form<'a> {
 }
 
 /// Refuses a body that says it is too large before any of it is read.
-pub(super) async fn refuse_oversized(request: Request, next: Next) -> Response {
+pub(in crate::http) async fn refuse_oversized(request: Request, next: Next) -> Response {
     let limit = u64::try_from(BODY_LIMIT).unwrap_or(u64::MAX);
     if request.body().size_hint().lower() > limit {
         return with_status(StatusCode::PAYLOAD_TOO_LARGE, HeaderMap::new(), &TOO_LARGE);
@@ -75,13 +75,13 @@ pub(super) async fn refuse_oversized(request: Request, next: Next) -> Response {
 }
 
 /// The answer to methods that an endpoint does not take; axum adds `Allow`.
-pub(super) async fn method_not_allowed() -> Response {
+pub(in crate::http) async fn method_not_allowed() -> Response {
     const OTHER: OAuthError = OAuthError::InvalidRequest("this endpoint does not take this method: see Allow");
     with_status(StatusCode::METHOD_NOT_ALLOWED, HeaderMap::new(), &OTHER)
 }
 
 /// Whether the body says that it is of `media_type`.
-pub(super) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+pub(in crate::http) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
     let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // A parameter such as a charset may follow; ours is UTF-8 whatever it says.
     named.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)

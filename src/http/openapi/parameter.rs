@@ -6,7 +6,7 @@ use crate::oauth::authentication::ASSERTION_TYPE;
 
 /// What is said of one parameter. One that is empty counts as left out; one that nobody knows is ignored; unless it is repeatable,
 /// none may be there twice (RFC 6749 §3.2).
-pub(in crate::http::public) struct Parameter {
+pub(in crate::http) struct Parameter {
     name: &'static str,
     description: &'static str,
     is_required: bool,
@@ -16,27 +16,27 @@ pub(in crate::http::public) struct Parameter {
 
 impl Parameter {
     /// One that has to be there.
-    pub(in crate::http::public) fn required(name: &'static str, description: &'static str) -> Self {
+    pub(in crate::http) fn required(name: &'static str, description: &'static str) -> Self {
         Self { name, description, is_required: true, is_repeatable: false, values: Vec::new() }
     }
 
     /// One that may be left out.
-    pub(in crate::http::public) fn optional(name: &'static str, description: &'static str) -> Self {
+    pub(in crate::http) fn optional(name: &'static str, description: &'static str) -> Self {
         Self { is_required: false, ..Self::required(name, description) }
     }
 
     /// It has one of `values`.
-    pub(in crate::http::public) fn one_of(self, values: impl IntoIterator<Item = &'static str>) -> Self {
+    pub(in crate::http) fn one_of(self, values: impl IntoIterator<Item = &'static str>) -> Self {
         Self { values: values.into_iter().collect(), ..self }
     }
 
     /// It may be there several times.
-    pub(in crate::http::public) fn repeatable(self) -> Self {
+    pub(in crate::http) fn repeatable(self) -> Self {
         Self { is_repeatable: true, ..self }
     }
 
     /// The kind of a token (RFC 7009 §2.1, RFC 7662 §2.1).
-    pub(in crate::http::public) fn token_type_hint() -> Self {
+    pub(in crate::http) fn token_type_hint() -> Self {
         Self::optional("token_type_hint", "Not looked at: a token says by itself what it is.")
     }
 
