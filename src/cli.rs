@@ -108,7 +108,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             output::key_report(&block_on(keys::states(&config))?, format.json)?;
         }
         Command::Keys(KeysCommand::Rotate { device, role, config, format }) => {
-            order(KeyOrder::Rotate { device, role: role.map(Into::into) }, &config, format)?;
+            order(KeyOrder::Rotate { device, role }, &config, format)?;
         }
         Command::Keys(KeysCommand::Retire(KeyArguments { kid, config, format })) => {
             order(KeyOrder::Retire(kid), &config, format)?;

@@ -15,7 +15,9 @@ mod proof;
 mod registration;
 mod resource;
 mod resource_server;
+mod signing_profile;
 mod tls;
+mod token_profile;
 mod trust;
 mod values;
 
@@ -24,8 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
-use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
+use crate::keeper::policy::DelegatedProfile;
 use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
@@ -65,6 +66,8 @@ pub struct Config {
     pub hardware: Vec<Hardware>,
     /// When keys are replaced.
     pub keys: Schedule,
+    /// What front-ends may have signed.
+    pub signing_profiles: Vec<DelegatedProfile>,
     /// How long others may keep the published keys.
     pub jwks_max_age: Duration,
     /// The store.
@@ -287,33 +290,4 @@ impl Config {
         };
         Some(format!("the front-end {:?} has no listener to prove itself at; it needs {missing}", frontend.name))
     }
-
-    /// The signing profiles that the keeper enforces: as strict as the lifetimes of clients and trust policies allow.
-    pub fn signing_profiles(&self) -> Vec<Profile> {
-        let profile = |name: &str, typ: &str, rules| Profile {
-            name: name.to_owned(),
-            issuer: self.issuer.as_str().to_owned(),
-            typ: typ.to_owned(),
-            rules,
-        };
-        let max_lifetime = longest_access_token(&self.clients, &self.trust, self.registration.as_ref());
-        let access_token = ClaimRules::AccessToken { max_lifetime };
-        let mut profiles = vec![profile(ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, access_token)];
-        // Nobody can ask where no resource server is registered, so nothing is signed for anybody.
-        if !self.resource_servers.is_empty() {
-            profiles.push(profile(INTROSPECTION_PROFILE, INTROSPECTION_TYPE, ClaimRules::Introspection));
-        }
-        profiles
-    }
-}
-
-/// How long an access token may live, whoever it is for; zero where nobody gets one.
-fn longest_access_token(
-    clients: &[Client],
-    trust: &TrustPolicies,
-    registration: Option<&RegistrationRules>,
-) -> Duration {
-    let of_clients = clients.iter().map(|client| client.access_token_lifetime);
-    let of_clients = of_clients.chain(registration.map(|rules| rules.access_token_lifetime)).max().unwrap_or_default();
-    of_clients.max(trust.longest_lifetime())
 }

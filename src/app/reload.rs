@@ -138,7 +138,7 @@ impl Reloader {
     }
 
     fn take_up(&self, state: &mut State, read: Config) -> Result<(), ReloadError> {
-        same_policy(&self.running.signing_profiles(), &read.signing_profiles())?;
+        same_policy(&self.running.token_profiles(), &read.token_profiles())?;
         let Parts { registrations, metadata, attempts, client_limits, frontends, caretaker, clock } = &self.parts;
         let registered = read.registrations().with_keys(&registrations.load().key_sets, clock);
         let registered = registered.map_err(ReloadError::Keys)?;

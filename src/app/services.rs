@@ -69,6 +69,8 @@ pub struct Services {
     pub signing: Arc<DelegatedSigning>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
+    /// Signs what front-ends bring.
+    pub delegated: DelegatedSigner,
     kept_keys: KeptKeys,
 }
 
@@ -151,7 +153,6 @@ impl Services {
             Arc::clone(&clock),
         ));
         let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
-        let signing = DelegatedSigning::new(DelegatedSigner, Vec::new(), Arc::clone(&clock));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
         let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
@@ -163,6 +164,8 @@ impl Services {
             issuer,
             config.issuer.endpoint(TOKEN_PATH),
         ));
+        let delegated = DelegatedSigner::new(keepers.clone(), Arc::clone(&caretaker), Arc::clone(&clock));
+        let signing = DelegatedSigning::new(delegated.clone(), config.signing_profiles.clone(), Arc::clone(&clock));
         Ok(Self {
             keepers,
             keyring,
@@ -176,6 +179,7 @@ impl Services {
             frontends,
             signing: Arc::new(signing),
             token_endpoint,
+            delegated,
             kept_keys,
         })
     }
@@ -189,7 +193,7 @@ impl Services {
 /// Opens the store, and finds the keys in it that the devices must have.
 async fn care(config: &Config, kept_keys: &KeptKeys) -> Result<Arc<Caretaker>, Failure> {
     let store = store::open(&config.store).await?;
-    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys, Arc::clone(&kept_keys.clock));
+    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys.clone(), Arc::clone(&kept_keys.clock));
     caretaker.begin().await?;
     Ok(Arc::new(caretaker))
 }

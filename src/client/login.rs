@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use url::Url;
 
 /// A login that waits for a decision. Times are seconds since the epoch.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -80,7 +79,7 @@ pub struct Refusal {
 #[non_exhaustive]
 pub struct Redirection {
     /// The URL; it is for this browser alone.
-    pub redirect_to: Url,
+    pub redirect_to: String,
 }
 
 /// A wish for tokens without a browser.

@@ -70,6 +70,7 @@ impl Config {
             keeper,
             hardware,
             keys,
+            signing_profiles,
             jwks_max_age,
             store,
             log,
@@ -89,7 +90,11 @@ impl Config {
             ("[keeper]", *keeper == other.keeper),
             // Where its keeper is, and what it remembers, is of a device here.
             ("[hardware] (or [keeper] socket, user, mint_user, state)", *hardware == other.hardware),
-            ("[keys]", keys.replaces_as(&other.keys)),
+            // When their keys are replaced is in the schedule.
+            (
+                "[keys] or [[signing_profile]]",
+                keys.replaces_as(&other.keys) && *signing_profiles == other.signing_profiles,
+            ),
             ("[tokens] jwks_max_age", *jwks_max_age == other.jwks_max_age),
             ("[store]", *store == other.store),
             ("[log]", *log == other.log),

@@ -10,16 +10,19 @@ use toml::Spanned;
 use super::client::{ClientTable, TokensTable};
 use super::devices::{MeetingTable, devices};
 use super::frontend::{FrontendTable, frontends};
-use super::hardware::HardwareTable;
+use super::hardware::{HardwareTable, Surroundings};
 use super::keys::{KeysTable, Lifetimes};
 use super::listen::ListenTable;
 use super::problem::Problem;
 use super::registration::RegistrationTable;
 use super::resource::ResourceTable;
 use super::resource_server::ResourceServerTable;
+use super::signing_profile::SigningProfileTable;
+use super::token_profile::longest_access_token;
 use super::trust::{TrustTable, TrustTables, TrustedIssuerTable, Trusting};
 use super::values::{Seconds, SecretTable, from_folder, seconds_or};
-use super::{Config, IssuerIdentifier, KeeperConfig, LogConfig, Read, StoreLocation, longest_access_token};
+use super::{Config, IssuerIdentifier, KeeperConfig, LogConfig, Read, StoreLocation};
+use crate::keeper::policy::DelegatedProfile;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
 use crate::telemetry::LogFormat;
@@ -36,6 +39,8 @@ struct File {
     hardware: Spanned<BTreeMap<String, HardwareTable>>,
     #[serde(default)]
     keys: KeysTable,
+    #[serde(default)]
+    signing_profile: Vec<SigningProfileTable>,
     #[serde(default)]
     tokens: TokensTable,
     store: StoreTable,
@@ -113,6 +118,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     each_once("client", file.client.iter().map(ClientTable::id))?;
     each_once("resource", file.resource.iter().map(ResourceTable::id))?;
     each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
+    each_once("signing profile", file.signing_profile.iter().map(SigningProfileTable::id))?;
     let clients = file
         .client
         .into_iter()
@@ -130,16 +136,22 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     };
     let resource_servers =
         file.resource_server.into_iter().map(|table| table.into_resource_server(&folder)).collect::<Result<_, _>>()?;
+    let signing_profiles = file.signing_profile.into_iter().map(|table| table.into_profile(jwks_max_age));
+    let (signing_profiles, delegated): (Vec<_>, Vec<_>) =
+        signing_profiles.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let their_keys: Vec<_> = signing_profiles.iter().map(DelegatedProfile::its_keys).collect();
     // The folder of this file where nothing else is said.
     let state = from_folder(&folder, file.keeper.state.clone().unwrap_or_default());
+    let surroundings = Surroundings { folder: &folder, state: &state, profiles: &their_keys };
     let (keeper, meeting) = keeper(file.keeper);
     Ok(Config {
         issuer,
         listen: file.listen.into_listen(&folder)?,
         attempt_limits: attempt_limits(&file.limits),
         keeper,
-        hardware: devices(file.hardware, meeting, &folder, &state)?,
-        keys: file.keys.into_schedule(lifetimes)?,
+        hardware: devices(file.hardware, meeting, surroundings)?,
+        keys: file.keys.into_schedule(lifetimes, delegated)?,
+        signing_profiles,
         jwks_max_age,
         store: store(file.store, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },

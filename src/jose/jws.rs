@@ -88,6 +88,16 @@ impl PresentedSigningInput {
         object(&self.header)
     }
 
+    /// The JSON of the header, for who reads it as something else.
+    pub(crate) fn header_json(&self) -> &[u8] {
+        &self.header
+    }
+
+    /// The JSON of the claims.
+    pub(crate) fn claims_json(&self) -> &[u8] {
+        &self.claims
+    }
+
     /// The claims, as the type that the reader expects.
     ///
     /// # Errors

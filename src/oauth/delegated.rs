@@ -12,13 +12,13 @@ use utoipa::ToSchema;
 use super::OAuthError;
 use super::frontend::CallingFrontend;
 use crate::clock::Clock;
+use crate::hardware::{DelegatedKeys, KeyName};
 use crate::jose::base64url;
 use crate::jose::jwk::JwkSet;
 use crate::jose::jws::ES256;
+use crate::keeper::policy::{Content, DelegatedProfile};
 use crate::keyring::Document;
-use crate::keyring::delegated::{
-    Content, DelegatedError, DelegatedKeys, DelegatedProfile, DelegatedSignature, DelegatedSigner, KeyName,
-};
+use crate::keyring::delegated::{DelegatedError, DelegatedSignature, DelegatedSigner};
 
 /// `typ` where a profile leaves it to whoever asks.
 const DEFAULT_TYPE: &str = "JWT";
@@ -78,7 +78,7 @@ impl DelegatedSigning {
         let payload = serde_json::to_vec(&claims).map_err(|_| OAuthError::ServerError)?;
         let payload = base64url::encode(payload);
         let input = |kid: &str| signing_input(typ, kid, &payload);
-        match self.signer.sign(&caller.name, &profile.name, &name, None, input).await {
+        match self.signer.sign(&caller.name, profile.name.as_str(), &name, None, input).await {
             Ok(signed) => compact(signed),
             Err(error) => Err(told(error, caller, profile)),
         }
@@ -94,13 +94,13 @@ impl DelegatedSigning {
 
     /// The same for anybody; `None` where there is no such profile.
     pub fn jwks(&self, profile: &str) -> Option<Document> {
-        self.profiles.iter().find(|known| known.name == profile).map(|profile| self.document(profile))
+        self.profiles.iter().find(|known| known.name.as_str() == profile).map(|profile| self.document(profile))
     }
 
     /// One that does not exist is nobody's, and is answered so.
     fn profile_of(&self, caller: &CallingFrontend, name: &str) -> Result<&DelegatedProfile, OAuthError> {
         caller.signing.check_profile(name)?;
-        let profile = self.profiles.iter().find(|profile| profile.name == name);
+        let profile = self.profiles.iter().find(|profile| profile.name.as_str() == name);
         profile.ok_or_else(|| {
             // It was added to the file after the start.
             tracing::warn!(frontend = caller.name, profile = name, "a profile takes effect when the mint is restarted");
@@ -109,7 +109,7 @@ impl DelegatedSigning {
     }
 
     fn document(&self, profile: &DelegatedProfile) -> Document {
-        let names = self.signer.names().into_iter().filter(|name| name.profile() == profile.name);
+        let names = self.signer.names().into_iter().filter(|name| name.profile() == profile.name.as_str());
         let keys: Vec<_> = names.flat_map(|name| self.signer.keys(&name)).collect();
         Document::of(&JwkSet::of_signing_keys(keys.iter().map(|key| &key.public_key)))
     }
@@ -145,8 +145,8 @@ fn compact(signed: DelegatedSignature) -> Result<SignedClaims, OAuthError> {
 
 fn key_name(profile: &DelegatedProfile, key: Option<&str>) -> Result<KeyName, OAuthError> {
     let name = match (profile.keys, key) {
-        (DelegatedKeys::One, None) => KeyName::parse(&profile.name),
-        (DelegatedKeys::Created, Some(key)) => KeyName::created(&profile.name, key),
+        (DelegatedKeys::One, None) => return Ok(profile.name),
+        (DelegatedKeys::Created, Some(key)) => KeyName::created(profile.name.as_str(), key),
         (DelegatedKeys::One, Some(_)) => {
             return Err(OAuthError::InvalidRequest("key: the profile has one key; leave this out"));
         }
@@ -175,7 +175,7 @@ fn told(error: DelegatedError, caller: &CallingFrontend, profile: &DelegatedProf
     match error {
         DelegatedError::UnknownKey => NO_SUCH_KEY,
         DelegatedError::Refused(rule) => {
-            tracing::warn!(frontend = caller.name, profile = profile.name, rule, "the keeper refused to sign");
+            tracing::warn!(frontend = caller.name, profile = %profile.name, rule, "the keeper refused to sign");
             OAuthError::InvalidRequest("the claims do not keep to the signing profile")
         }
         DelegatedError::Keeper(error) => error.into(),

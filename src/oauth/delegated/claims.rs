@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::keyring::delegated::{Content, DelegatedProfile};
+use crate::keeper::policy::{Content, DelegatedProfile};
 use crate::oauth::frontend::SigningRights;
 
 /// Adds to `claims` what they leave out and can be told at `now`: `iat`, `exp`, and `iss` where `profile` and `rights`
@@ -44,10 +44,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::keyring::delegated::DelegatedKeys;
+    use crate::hardware::{DelegatedKeys, KeyName};
 
     fn profile(content: Content) -> DelegatedProfile {
-        DelegatedProfile { name: "p".to_owned(), content, prehashed_per_second: None, keys: DelegatedKeys::One }
+        DelegatedProfile {
+            name: KeyName::parse("p").unwrap(),
+            content,
+            prehashed_per_second: None,
+            keys: DelegatedKeys::One,
+        }
     }
 
     fn completed(issuers: &[&str], rights: &SigningRights, claims: Value) -> Value {
