@@ -11,6 +11,7 @@ pub mod store;
 pub mod services;
 mod reload;
 mod frontend_listener;
+mod session_ends;
 pub mod mint;
 pub mod admin_client;
 pub mod grant;

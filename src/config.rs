@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::keeper::policy::DelegatedProfile;
 use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
-use crate::oauth::client::Client;
+use crate::oauth::client::{Client, GrantType};
 use crate::oauth::frontend::{Frontend, FrontendProof};
 use crate::oauth::key_sets::KeySets;
 use crate::oauth::registration::RegistrationRules;
@@ -272,7 +272,21 @@ impl Config {
         let unnamed = self.trusted_issuers.iter().filter(|issuer| !is_named(issuer));
         let unnamed = unnamed.map(|issuer| format!("no trust policy names the trusted issuer {:?}", issuer.issuer));
         let out = self.frontends.iter().filter_map(|frontend| self.warning_of(frontend));
-        self.trust.iter().flat_map(TrustPolicy::warnings).chain(unnamed).chain(out).collect()
+        let nobody = self.clients.iter().filter_map(|client| self.warning_of_client(client));
+        self.trust.iter().flat_map(TrustPolicy::warnings).chain(unnamed).chain(out).chain(nobody).collect()
+    }
+
+    /// That nobody could ever log in to `client`, where it is so.
+    fn warning_of_client(&self, client: &Client) -> Option<String> {
+        let logs_in =
+            |frontend: &&Frontend| frontend.pages.login.is_some() && frontend.check_client(&client.id).is_ok();
+        if !client.may_use(GrantType::AuthorizationCode) || self.frontends.iter().any(|frontend| logs_in(&frontend)) {
+            return None;
+        }
+        Some(format!(
+            "nobody can log in to the client {:?}; it needs a [[frontend]] with a login_url that has it among its clients",
+            client.id
+        ))
     }
 
     /// That nobody could ever prove to be `frontend`, where it is so.

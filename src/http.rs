@@ -9,4 +9,5 @@ mod document;
 mod openapi;
 pub mod public;
 pub mod frontend;
+pub mod transit;
 pub mod admin;

@@ -5,9 +5,11 @@ pub mod base64url;
 pub mod claims;
 pub mod ecdh_es;
 pub mod foreign;
+pub mod id_token;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
+pub mod logout_token;
 pub mod public_key_info;
 pub mod thumbprint;
 

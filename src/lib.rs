@@ -15,6 +15,7 @@ pub mod store;
 pub mod keyring;
 pub mod sealing;
 pub mod oauth;
+pub mod transit;
 pub mod http;
 pub mod client;
 pub mod telemetry;

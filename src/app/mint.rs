@@ -13,10 +13,11 @@ use tokio::sync::watch;
 use super::frontend_listener::{self, FrontendListeners};
 use super::reload::{self, Parts, Reloader};
 use super::services::Services;
+use super::session_ends::Ending;
 use super::{Failure, Kind, descriptors};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::entropy::SystemEntropy;
+use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::admin::{self, AdminApi};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::frontend::FrontendApi;
@@ -24,15 +25,22 @@ use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
 use crate::http::tls::Certificates;
+use crate::http::transit::TransitApi;
 use crate::keyring::Signer;
 use crate::oauth::attempts::FailedAttempts;
+use crate::oauth::authorization::{AuthorizationEndpoint, IdTokenHints};
+use crate::oauth::device::{DeviceEndpoint, Devices};
 use crate::oauth::introspection::IntrospectionEndpoint;
-use crate::oauth::metadata::{CurrentMetadata, REGISTRATION_PATH};
+use crate::oauth::login::Logins;
+use crate::oauth::logout::{LogoutEndpoint, Logouts};
+use crate::oauth::metadata::{CurrentMetadata, PUSHED_REQUEST_PATH, REGISTRATION_PATH, USERINFO_PATH};
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
+use crate::oauth::userinfo::UserinfoEndpoint;
 use crate::sealing::Sealer;
 use crate::store::Store;
 use crate::telemetry;
+use crate::transit::Transit;
 
 /// How often what has ended is removed, and how many families at a time.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -52,6 +60,7 @@ pub struct Mint {
     frontends: FrontendListeners,
     public_api: PublicApi,
     frontend_api: Arc<FrontendApi>,
+    ending: Ending,
     attempts: Arc<FailedAttempts>,
     reloader: Arc<Reloader>,
     limits: Limits,
@@ -103,7 +112,8 @@ impl Mint {
             clock: Arc::clone(clock),
         };
         let reloader = Arc::new(Reloader::new(config, parts));
-        let frontend_api = Arc::new(frontend_api(config, &services, Arc::clone(&attempts)));
+        let ending = Ending::of(config, &services);
+        let frontend_api = Arc::new(frontend_api(config, &services, &ending, Arc::clone(&attempts)));
         let public_api = public_api(config, &services, Arc::clone(&attempts), metadata);
         let limits = listen.limits;
         Ok(Self {
@@ -114,6 +124,7 @@ impl Mint {
             frontends,
             public_api,
             frontend_api,
+            ending,
             attempts,
             reloader,
             limits,
@@ -133,7 +144,7 @@ impl Mint {
     /// under way finish, and ends the keeper.
     pub async fn run(self) {
         let Self { services, public, certificates, admin, frontends, public_api, frontend_api, .. } = self;
-        let Self { attempts, reloader, limits, mut signals, .. } = self;
+        let Self { ending, attempts, reloader, limits, mut signals, .. } = self;
         let client_limits = Arc::clone(&services.client_limits);
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
@@ -150,6 +161,7 @@ impl Mint {
         let public = tokio::spawn(serve(public, certificates.clone(), public_router, limits, stopped.clone()));
         let mut following = tokio::task::JoinSet::new();
         following.spawn(Arc::clone(&reloader).follow());
+        following.spawn(ending.run());
         let certificates: Vec<_> = certificates.into_iter().chain(frontends.certificates.clone()).collect();
         for certificates in &certificates {
             following.spawn(Arc::clone(certificates).follow());
@@ -186,6 +198,31 @@ fn public_api(
     let listen = &config.listen;
     PublicApi {
         token_endpoint: Arc::clone(&services.token_endpoint),
+        authorization_endpoint: AuthorizationEndpoint {
+            registrations: registrations.clone(),
+            authenticator: Arc::clone(authenticator),
+            proofs: Arc::clone(&services.proofs),
+            used: Arc::clone(&services.used),
+            hints: IdTokenHints::new(issuer.to_owned(), keyring.clone()),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            entropy: Arc::new(SystemEntropy::new()),
+            issuer: issuer.to_owned(),
+            pushed_url: config.issuer.endpoint(PUSHED_REQUEST_PATH),
+        },
+        device_endpoint: DeviceEndpoint {
+            authenticator: Arc::clone(authenticator),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            entropy: Arc::new(SystemEntropy::new()),
+        },
+        logout_endpoint: LogoutEndpoint {
+            registrations: registrations.clone(),
+            hints: IdTokenHints::new(issuer.to_owned(), keyring.clone()),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            entropy: Arc::new(SystemEntropy::new()),
+        },
         revocation_endpoint: RevocationEndpoint::new(
             Arc::clone(authenticator),
             Sealer::new(keepers.clone(), keyring.clone(), Arc::new(SystemEntropy::new())),
@@ -207,6 +244,14 @@ fn public_api(
             Arc::new(SystemEntropy::new()),
             format!("{issuer}{REGISTRATION_PATH}"),
         ),
+        userinfo_endpoint: UserinfoEndpoint::new(
+            Arc::clone(access_tokens),
+            Arc::clone(authenticator),
+            Arc::clone(&services.proofs),
+            Arc::clone(store),
+            Arc::clone(clock),
+            config.issuer.endpoint(USERINFO_PATH),
+        ),
         signing: Arc::clone(&services.signing),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: keyring.clone(),
@@ -216,13 +261,31 @@ fn public_api(
     }
 }
 
-fn frontend_api(config: &Config, services: &Services, attempts: Arc<FailedAttempts>) -> FrontendApi {
+fn frontend_api(config: &Config, services: &Services, ending: &Ending, attempts: Arc<FailedAttempts>) -> FrontendApi {
+    let (store, clock) = (&services.store, &services.clock);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
     FrontendApi {
         frontends: Arc::clone(&services.frontends),
         // No proxy stands between a front-end and its listener.
         failures: FailureAnswers::new(attempts, TrustedProxies::default(), config.listen.limits),
         signing: Arc::clone(&services.signing),
+        devices: Devices::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&entropy)),
+        logouts: Logouts::new(Arc::clone(store), Arc::clone(clock), entropy, Arc::clone(&ending.ends)),
+        session_ends: Arc::clone(&ending.ends),
+        logins: Logins::new(
+            config.issuer.as_str().to_owned(),
+            Arc::clone(&services.store),
+            Arc::clone(&services.clock),
+            Arc::new(SystemEntropy::new()),
+        ),
+        token_endpoint: Arc::clone(&services.token_endpoint),
         max_age: config.jwks_max_age,
+        transit: TransitApi {
+            engine: Transit::new(services.delegated.clone(), &config.signing_profiles, Arc::clone(&services.clock)),
+            keepers: services.keepers.clone(),
+            clock: Arc::clone(&services.clock),
+            entropy: Arc::new(SystemEntropy::new()),
+        },
     }
 }
 

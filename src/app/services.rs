@@ -67,6 +67,10 @@ pub struct Services {
     pub frontends: Arc<FrontendAuthenticator>,
     /// Has keys sign for front-ends.
     pub signing: Arc<DelegatedSigning>,
+    /// Who judges proofs of possession.
+    pub proofs: Arc<Proofs>,
+    /// What was used once.
+    pub used: Arc<UsedOnce>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
     /// Signs what front-ends bring.
@@ -153,19 +157,19 @@ impl Services {
             Arc::clone(&clock),
         ));
         let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
+        let delegated = DelegatedSigner::new(keepers.clone(), Arc::clone(&caretaker), Arc::clone(&clock));
+        let signing = DelegatedSigning::new(delegated.clone(), config.signing_profiles.clone(), Arc::clone(&clock));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
-        let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
+        let proofs = Arc::new(Proofs::new(&nonce_key, Arc::clone(&used), Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
             registrations.clone(),
             Arc::clone(&authenticator),
-            proofs,
+            Arc::clone(&proofs),
             TrustedTokens::new(Arc::clone(&access_tokens), Arc::clone(&store), Arc::clone(&clock)),
             Arc::clone(&client_limits),
             issuer,
             config.issuer.endpoint(TOKEN_PATH),
         ));
-        let delegated = DelegatedSigner::new(keepers.clone(), Arc::clone(&caretaker), Arc::clone(&clock));
-        let signing = DelegatedSigning::new(delegated.clone(), config.signing_profiles.clone(), Arc::clone(&clock));
         Ok(Self {
             keepers,
             keyring,
@@ -178,6 +182,8 @@ impl Services {
             client_limits,
             frontends,
             signing: Arc::new(signing),
+            proofs,
+            used,
             token_endpoint,
             delegated,
             kept_keys,

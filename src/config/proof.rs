@@ -86,7 +86,11 @@ impl ProofSettings {
                 &secrets[..],
                 "without client_secret_basic or client_secret_post there is no secret; remove secret_sha256",
             ),
-            (has_keys, &[Method::PrivateKeyJwt], "jwks, jwks_file and jwks_uri are for private_key_jwt; remove them"),
+            (
+                has_keys,
+                &[Method::PrivateKeyJwt],
+                "jwks, jwks_file and jwks_uri are for private_key_jwt, or the grant authorization_code; remove them",
+            ),
             (
                 self.subject.is_any(),
                 &[Method::TlsClientAuth],
@@ -111,8 +115,28 @@ impl ProofSettings {
         Ok(())
     }
 
-    fn private_key_jwt(self, span: Range<usize>, folder: &Path) -> Result<ClientAuthentication, Problem> {
-        let source = match (self.jwks, self.jwks_file, self.jwks_uri) {
+    fn private_key_jwt(mut self, span: Range<usize>, folder: &Path) -> Result<ClientAuthentication, Problem> {
+        match self.take_keys(folder)? {
+            Some(keys) => Ok(ClientAuthentication::PrivateKeyJwt { keys }),
+            None => {
+                Err(Problem::at(span, "expected one of jwks, jwks_file and jwks_uri: the public keys of the client"))
+            }
+        }
+    }
+
+    /// Takes the keys where it is not they that prove the client.
+    pub(super) fn further_keys(&mut self, folder: &Path) -> Result<Option<KeyPlace>, Problem> {
+        if self.authentication.get_ref().0.contains(&Method::PrivateKeyJwt) {
+            return Ok(None);
+        }
+        self.take_keys(folder)
+    }
+
+    /// Takes the keys, where there are any.
+    fn take_keys(&mut self, folder: &Path) -> Result<Option<KeyPlace>, Problem> {
+        let span = self.authentication.span();
+        let source = match (self.jwks.take(), self.jwks_file.take(), self.jwks_uri.take()) {
+            (None, None, None) => return Ok(None),
             (Some(jwks), None, None) => {
                 let keys = ForeignKeySet::parse(jwks.get_ref().to_string().as_bytes())
                     .map_err(|error| Problem::at(jwks.span(), format!("jwks: {error}")))?;
@@ -135,11 +159,11 @@ impl ProofSettings {
             }
         };
         let settings = HttpsSettings {
-            authorities: self.jwks_ca.map(|path| from_folder(folder, path)),
-            allow_private: self.jwks_allow_private_addresses.unwrap_or(false),
+            authorities: self.jwks_ca.take().map(|path| from_folder(folder, path)),
+            allow_private: self.jwks_allow_private_addresses.take().unwrap_or(false),
             ..HttpsSettings::default()
         };
-        Ok(ClientAuthentication::PrivateKeyJwt { keys: KeyPlace::new(source, settings) })
+        Ok(Some(KeyPlace::new(source, settings)))
     }
 
     fn self_signed(self, span: Range<usize>, folder: &Path) -> Result<ClientAuthentication, Problem> {

@@ -4,13 +4,19 @@ use std::time::Duration;
 
 use super::Config;
 use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
-use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
+use crate::jose::id_token::ID_TOKEN_TYPE;
+use crate::jose::logout_token::LOGOUT_TOKEN_TYPE;
+use crate::keeper::policy::{
+    ACCESS_TOKEN_PROFILE, ClaimRules, ID_TOKEN_PROFILE, INTROSPECTION_PROFILE, LOGOUT_TOKEN_PROFILE, Profile,
+};
 use crate::oauth::client::Client;
 use crate::oauth::registration::RegistrationRules;
+use crate::oauth::scope::Scope;
 use crate::oauth::trust::TrustPolicies;
 
 impl Config {
-    /// The signing profiles of what the mint makes, which the keeper enforces: as strict as the lifetimes of clients and trust policies allow.
+    /// The signing profiles of what the mint makes, which the keeper enforces: as strict as the lifetimes of clients and
+    /// trust policies allow.
     pub fn token_profiles(&self) -> Vec<Profile> {
         let profile = |name: &str, typ: &str, rules| Profile {
             name: name.to_owned(),
@@ -24,6 +30,14 @@ impl Config {
         // Nobody can ask where no resource server is registered, so nothing is signed for anybody.
         if !self.resource_servers.is_empty() {
             profiles.push(profile(INTROSPECTION_PROFILE, INTROSPECTION_TYPE, ClaimRules::Introspection));
+        }
+        // The same of ID tokens, which are for clients that may ask who logged in.
+        let of_registered = self.registration.iter().map(|rules| &rules.scope);
+        if self.clients.iter().map(|client| &client.scope).chain(of_registered).any(Scope::is_openid) {
+            profiles.push(profile(ID_TOKEN_PROFILE, ID_TOKEN_TYPE, ClaimRules::IdToken { max_lifetime }));
+        }
+        if self.clients.iter().any(|client| client.backchannel_logout_uri.is_some()) {
+            profiles.push(profile(LOGOUT_TOKEN_PROFILE, LOGOUT_TOKEN_TYPE, ClaimRules::LogoutToken));
         }
         profiles
     }

@@ -26,6 +26,7 @@ use self::attestation::{ATTESTATIONS_PATH, KEY_ATTESTATION_PATH};
 use self::clients::{CLIENT_PATH, CLIENTS_PATH};
 use self::keys::{KEY_ORDERS_PATH, KEYS_PATH};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
+use super::frontend::grants::GRANTS_PATH;
 use super::frontend::{self, FrontendApi, presents_token};
 use super::render::{not_stored, oauth_error};
 use crate::clock::Clock;
@@ -35,9 +36,6 @@ use crate::oauth::OAuthError;
 use crate::oauth::registrations::CurrentRegistrations;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
-
-/// The path where operators grant a workload its first refresh token.
-pub const GRANTS_PATH: &str = "/admin/v1/grants";
 
 /// What the routes serve.
 pub struct AdminApi {

@@ -23,7 +23,7 @@ use self::answers::SharedAnswer;
 use crate::http::render::ErrorBody;
 use crate::keyring::Document;
 
-pub(super) use self::answers::{kept, not_modified, off, uncached};
+pub(super) use self::answers::{kept, not_modified, off, problem, uncached};
 pub(super) use self::parameter::Parameter;
 
 pub(super) const JSON: &str = "application/json";
@@ -35,6 +35,8 @@ const BASIC: &str = "client_secret_basic";
 /// What whoever registers a client holds.
 const BEARER: &str = "registration_access_token";
 
+/// What shows that somebody logged in.
+const ACCESS_TOKEN: &str = "access_token";
 /// What a front-end holds.
 const TOKEN: &str = "frontend_token";
 
@@ -72,6 +74,7 @@ impl Listener {
                         "To register, an initial access token (RFC 7591 §3); after that, what the client was told (RFC 7592 §3)",
                     ),
                 ),
+                (ACCESS_TOKEN, bearer("Or by the scheme DPoP, one that is bound to a key (RFC 9449 §7.1)")),
             ],
             Self::Frontends => {
                 vec![(TOKEN, bearer("The token of a front-end, unless it proves itself by its certificate or its uid"))]
@@ -133,9 +136,33 @@ impl Description {
         self.shared(&answers::TO_FORMS)
     }
 
+    /// It takes a form of `parameters`, from anybody.
+    pub(super) fn plain_form(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        let body = RequestBodyBuilder::new()
+            .content(FORM, Content::new(Some(parameter::form(parameters.into_iter()))))
+            .required(Some(Required::True));
+        self.operation = self.operation.request_body(Some(body.build()));
+        self
+    }
+
+    /// It takes `parameters` in its query.
+    pub(super) fn query(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        for parameter in parameters {
+            self.operation = self.operation.parameter(parameter.in_query());
+        }
+        self
+    }
+
     /// It takes a bearer token, with every answer that it may get where it is not a success.
     pub(super) fn bearer(mut self) -> Self {
         self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(BEARER, []));
+        self.shared(&answers::TO_FORMS)
+    }
+
+    /// It takes an access token of ours, with every answer that it may get where it is not a success.
+    pub(super) fn access_token(mut self) -> Self {
+        self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(ACCESS_TOKEN, []));
+        self = self.answer(403, problem("The token is not for this (RFC 6750 §3.1)."));
         self.shared(&answers::TO_FORMS)
     }
 

@@ -48,7 +48,14 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
         }
         OAuthError::InvalidRequest(_)
         | OAuthError::InvalidGrant(_)
+        | OAuthError::AuthorizationPending
+        | OAuthError::SlowDown
+        | OAuthError::AccessDenied(_)
+        | OAuthError::ExpiredToken
         | OAuthError::UnauthorizedClient(_)
+        | OAuthError::UnsupportedResponseType(_)
+        | OAuthError::InvalidRequestObject(_)
+        | OAuthError::InvalidRequestUri(_)
         | OAuthError::UnsupportedGrantType(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)
@@ -79,8 +86,12 @@ pub(super) fn over_limit(mut response: Response) -> Response {
 
 /// `error` under a status of HTTP's own, such as 405 or 413.
 pub(super) fn with_status(status: StatusCode, headers: HeaderMap, error: &OAuthError) -> Response {
-    let body = ErrorBody { error: error.code(), error_description: error.description() };
-    let mut response = not_stored(status, &body);
+    let mut response = with_code(status, error.code(), error.description());
     response.headers_mut().extend(headers);
     response
+}
+
+/// An error that is none of the token endpoint's.
+pub(super) fn with_code(status: StatusCode, error: &'static str, error_description: &'static str) -> Response {
+    not_stored(status, &ErrorBody { error, error_description })
 }

@@ -5,7 +5,9 @@
 
 mod access_token;
 pub mod delegated;
+mod id_token;
 mod introspection;
+mod logout_token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::jose::claims::Actor;
 use crate::jose::jws::{ES256, PresentedSigningInput};
 
 pub use self::delegated::{Content, DelegatedKeys, DelegatedProfile};
+pub use self::logout_token::LOGOUT_TOKEN_LIFETIME;
 
 /// How far `iat` may be from the keeper's own clock.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
@@ -29,6 +32,12 @@ pub const ACCESS_TOKEN_PROFILE: &str = "access-token";
 
 /// The profile of signed introspection answers (RFC 9701).
 pub const INTROSPECTION_PROFILE: &str = "token-introspection";
+
+/// The profile of ID tokens (OpenID Connect Core 1.0 §2).
+pub const ID_TOKEN_PROFILE: &str = "id-token";
+
+/// The profile of logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.4).
+pub const LOGOUT_TOKEN_PROFILE: &str = "logout-token";
 
 /// What one kind of token must look like to be signed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -54,6 +63,13 @@ pub enum ClaimRules {
     /// A signed introspection answer (RFC 9701 §5): for the resource server that asked, with a
     /// `token_introspection`, and with neither `sub` nor `exp`, so that nobody takes it for a token.
     Introspection,
+    /// An ID token: for the client that is on record.
+    IdToken {
+        /// The longest `exp - iat` allowed.
+        max_lifetime: Duration,
+    },
+    /// A logout token: for the client that is on record.
+    LogoutToken,
 }
 
 /// The rule that a JWT broke.
@@ -83,9 +99,18 @@ pub enum Rule {
     /// A claim that every token must have is absent or empty.
     #[error("{0}: required, and absent or empty")]
     Required(&'static str),
-    /// `aud` is not exactly the resource server that the request is on record for.
-    #[error("aud: expected the resource server on whose behalf the request is made")]
+    /// `aud` is not exactly the resource server, or the client, that the request is on record for.
+    #[error("aud: expected the one on whose behalf the request is made")]
     Audience,
+    /// A claim is not of the type that it has to be, or is empty.
+    #[error("{0}: not of its type, or empty")]
+    Claim(&'static str),
+    /// A claim that only the mint says is among those that a front-end said.
+    #[error("claims: one is there that this kind of token does not have")]
+    Reserved,
+    /// `auth_time` is to come.
+    #[error("auth_time: later than the keeper's clock")]
+    AuthenticatedAt,
     /// `client_id` is not the client that the request is on record for.
     #[error("client_id: expected the client on whose behalf the request is made")]
     Client,
@@ -198,6 +223,10 @@ impl Policy {
                 access_token::check(&presented.claims()?, issuer, client, now, max_lifetime)
             }
             ClaimRules::Introspection => introspection::check(&presented.claims()?, issuer, client, now),
+            ClaimRules::IdToken { max_lifetime } => {
+                id_token::check(presented.claims_json(), issuer, client, now, max_lifetime)
+            }
+            ClaimRules::LogoutToken => logout_token::check(presented.claims_json(), issuer, client, now),
         }
     }
 
@@ -299,6 +328,10 @@ mod tests {
         assert_eq!(check(&header(), &claims), Ok(()));
         claims["cnf"] = json!({"x5t#S256": "A".repeat(43)});
         assert_eq!(check(&header(), &claims), Ok(()));
+        claims["auth_time"] = json!(NOW - 3600);
+        claims["acr"] = json!("urn:mfa");
+        claims["amr"] = json!(["pwd", "otp"]);
+        assert_eq!(check(&header(), &claims), Ok(()));
     }
 
     #[test]
@@ -329,6 +362,13 @@ mod tests {
         assert_eq!(broken("act", json!({"sub": "a", "act": {"sub": ""}})), Rule::Actor);
         assert_eq!(broken("act", json!({"sub": "a", "exp": NOW})), Rule::Format(Malformed::Json));
         assert_eq!(broken("act", json!(["a"])), Rule::Format(Malformed::Json));
+        assert_eq!(broken("auth_time", json!(NOW + 61)), Rule::AuthenticatedAt);
+        assert_eq!(broken("auth_time", json!("today")), Rule::Format(Malformed::Json));
+        assert_eq!(broken("acr", json!("")), Rule::Claim("acr"));
+        for amr in [json!([]), json!([""])] {
+            assert_eq!(broken("amr", amr), Rule::Claim("amr"));
+        }
+        assert_eq!(broken("amr", json!("pwd")), Rule::Format(Malformed::Json));
         let crowd = (0..=Actor::MOST).fold(Value::Null, |act, _| json!({"sub": "a", "act": act}));
         assert_eq!(broken("act", crowd), Rule::Actor);
         for claim in ["sub", "aud", "client_id", "jti"] {

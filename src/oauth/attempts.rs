@@ -207,7 +207,14 @@ fn is_counted(error: &OAuthError) -> bool {
     match error {
         OAuthError::InvalidClient(_) | OAuthError::InvalidGrant(_) | OAuthError::InvalidToken(_) => true,
         OAuthError::InvalidRequest(_)
+        | OAuthError::AuthorizationPending
+        | OAuthError::SlowDown
+        | OAuthError::AccessDenied(_)
+        | OAuthError::ExpiredToken
         | OAuthError::UnauthorizedClient(_)
+        | OAuthError::UnsupportedResponseType(_)
+        | OAuthError::InvalidRequestObject(_)
+        | OAuthError::InvalidRequestUri(_)
         | OAuthError::UnsupportedGrantType(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)

@@ -145,7 +145,7 @@ fn compact(signed: DelegatedSignature) -> Result<SignedClaims, OAuthError> {
 
 fn key_name(profile: &DelegatedProfile, key: Option<&str>) -> Result<KeyName, OAuthError> {
     let name = match (profile.keys, key) {
-        (DelegatedKeys::One, None) => return Ok(profile.name),
+        (DelegatedKeys::One, None) => Ok(profile.name),
         (DelegatedKeys::Created, Some(key)) => KeyName::created(profile.name.as_str(), key),
         (DelegatedKeys::One, Some(_)) => {
             return Err(OAuthError::InvalidRequest("key: the profile has one key; leave this out"));
@@ -179,7 +179,10 @@ fn told(error: DelegatedError, caller: &CallingFrontend, profile: &DelegatedProf
             OAuthError::InvalidRequest("the claims do not keep to the signing profile")
         }
         DelegatedError::Keeper(error) => error.into(),
-        DelegatedError::Store(error) => error.into(),
+        DelegatedError::Store(error) => {
+            tracing::warn!(%error, "answering 503");
+            OAuthError::TemporarilyUnavailable { retry_after: std::time::Duration::from_secs(1) }
+        }
         DelegatedError::Exists => OAuthError::ServerError,
     }
 }

@@ -48,7 +48,8 @@ impl Registrations {
             IssuerKeys::Own => None,
             IssuerKeys::At(place) => Some(place),
         });
-        let places = clients.chain(servers).filter_map(ClientAuthentication::keys).chain(issuers);
+        let requests = self.clients.iter().filter_map(|client| client.request_object_keys.as_ref());
+        let places = clients.chain(servers).filter_map(ClientAuthentication::keys).chain(requests).chain(issuers);
         self.key_sets = KeySets::of(places, known, clock)?;
         if self.registration.as_ref().is_some_and(|rules| rules.takes_keys()) {
             let key_sets = self.key_sets.with_further(known, clock);

@@ -5,3 +5,4 @@ mod oauth2;
 mod openid_client;
 mod proofs;
 mod schemathesis;
+mod vaultrs;

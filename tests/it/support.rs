@@ -12,6 +12,7 @@ pub mod frontend;
 pub mod https_server;
 pub mod issuer;
 pub mod jose;
+pub mod login;
 pub mod node;
 pub mod postgres;
 pub mod process;

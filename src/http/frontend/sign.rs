@@ -10,7 +10,7 @@ use super::{Caller, FrontendApi};
 use crate::http::document::serve;
 use crate::http::openapi::{Description, JSON, kept, not_modified, uncached};
 use crate::http::public::discovery::JWK_SET;
-use crate::http::public::form::{Body, is_of_type};
+use crate::http::public::form::Body;
 use crate::http::render::{not_stored, oauth_error};
 use crate::jose::foreign::json::{self, Bounds};
 use crate::jose::jwk::JwkSet;
@@ -57,10 +57,7 @@ pub(super) async fn jwks(
 
 /// What two readers could read in two ways is refused: one of them may be who verifies the token.
 fn request(headers: &HeaderMap, body: &Body) -> Result<SignRequest, OAuthError> {
-    if !is_of_type(headers, JSON) {
-        return Err(OAuthError::InvalidRequest("expected Content-Type: application/json"));
-    }
-    let members = json::object(body.bytes(), BOUNDS).map_err(|_| NO_REQUEST)?;
+    let members = json::object(super::json(headers, body)?, BOUNDS).map_err(|_| NO_REQUEST)?;
     serde_json::from_value(members.into()).map_err(|_| NO_REQUEST)
 }
 

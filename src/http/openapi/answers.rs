@@ -156,6 +156,11 @@ pub(in crate::http) fn off() -> ResponseBuilder {
     ResponseBuilder::new().description("The operator has this endpoint off.")
 }
 
+/// An error that is of one endpoint.
+pub(in crate::http) fn problem(description: &str) -> ResponseBuilder {
+    uncached(description).content(JSON, Content::new(Some(Ref::from_schema_name(ErrorBody::name()))))
+}
+
 /// An answer that no cache may keep.
 pub(in crate::http) fn uncached(description: &str) -> ResponseBuilder {
     with_header(ResponseBuilder::new().description(description), "Cache-Control", Type::String, "no-store")

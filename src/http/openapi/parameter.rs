@@ -1,6 +1,7 @@
 //! The parameters of the forms.
 
-use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, Type};
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, Required, Schema, Type};
 
 use crate::oauth::authentication::ASSERTION_TYPE;
 
@@ -50,24 +51,36 @@ impl Parameter {
             Self::optional("client_assertion", "A JWT that it signed, where it is registered for private_key_jwt."),
         ]
     }
+
+    /// As a part of the query.
+    pub(super) fn in_query(self) -> ParameterBuilder {
+        let required = if self.is_required { Required::True } else { Required::False };
+        let (name, description) = (self.name, self.description);
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).required(required);
+        parameter.description(Some(description)).schema(Some(self.schema()))
+    }
+
+    fn schema(self) -> Schema {
+        let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(self.description));
+        let schema = match self.is_required {
+            // Empty is left out.
+            true => schema.min_length(Some(1)),
+            false => schema,
+        };
+        let schema = if self.values.is_empty() { schema } else { schema.enum_values(Some(self.values)) };
+        match self.is_repeatable {
+            true => ArrayBuilder::new().items(schema).into(),
+            false => schema.into(),
+        }
+    }
 }
 
 /// The schema of a form of `parameters`.
 pub(super) fn form(parameters: impl Iterator<Item = Parameter>) -> Object {
     parameters
         .fold(ObjectBuilder::new().schema_type(Type::Object), |form, parameter| {
-            let Parameter { name, description, is_required, is_repeatable, values } = parameter;
-            let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(description));
-            let schema = match is_required {
-                // Empty is left out.
-                true => schema.min_length(Some(1)),
-                false => schema,
-            };
-            let schema = if values.is_empty() { schema } else { schema.enum_values(Some(values)) };
-            let form = match is_repeatable {
-                true => form.property(name, ArrayBuilder::new().items(schema)),
-                false => form.property(name, schema),
-            };
+            let (name, is_required) = (parameter.name, parameter.is_required);
+            let form = form.property(name, parameter.schema());
             if is_required { form.required(name) } else { form }
         })
         .build()

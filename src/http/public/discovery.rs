@@ -39,6 +39,14 @@ pub(super) async fn metadata(State(api): State<Arc<PublicApi>>, headers: HeaderM
     serve(&api.metadata.load(), JSON, api.max_age, &headers)
 }
 
+/// `GET /.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4); not found where nobody can log in.
+pub(super) async fn openid_configuration(State(api): State<Arc<PublicApi>>, headers: HeaderMap) -> Response {
+    match api.metadata.load_openid() {
+        Some(document) => serve(&document, JSON, api.max_age, &headers),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
 /// `GET /openapi.json`.
 pub(super) async fn openapi(
     State(api): State<Arc<PublicApi>>,
@@ -66,6 +74,13 @@ pub(super) fn metadata_description() -> Description {
     Description::new("metadata", "What the authorization server can do (RFC 8414)")
         .answer_of::<Metadata>(200, JSON, kept("The metadata."))
         .answer(304, not_modified())
+}
+
+pub(super) fn openid_configuration_description() -> Description {
+    Description::new("openidConfiguration", "What the OpenID provider can do (OpenID Connect Discovery 1.0)")
+        .answer_of::<Metadata>(200, JSON, kept("The metadata."))
+        .answer(304, not_modified())
+        .answer(404, off())
 }
 
 pub(super) fn openapi_description() -> Description {

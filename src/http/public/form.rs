@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -15,12 +15,13 @@ use crate::http::render::with_status;
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::{PresentedBasic, claimed_id};
 use crate::oauth::parameters::PresentedParameters;
+use crate::oauth::refresh_cookie::PresentedBrowser;
 use crate::oauth::request::PresentedRequest;
 
 /// Where a proof of possession is (RFC 9449 §4.1).
 pub(super) const DPOP: &str = "dpop";
 
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 const TOO_LARGE: OAuthError = OAuthError::InvalidRequest("the body is too large or was not received whole");
 
@@ -56,7 +57,7 @@ impl<'a> Form<'a> {
         }
         let parameters = PresentedParameters::parse(&body.0)?;
         let (basic, dpop, certificate) = (basic(headers)?, dpop(headers)?, peer.certificate.clone());
-        Ok(Self(PresentedRequest { parameters, basic, dpop, certificate }))
+        Ok(Self(PresentedRequest { parameters, basic, dpop, certificate, browser: browser(headers) }))
     }
 
     /// Whom it names, proven or not.
@@ -88,7 +89,7 @@ pub(in crate::http) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool
 }
 
 /// The one `DPoP` header, where there is one (RFC 9449 §4.3 check 1).
-fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
+pub(super) fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
     let mut values = headers.get_all(DPOP).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -97,6 +98,16 @@ fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
         }
         (Some(_), Some(_)) => Err(OAuthError::InvalidDpopProof("the DPoP header is included more than once")),
     }
+}
+
+/// What a browser adds. Of several origins, and of one that cannot be read, none is anybody's.
+fn browser(headers: &HeaderMap) -> PresentedBrowser<'_> {
+    let mut origins = headers.get_all(ORIGIN).iter().map(|origin| origin.to_str().unwrap_or_default());
+    let origin = match (origins.next(), origins.next()) {
+        (Some(_), Some(_)) => Some(""),
+        (origin, _) => origin,
+    };
+    PresentedBrowser { cookies: headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).collect(), origin }
 }
 
 /// The credentials of the `Authorization` header, where there is one.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Rule, check_issued_at, require};
+use super::{CLOCK_TOLERANCE, Rule, check_issued_at, require};
 use crate::clock::Timestamp;
 use crate::jose::claims::{Actor, PresentedAccessTokenClaims};
 
@@ -24,6 +24,10 @@ pub(super) fn check(
     let issued_at = check_issued_at(claims.iat, now)?;
     let expires_at = claims.exp.ok_or(Rule::Required("exp"))?;
     require(expires_at > issued_at && expires_at.since(issued_at) <= max_lifetime, Rule::Lifetime)?;
+    require(claims.auth_time.is_none_or(|at| at <= now.plus(CLOCK_TOLERANCE)), Rule::AuthenticatedAt)?;
+    require(claims.acr.as_ref().is_none_or(|acr| !acr.is_empty()), Rule::Claim("acr"))?;
+    let is_list = |values: &Vec<String>| !values.is_empty() && values.iter().all(|value| !value.is_empty());
+    require(claims.amr.as_ref().is_none_or(is_list), Rule::Claim("amr"))?;
     let actors = std::iter::successors(claims.act.as_ref(), |actor| actor.act.as_deref());
     let (named, number) = actors.fold((true, 0), |(named, number), actor| (named && !actor.sub.is_empty(), number + 1));
     require(named && number <= Actor::MOST, Rule::Actor)
