@@ -1,4 +1,5 @@
 mod examples;
 mod frontend;
+mod kubernetes;
 mod mistakes;
 mod trust;
