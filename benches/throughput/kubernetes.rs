@@ -28,7 +28,6 @@ use crate::mint::{Changes, Cpu, Mint, PROGRAM, configure};
 use crate::report::{Sample, median};
 
 #[rustfmt::skip]
-#[expect(clippy::allow_attributes, reason = "generated code allows itself what it may need")]
 #[path = "../../tests/it/kubernetes/api.rs"]
 mod api;
 
