@@ -19,6 +19,7 @@ mod support;
 mod tls;
 #[cfg(feature = "tpm")]
 mod tpm;
+mod transit;
 mod verification;
 
 use std::path::Path;
@@ -41,7 +42,9 @@ const MOST_CONNECTIONS: usize = 64;
 const FLOODS: [usize; 2] = [64, 700];
 
 /// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
-const PARTS: [&str; 7] = ["tokens", "sessions", "floods", PROOFS, TLS, TPM, DEVICES];
+const PARTS: [&str; 8] = ["tokens", "sessions", "floods", TRANSIT, PROOFS, TLS, TPM, DEVICES];
+/// The one that is asked for by clients of Vault.
+const TRANSIT: &str = "transit";
 /// Those that have a measure of their own, and need none of the hardware.
 const PROOFS: &str = "proofs";
 const TLS: &str = "tls";
@@ -57,6 +60,7 @@ fn main() {
         ["raw", config, sequence, threads, keys] => raw::measure(config, sequence, threads, keys, SPAN),
         #[cfg(feature = "tpm")]
         ["esys", tcti, session] => tpm::run(tcti, session, SPAN),
+        ["ask-transit"] => transit::generate(),
         ["load"] => load::generate(),
         ["paced"] => devices::generate(),
         ["prove"] => proofs::generate(),
@@ -99,6 +103,9 @@ fn run(named: &[&str]) {
         }
         if is_wanted("floods") {
             measure_floods(&state, &mut report);
+        }
+        if is_wanted(TRANSIT) {
+            report.transit.measure(&state, SPAN);
         }
         if is_wanted(PROOFS) {
             report.verification.measure(&state);
