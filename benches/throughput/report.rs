@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::kubernetes::Kubernetes;
 use crate::load::{Measured, Work};
 use crate::mint::{Cpu, Memory};
 use crate::proofs::Proofs;
@@ -26,6 +27,7 @@ pub struct Report {
     floods: BTreeMap<(&'static str, usize), Vec<Flooded>>,
     tpm: BTreeMap<(&'static str, usize), Vec<OnTpm>>,
     pub transit: Transit,
+    pub kubernetes: Kubernetes,
     pub proofs: Proofs,
     pub verification: Verification,
     pub https: Https,
@@ -122,6 +124,9 @@ impl Report {
         let mut text = String::new();
         if !self.raw.is_empty() {
             self.write_softhsm(&mut text);
+        }
+        if !self.kubernetes.is_empty() {
+            self.kubernetes.write_table(self.ceiling(Sequence::Token), &mut text);
         }
         if !self.transit.is_empty() {
             self.transit.write_table(self.ceiling(Sequence::Token), &mut text);
@@ -302,7 +307,8 @@ impl Report {
         let report = json!({
             "raw": raw, "tokens": tokens, "exchanges": exchanges, "introspections": introspections,
             "bytes_per_family": self.bytes_per_family, "floods": floods, "memory": memory, "tpm": tpm,
-            "transit": self.transit.json(), "proofs": self.proofs.json(), "verification_us": self.verification.json(), "https": self.https.json(),
+            "kubernetes": self.kubernetes.json(), "transit": self.transit.json(),
+            "proofs": self.proofs.json(), "verification_us": self.verification.json(), "https": self.https.json(),
         });
         format!("{report:#}\n")
     }
