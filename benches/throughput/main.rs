@@ -20,6 +20,7 @@ mod support;
 mod tls;
 #[cfg(feature = "tpm")]
 mod tpm;
+mod transit;
 mod verification;
 
 use std::path::Path;
@@ -42,9 +43,11 @@ const MOST_CONNECTIONS: usize = 64;
 const FLOODS: [usize; 2] = [64, 700];
 
 /// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
-const PARTS: [&str; 8] = ["tokens", "sessions", "floods", KUBERNETES, PROOFS, TLS, TPM, DEVICES];
+const PARTS: [&str; 9] = ["tokens", "sessions", "floods", KUBERNETES, TRANSIT, PROOFS, TLS, TPM, DEVICES];
 /// The one that is asked for by a kube-apiserver.
 const KUBERNETES: &str = "kubernetes";
+/// The one that is asked for by clients of Vault.
+const TRANSIT: &str = "transit";
 /// Those that have a measure of their own, and need none of the hardware.
 const PROOFS: &str = "proofs";
 const TLS: &str = "tls";
@@ -60,6 +63,7 @@ fn main() {
         ["raw", config, sequence, threads, keys] => raw::measure(config, sequence, threads, keys, SPAN),
         #[cfg(feature = "tpm")]
         ["esys", tcti, session] => tpm::run(tcti, session, SPAN),
+        ["ask-transit"] => transit::generate(),
         ["keeper", ..] => kubernetes::be_keeper(),
         ["sign"] => kubernetes::generate(),
         ["load"] => load::generate(),
@@ -104,6 +108,9 @@ fn run(named: &[&str]) {
         }
         if is_wanted("floods") {
             measure_floods(&state, &mut report);
+        }
+        if is_wanted(TRANSIT) {
+            report.transit.measure(&state, SPAN);
         }
         if is_wanted(KUBERNETES) {
             report.kubernetes.measure(&state, SPAN);

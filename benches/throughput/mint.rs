@@ -175,7 +175,8 @@ pub fn issuer(state: &Path) -> String {
     record(state)["issuer"].as_str().expect("a string").to_owned()
 }
 
-fn record(state: &Path) -> Value {
+/// What scripts need of the mints in `state`.
+pub fn record(state: &Path) -> Value {
     let text = std::fs::read_to_string(state.join("dev.json")).expect("dev wrote it");
     serde_json::from_str(&text).expect("dev.json is JSON")
 }

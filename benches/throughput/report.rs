@@ -12,6 +12,7 @@ use crate::proofs::Proofs;
 use crate::raw::Sequence;
 use crate::sessions::Measured as Store;
 use crate::tls::Https;
+use crate::transit::Transit;
 use crate::verification::Verification;
 
 /// Everything that was measured, in the order of its first round.
@@ -25,6 +26,7 @@ pub struct Report {
     bytes_per_family: BTreeMap<&'static str, f64>,
     floods: BTreeMap<(&'static str, usize), Vec<Flooded>>,
     tpm: BTreeMap<(&'static str, usize), Vec<OnTpm>>,
+    pub transit: Transit,
     pub kubernetes: Kubernetes,
     pub proofs: Proofs,
     pub verification: Verification,
@@ -125,6 +127,9 @@ impl Report {
         }
         if !self.kubernetes.is_empty() {
             self.kubernetes.write_table(self.ceiling(Sequence::Token), &mut text);
+        }
+        if !self.transit.is_empty() {
+            self.transit.write_table(self.ceiling(Sequence::Token), &mut text);
         }
         if !self.tpm.is_empty() {
             self.write_tpm(&mut text);
@@ -302,7 +307,8 @@ impl Report {
         let report = json!({
             "raw": raw, "tokens": tokens, "exchanges": exchanges, "introspections": introspections,
             "bytes_per_family": self.bytes_per_family, "floods": floods, "memory": memory, "tpm": tpm,
-            "kubernetes": self.kubernetes.json(), "proofs": self.proofs.json(), "verification_us": self.verification.json(), "https": self.https.json(),
+            "kubernetes": self.kubernetes.json(), "transit": self.transit.json(),
+            "proofs": self.proofs.json(), "verification_us": self.verification.json(), "https": self.https.json(),
         });
         format!("{report:#}\n")
     }
