@@ -1,7 +1,6 @@
 //! Kubernetes: a kube-apiserver has its tokens signed.
 
 #[rustfmt::skip]
-#[expect(clippy::allow_attributes, reason = "generated code allows itself what it may need")]
 mod api;
 mod apiserver;
 mod callers;

@@ -40,7 +40,7 @@ fn the_signing_profile_of_the_production_example_is_one() {
     };
     let prehashed_per_second = NonZeroU32::new(50);
     let profile = DelegatedProfile { name, content, prehashed_per_second, keys: DelegatedKeys::One };
-    assert_eq!(config.signing_profiles, [profile.clone()]);
+    assert_eq!(config.signing_profiles, std::slice::from_ref(&profile));
     let schedule = config.keys.of(Role::Delegated(name)).unwrap();
     assert_eq!(schedule.publish_ahead, Duration::from_secs(3600));
     assert_eq!(schedule.needed_for, Duration::from_secs(3600 + 300), "and a caller may name it after it was retired");

@@ -211,7 +211,7 @@ async fn a_front_end_has_a_key_made_and_destroyed() {
     let name = key("spire/x509-CA-A");
     let made = node.signer.create(name).await.unwrap();
     assert_eq!((made.version, made.is_active), (1, true));
-    assert_eq!(node.signer.keys(&name), [made.clone()]);
+    assert_eq!(node.signer.keys(&name), std::slice::from_ref(&made));
     assert_eq!(node.sign("spire", name.as_str(), None).await.unwrap(), 1);
     assert_eq!(other.sign("spire", name.as_str(), Some(1)).await.unwrap(), 1, "another node comes to know it");
     assert!(matches!(node.signer.create(name).await, Err(DelegatedError::Exists)));
