@@ -10,6 +10,8 @@ pub mod keeper_process;
 pub mod store;
 pub mod services;
 mod reload;
+mod frontend_listener;
+mod session_ends;
 pub mod mint;
 pub mod admin_client;
 pub mod grant;

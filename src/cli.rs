@@ -108,7 +108,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             output::key_report(&block_on(keys::states(&config))?, format.json)?;
         }
         Command::Keys(KeysCommand::Rotate { device, role, config, format }) => {
-            order(KeyOrder::Rotate { device, role: role.map(Into::into) }, &config, format)?;
+            order(KeyOrder::Rotate { device, role }, &config, format)?;
         }
         Command::Keys(KeysCommand::Retire(KeyArguments { kid, config, format })) => {
             order(KeyOrder::Retire(kid), &config, format)?;
@@ -161,13 +161,16 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let copied = block_on(store::copy(&from, &to))?;
             output::line(&format!(
                 "copied and compared: sessions {}, revoked access tokens {}, keys {}, \
-                 registered clients {}, used assertions and proofs {}, shared secrets {}",
+                 registered clients {}, used assertions and proofs {}, shared secrets {}, \
+                 logins under way {}, pushed requests {}",
                 copied.families,
                 copied.revoked_tokens,
                 copied.keys,
                 copied.clients,
                 copied.claims,
-                copied.shared_secrets
+                copied.shared_secrets,
+                copied.logins,
+                copied.pushed_requests
             ))?;
         }
         Command::Sessions(SessionsCommand::List { filter, config, format }) => {

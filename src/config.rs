@@ -4,34 +4,33 @@
 mod changes;
 mod client;
 mod file;
+mod frontend;
 mod devices;
 mod hardware;
+mod issuer;
 mod keys;
+mod listen;
 mod problem;
 mod proof;
 mod registration;
 mod resource;
 mod resource_server;
+mod signing_profile;
 mod tls;
+mod token_profile;
 mod trust;
 mod values;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
-
-use crate::http::forwarded::TrustedProxies;
-use crate::http::listener::Limits;
-use crate::http::tls::{ClientCertificates, TlsSettings};
-use crate::jose::claims::{ACCESS_TOKEN_TYPE, INTROSPECTION_TYPE};
-use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, INTROSPECTION_PROFILE, Profile};
+use crate::keeper::policy::DelegatedProfile;
 use crate::keyring::Schedule;
 use crate::oauth::attempts::AttemptLimits;
-use crate::oauth::client::Client;
+use crate::oauth::client::{Client, GrantType};
+use crate::oauth::frontend::{Frontend, FrontendProof};
 use crate::oauth::key_sets::KeySets;
 use crate::oauth::registration::RegistrationRules;
 use crate::oauth::registrations::Registrations;
@@ -46,6 +45,9 @@ pub use self::changes::RegistrationChanges;
 #[cfg(feature = "tpm")]
 pub use self::hardware::TpmHardware;
 pub use self::hardware::{DevicePlace, Hardware, Pkcs11Hardware};
+pub use self::issuer::IssuerIdentifier;
+use self::issuer::is_loopback;
+pub use self::listen::{FrontendListen, Listen};
 pub use self::problem::ConfigError;
 pub use self::trust::TrustFiles;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub hardware: Vec<Hardware>,
     /// When keys are replaced.
     pub keys: Schedule,
+    /// What front-ends may have signed.
+    pub signing_profiles: Vec<DelegatedProfile>,
     /// How long others may keep the published keys.
     pub jwks_max_age: Duration,
     /// The store.
@@ -74,6 +78,8 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// The resource servers that may ask about tokens.
     pub resource_servers: Vec<ResourceServer>,
+    /// The front-ends.
+    pub frontends: Vec<Frontend>,
     /// What scope each protected resource knows.
     pub resources: ResourceScopes,
     /// How clients register themselves, where they may.
@@ -97,90 +103,6 @@ struct Read {
 impl fmt::Debug for Read {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path.fmt(f)
-    }
-}
-
-/// An issuer identifier (RFC 8414 §2): an URL without query, fragment or slash at its end.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct IssuerIdentifier {
-    text: String,
-    path: String,
-}
-
-impl IssuerIdentifier {
-    /// Reads an identifier.
-    ///
-    /// # Errors
-    /// What was expected, for the operator.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = "expected an https URL without query, fragment or slash at its end";
-        let url = Url::parse(text).map_err(|error| format!("{expected}: {error}"))?;
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
-            return Err(format!("{expected} (http is accepted for a loopback host only)"));
-        }
-        if url.query().is_some()
-            || url.fragment().is_some()
-            || text.ends_with('/')
-            || !url.username().is_empty()
-            || url.password().is_some()
-        {
-            return Err(expected.to_owned());
-        }
-        // What the parser had to repair would be repaired in different ways by different readers.
-        let normal = url.as_str().trim_end_matches('/');
-        if normal != text {
-            return Err(format!("{expected}, written as {normal}"));
-        }
-        let path = url.path().trim_end_matches('/').to_owned();
-        // These would be patterns to the router.
-        if path.contains(['{', '}']) || path.split('/').any(|segment| segment.starts_with([':', '*'])) {
-            return Err(expected.to_owned());
-        }
-        Ok(Self { text: text.to_owned(), path })
-    }
-
-    /// The identifier, as tokens carry it.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The URL of what is at `path`, which begins with a slash, below it.
-    pub fn endpoint(&self, path: &str) -> Url {
-        Url::parse(&format!("{}{path}", self.text)).expect("an identifier with a path is an URL")
-    }
-
-    /// Its path, empty or beginning with a slash.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Where requests come in.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listen {
-    /// The public listener.
-    pub public: SocketAddr,
-    /// How it speaks TLS; plain HTTP without.
-    pub tls: Option<TlsSettings>,
-    /// The admin listener, a Unix socket.
-    pub admin: PathBuf,
-    /// What both allow their clients.
-    pub limits: Limits,
-    /// The proxies in front of the public listener that say where requests come from.
-    pub trusted_proxies: TrustedProxies,
-}
-
-impl Listen {
-    /// Whether clients may present certificates.
-    pub fn takes_certificates(&self) -> bool {
-        let wanted = self.tls.as_ref().map(|tls| &tls.client_certificates);
-        matches!(wanted, Some(ClientCertificates::Optional { .. }))
     }
 }
 
@@ -336,6 +258,7 @@ impl Config {
             clients: self.clients.iter().cloned().collect(),
             resource_servers: self.resource_servers.iter().cloned().map(Arc::new).collect(),
             resources: self.resources.clone(),
+            frontends: self.frontends.iter().cloned().collect(),
             trust: self.trust.clone(),
             issuers: self.trusted_issuers.iter().map(|issuer| (issuer.issuer.clone(), issuer.place())).collect(),
             registration: self.registration.clone().map(Arc::new),
@@ -348,35 +271,37 @@ impl Config {
         let is_named = |issuer: &TrustedIssuer| self.trust.iter().any(|policy| policy.issuer == issuer.issuer);
         let unnamed = self.trusted_issuers.iter().filter(|issuer| !is_named(issuer));
         let unnamed = unnamed.map(|issuer| format!("no trust policy names the trusted issuer {:?}", issuer.issuer));
-        self.trust.iter().flat_map(TrustPolicy::warnings).chain(unnamed).collect()
+        let out = self.frontends.iter().filter_map(|frontend| self.warning_of(frontend));
+        let nobody = self.clients.iter().filter_map(|client| self.warning_of_client(client));
+        self.trust.iter().flat_map(TrustPolicy::warnings).chain(unnamed).chain(out).chain(nobody).collect()
     }
 
-    /// The signing profiles that the keeper enforces: as strict as the lifetimes of clients and trust policies allow.
-    pub fn signing_profiles(&self) -> Vec<Profile> {
-        let profile = |name: &str, typ: &str, rules| Profile {
-            name: name.to_owned(),
-            issuer: self.issuer.as_str().to_owned(),
-            typ: typ.to_owned(),
-            rules,
-        };
-        let max_lifetime = longest_access_token(&self.clients, &self.trust, self.registration.as_ref());
-        let access_token = ClaimRules::AccessToken { max_lifetime };
-        let mut profiles = vec![profile(ACCESS_TOKEN_PROFILE, ACCESS_TOKEN_TYPE, access_token)];
-        // Nobody can ask where no resource server is registered, so nothing is signed for anybody.
-        if !self.resource_servers.is_empty() {
-            profiles.push(profile(INTROSPECTION_PROFILE, INTROSPECTION_TYPE, ClaimRules::Introspection));
+    /// That nobody could ever log in to `client`, where it is so.
+    fn warning_of_client(&self, client: &Client) -> Option<String> {
+        let logs_in =
+            |frontend: &&Frontend| frontend.pages.login.is_some() && frontend.check_client(&client.id).is_ok();
+        if !client.may_use(GrantType::AuthorizationCode) || self.frontends.iter().any(|frontend| logs_in(&frontend)) {
+            return None;
         }
-        profiles
+        Some(format!(
+            "nobody can log in to the client {:?}; it needs a [[frontend]] with a login_url that has it among its clients",
+            client.id
+        ))
     }
-}
 
-/// How long an access token may live, whoever it is for; zero where nobody gets one.
-fn longest_access_token(
-    clients: &[Client],
-    trust: &TrustPolicies,
-    registration: Option<&RegistrationRules>,
-) -> Duration {
-    let of_clients = clients.iter().map(|client| client.access_token_lifetime);
-    let of_clients = of_clients.chain(registration.map(|rules| rules.access_token_lifetime)).max().unwrap_or_default();
-    of_clients.max(trust.longest_lifetime())
+    /// That nobody could ever prove to be `frontend`, where it is so.
+    fn warning_of(&self, frontend: &Frontend) -> Option<String> {
+        let listen = self.listen.frontend.as_ref();
+        let missing = match &frontend.proof {
+            FrontendProof::Token { .. } if listen.is_none() => "[listen.frontend]",
+            FrontendProof::Certificate { .. } | FrontendProof::SelfSignedCertificate { .. }
+                if !listen.is_some_and(FrontendListen::takes_certificates) =>
+            {
+                "[listen.frontend.tls] with client_certificates = \"optional\""
+            }
+            // The admin socket and that of Kubernetes tell uids too.
+            _ => return None,
+        };
+        Some(format!("the front-end {:?} has no listener to prove itself at; it needs {missing}", frontend.name))
+    }
 }

@@ -4,12 +4,14 @@
 //! much of its time and memory an answer takes.
 
 mod address;
+mod delivery;
 mod https;
 
 use std::pin::Pin;
 
 use url::Url;
 
+pub use delivery::{Delivering, FormDelivery};
 pub use https::{HttpsSettings, HttpsSource};
 
 /// A fetch under way.

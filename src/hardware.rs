@@ -4,6 +4,8 @@
 //! session belongs to one operating-system thread ([`sessions`]).
 
 mod error;
+mod key_name;
+mod role;
 pub mod attestation;
 mod trial;
 pub mod pkcs11;
@@ -23,10 +25,15 @@ use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::Signature;
 
 pub use error::{Error, Fault};
+pub use key_name::{DelegatedKeys, InvalidKeyName, KeyName, ProfileKeys};
 pub use pinned::PinnedPublicKey;
+pub use role::Role;
 
 /// The most keys of a role that are generated in a device: a mint that was taken over must not be able to fill it.
 pub const MOST_KEYS: usize = 32;
+
+/// The most keys that front-ends may have made in a device.
+pub const MOST_CREATED_KEYS: usize = 256;
 
 /// A device that was found, logged in to, and whose keys were checked.
 ///
@@ -93,6 +100,12 @@ pub trait Session: Send {
     /// What the device answered; no key is left behind then, as far as the device can still be asked.
     fn generate(&mut self, role: Role) -> Result<(), Error>;
 
+    /// Destroys the key `kid`, one that a front-end had made, for good. No other role's key is ever destroyed here.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] where there is no such key; or what the device answered.
+    fn destroy(&mut self, kid: &str) -> Result<(), Error>;
+
     /// Evidence of where the key `kid` lives and what it may do, made for `nonce` at `now`. It was checked as
     /// whoever asks will check it.
     ///
@@ -126,12 +139,33 @@ pub struct DeviceKeys {
     pub signing: Vec<P256PublicKey>,
     /// Keys that seal.
     pub sealing: Vec<SealingKey>,
+    /// Keys that sign what front-ends bring.
+    pub delegated: Vec<DelegatedKey>,
+}
+
+/// A key that signs what front-ends bring. Several of one name follow one another.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DelegatedKey {
+    /// Its name, which says what profile it belongs to.
+    pub name: KeyName,
+    /// Its public half.
+    pub public_key: P256PublicKey,
 }
 
 impl DeviceKeys {
+    /// Each key: its `kid`, what it is for, and its public half where it has one.
+    pub fn all(&self) -> impl Iterator<Item = (String, Role, Option<P256PublicKey>)> {
+        let signing = self.signing.iter().map(|key| (key.kid(), Role::Signing, Some(*key)));
+        let sealing = self.sealing.iter().map(|key| (key.kid(), Role::Sealing, key.public_key()));
+        let delegated = self.delegated.iter();
+        let delegated = delegated.map(|key| (key.public_key.kid(), Role::Delegated(key.name), Some(key.public_key)));
+        signing.chain(sealing).chain(delegated)
+    }
+
     /// The `kid` of each.
     pub fn kids(&self) -> impl Iterator<Item = String> {
-        self.signing.iter().map(P256PublicKey::kid).chain(self.sealing.iter().map(SealingKey::kid))
+        let delegated = self.delegated.iter().map(|key| key.public_key.kid());
+        self.signing.iter().map(P256PublicKey::kid).chain(self.sealing.iter().map(SealingKey::kid)).chain(delegated)
     }
 }
 
@@ -200,36 +234,13 @@ pub enum Provenance {
     ImportedAllowed,
 }
 
-/// What a key is for.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// It signs access tokens.
-    Signing,
-    /// It seals refresh tokens.
-    Sealing,
-}
+/// Of which roles `keys init` generated a key; the others were there.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Generated(pub Vec<Role>);
 
-impl Role {
-    /// `signing` or `sealing`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Signing => "signing",
-            Self::Sealing => "sealing",
-        }
+impl Generated {
+    /// Whether a key of `role` was generated.
+    pub fn includes(&self, role: Role) -> bool {
+        self.0.contains(&role)
     }
-
-    /// The role of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Signing, Self::Sealing].into_iter().find(|role| role.name() == name)
-    }
-}
-
-/// Which keys `keys init` generated; the others were there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Generated {
-    /// The signing key.
-    pub signing: bool,
-    /// The sealing key.
-    pub sealing: bool,
 }

@@ -5,9 +5,12 @@ pub mod base64url;
 pub mod claims;
 pub mod ecdh_es;
 pub mod foreign;
+pub mod id_token;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
+pub mod logout_token;
+pub mod public_key_info;
 pub mod thumbprint;
 
 /// Why a piece of untrusted text is not the JOSE object it should be.

@@ -5,9 +5,12 @@
 //! names and public halves.
 
 mod error;
+mod ring;
+mod schedule;
 mod plan;
 mod caretaker;
 mod signer;
+pub mod delegated;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +20,8 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::{Notify, watch};
 
-use crate::hardware::{PinnedPublicKey, Role, SealingKey};
+use self::ring::Ring;
+use crate::hardware::{KeyName, PinnedPublicKey, Role, SealingKey};
 use crate::jose::base64url;
 use crate::jose::jwk::{JwkSet, NotOnCurve};
 use crate::jose::jws::{ES256, PresentedJws};
@@ -25,7 +29,8 @@ use crate::store::{KeyRecord, KeyState};
 
 pub use self::caretaker::{Caretaker, Revocation};
 pub use self::error::KeyError;
-pub use self::plan::{RoleSchedule, Schedule};
+pub use self::ring::VersionedKey;
+pub use self::schedule::{DelegatedSchedule, RoleSchedule, Schedule};
 pub use self::signer::Signer;
 
 /// The keys, as they are used at one moment.
@@ -38,6 +43,8 @@ pub struct Keyring {
     verifiers: Vec<PinnedPublicKey>,
     jwks: Document,
     uses: Vec<Use>,
+    /// The keys that sign what front-ends bring, in the order of their names.
+    rings: Vec<Ring>,
 }
 
 /// How many tokens a key made since that was last noted.
@@ -92,6 +99,7 @@ impl Keyring {
             openers: openers.map(|record| (record.kid.clone(), record.sealing_key())).collect(),
             verifiers: published.iter().map(|key| PinnedPublicKey::new(*key)).collect::<Result<_, _>>()?,
             jwks: Document::of(&JwkSet::of_signing_keys(&published)),
+            rings: Ring::all(records),
         })
     }
 
@@ -101,6 +109,11 @@ impl Keyring {
         match role {
             Role::Signing => keyring.signing.clear(),
             Role::Sealing => keyring.sealing.clear(),
+            Role::Delegated(name) => {
+                if let Some(ring) = keyring.rings.iter_mut().find(|ring| ring.name == name) {
+                    *ring = ring.silent();
+                }
+            }
         }
         keyring
     }
@@ -122,7 +135,13 @@ impl Keyring {
         match role {
             Role::Signing => &self.signing,
             Role::Sealing => &self.sealing,
+            Role::Delegated(name) => self.ring(&name).map_or(&[], |ring| &ring.active),
         }
+    }
+
+    fn ring(&self, name: &KeyName) -> Option<&Ring> {
+        let position = self.rings.binary_search_by(|ring| ring.name.cmp(name));
+        position.ok().map(|position| &self.rings[position])
     }
 
     /// The sealing key `kid`, where what it sealed may be opened.

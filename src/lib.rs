@@ -4,6 +4,7 @@
 //! are declared before it** (`tests/layers.rs` proves it; `ARCHITECTURE.md` says why).
 
 pub mod clock;
+mod budget;
 pub mod entropy;
 pub mod secret_source;
 pub mod jose;
@@ -14,7 +15,9 @@ pub mod store;
 pub mod keyring;
 pub mod sealing;
 pub mod oauth;
+pub mod transit;
 pub mod http;
+pub mod client;
 pub mod telemetry;
 pub mod config;
 pub mod app;

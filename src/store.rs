@@ -4,6 +4,7 @@
 pub mod claim;
 pub mod family;
 pub mod key;
+pub mod login;
 pub mod postgres;
 pub mod registered_client;
 pub mod revocation;
@@ -20,6 +21,10 @@ use crate::clock::Timestamp;
 pub use claim::{ClaimId, Claimed, OnceClaim};
 pub use family::{Family, FamilyId, Redeemed, Redemption};
 pub use key::{KeyRecord, KeyState, Life};
+pub use login::{
+    BegunLogin, CodeRedeemed, CodeUse, Decided, Decision, LoginId, LoginKind, LoginState, PendingLogin, Polled,
+    PushedRequest, UsedCode, WaitingGrant,
+};
 pub use registered_client::{AddedClient, RegisteredClient};
 pub use revocation::{Page, RevokedToken, Selection, TokenId};
 pub use shared_secret::SharedSecret;
@@ -60,8 +65,8 @@ pub trait Store: Send + Sync {
     /// family that is not there counts as revoked: none is pruned before its access tokens ended.
     fn is_revoked(&self, jti: TokenId, sid: Option<FamilyId>) -> Step<'_, bool>;
 
-    /// Removes up to `limit` families, as many revoked access tokens, and as many claims, that ended by `now`; says
-    /// how many in all.
+    /// Removes up to `limit` families, and as many revoked access tokens, claims, logins and pushed requests, that
+    /// ended by `now`; says how many in all.
     fn prune(&self, now: Timestamp, limit: u32) -> Step<'_, usize>;
 
     /// Commits something that changes nothing: ends well where a real step would.
@@ -127,6 +132,48 @@ pub trait Store: Send + Sync {
     /// The clients that registered themselves, in the order of their names, at the most `limit` of them behind `after`.
     fn clients(&self, after: Option<String>, limit: u32) -> Step<'_, Vec<RegisteredClient>>;
 
+    /// Keeps a request until a front-end decides on it, where fewer than `most` wait for that. The same one once more
+    /// counts as begun.
+    fn begin_login(&self, login: PendingLogin, most: u32) -> Step<'_, BegunLogin>;
+
+    /// The login of that handle, whether or not it ended or was decided.
+    fn login(&self, handle: LoginId) -> Step<'_, Option<PendingLogin>>;
+
+    /// The device's login of that user code, whether or not it ended or was decided.
+    fn login_by_user_code(&self, user_code: LoginId) -> Step<'_, Option<PendingLogin>>;
+
+    /// Applies [`PendingLogin::decide`]: a compare-and-swap. Of two decisions one is [`Decided::Done`].
+    fn decide_login(&self, handle: LoginId, decision: Decision, now: Timestamp) -> Step<'_, Decided>;
+
+    /// What an authorization code stands for, whether or not it ended or was used. A device's is no such code.
+    fn code(&self, code: LoginId) -> Step<'_, Option<WaitingGrant>>;
+
+    /// Applies [`PendingLogin::redeem`] to the login whose code that is: the first time the family of `using` begins, and
+    /// any other time the family and the access token that the first one gave are revoked, in the same transaction.
+    fn redeem_code(&self, code: LoginId, using: CodeUse, now: Timestamp) -> Step<'_, CodeRedeemed>;
+
+    /// Applies [`PendingLogin::poll`] to the login whose device code that is.
+    fn poll_device(&self, device_code: LoginId, client_id: String, now: Timestamp) -> Step<'_, Polled>;
+
+    /// The logins, in the order of their handles, at the most `limit` of them behind `after`.
+    fn logins(&self, after: Option<LoginId>, limit: u32) -> Step<'_, Vec<PendingLogin>>;
+
+    /// Keeps a request that was pushed, where fewer than `most` are kept; `false` where there is no room. The same one
+    /// once more counts as kept.
+    fn push_request(&self, request: PushedRequest, most: u32) -> Step<'_, bool>;
+
+    /// The pushed request of that name, whether or not it ended.
+    fn pushed_request(&self, id: LoginId) -> Step<'_, Option<PushedRequest>>;
+
+    /// Takes the pushed request of that name out, so that nobody else gets it; none where it ended by `now`.
+    fn take_pushed_request(&self, id: LoginId, now: Timestamp) -> Step<'_, Option<PushedRequest>>;
+
+    /// The pushed requests, in the order of their names, at the most `limit` of them behind `after`.
+    fn pushed_requests(&self, after: Option<LoginId>, limit: u32) -> Step<'_, Vec<PushedRequest>>;
+
+    /// Revokes at `now` the families of a front-end's session that lived; gives them, as they are then.
+    fn revoke_session(&self, session: String, now: Timestamp) -> Step<'_, Vec<Family>>;
+
     /// Adds what another store held, as it was there. What is there already stays as it is.
     fn restore(&self, records: Records) -> Step<'_, ()>;
 }
@@ -144,6 +191,10 @@ pub struct Records {
     pub shared_secrets: Vec<SharedSecret>,
     /// Clients that registered themselves, however many.
     pub clients: Vec<RegisteredClient>,
+    /// Logins under way, however many.
+    pub logins: Vec<PendingLogin>,
+    /// Requests that were pushed, however many.
+    pub pushed_requests: Vec<PushedRequest>,
 }
 
 /// Why a step failed.

@@ -72,6 +72,8 @@ async fn fill(store: &dyn Store, families: u32) {
             expires_at: Timestamp::from_unix_seconds(2_000_000_000 + i64::from(number)),
             revoked_at: None,
             jkt: None,
+            login: None,
+            session: None,
         };
         let families = numbers.iter().map(family).collect();
         store.restore(Records { families, ..Records::default() }).await.expect("there is room");

@@ -7,8 +7,9 @@ use std::time::Duration;
 use mintkeep::clock::Timestamp;
 use mintkeep::oauth::once::UsedOnce;
 use mintkeep::store::{
-    AddedClient, ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed,
-    Redemption, RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
+    AddedClient, BegunLogin, ClaimId, Claimed, CodeRedeemed, CodeUse, Decided, Decision, Error, Family, FamilyId,
+    KeyRecord, Life, LoginId, OnceClaim, Page, PendingLogin, Polled, PushedRequest, Records, Redeemed, Redemption,
+    RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId, WaitingGrant,
 };
 
 use super::scene::{clock, finished};
@@ -74,6 +75,19 @@ impl Store for OnceStore {
         note_client_use(String, Timestamp) -> ();
         remove_client(String, [u8; 32], Timestamp) -> bool;
         clients(Option<String>, u32) -> Vec<RegisteredClient>;
+        begin_login(PendingLogin, u32) -> BegunLogin;
+        login(LoginId) -> Option<PendingLogin>;
+        login_by_user_code(LoginId) -> Option<PendingLogin>;
+        decide_login(LoginId, Decision, Timestamp) -> Decided;
+        code(LoginId) -> Option<WaitingGrant>;
+        redeem_code(LoginId, CodeUse, Timestamp) -> CodeRedeemed;
+        poll_device(LoginId, String, Timestamp) -> Polled;
+        logins(Option<LoginId>, u32) -> Vec<PendingLogin>;
+        push_request(PushedRequest, u32) -> bool;
+        pushed_request(LoginId) -> Option<PushedRequest>;
+        take_pushed_request(LoginId, Timestamp) -> Option<PushedRequest>;
+        pushed_requests(Option<LoginId>, u32) -> Vec<PushedRequest>;
+        revoke_session(String, Timestamp) -> Vec<Family>;
         restore(Records) -> ();
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use mintkeep::clock::Timestamp;
+use mintkeep::hardware::Role;
 use mintkeep::jose::base64url;
-use mintkeep::keeper::policy::{ACCESS_TOKEN_PROFILE, INTROSPECTION_PROFILE, Policy};
+use mintkeep::keeper::policy::{ACCESS_TOKEN_PROFILE, INTROSPECTION_PROFILE, Policy, SigningRequest};
 use serde_json::{Map, Value, json};
 
 use super::reading::{audience, first_line, object, text};
@@ -16,14 +17,16 @@ const ASKING: &str = "robot";
 /// The longest that any client's access token lives.
 const LONGEST: i64 = 300;
 
-static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::new(configuration().signing_profiles()));
+static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::new(configuration().token_profiles()));
 
 /// Asks the policy, by each of its profiles.
 pub fn run(data: &[u8]) -> bool {
     let (header, claims) = first_line(data);
     let input = format!("{}.{}", base64url::encode(header), base64url::encode(claims));
-    let allows =
-        |profile| POLICY.check(profile, KID, ASKING, input.as_bytes(), Timestamp::from_unix_seconds(NOW)).is_ok();
+    let allows = |profile| {
+        let request = SigningRequest { client: ASKING, profile, kid: KID, role: Role::Signing };
+        POLICY.check(&request, input.as_bytes(), Timestamp::from_unix_seconds(NOW)).is_ok()
+    };
     let (as_token, as_answer) = (allows(ACCESS_TOKEN_PROFILE), allows(INTROSPECTION_PROFILE));
     assert!(!(as_token && as_answer), "a token that passes for something else");
     if as_token {

@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) -> bool {
         }
     };
     config.warnings();
-    config.signing_profiles();
+    config.token_profiles();
     for policy in config.trust.iter() {
         check_policy(policy, &config);
     }

@@ -157,6 +157,9 @@ async fn sign_and_verify(config: &Config, kept_keys: &KeptKeys) -> Result<(), Fa
                 sid: None,
                 cnf: None,
                 act: None,
+                auth_time: None,
+                acr: None,
+                amr: &[],
             };
             let pinned = PinnedPublicKey::new(*key).map_err(|error| failed(error.to_string()))?;
             let input = SigningInput::new(ACCESS_TOKEN_TYPE, pinned.kid(), &claims);

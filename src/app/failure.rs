@@ -107,9 +107,11 @@ impl From<KeyError> for Failure {
             KeyError::Store(_) | KeyError::Damaged(_) => Kind::Store,
             KeyError::Device { .. } => Kind::Hardware,
             KeyError::Missing { .. } => Kind::HardwareForGood,
-            KeyError::Unknown(_) | KeyError::UnknownDevice(_) | KeyError::NotNow { .. } | KeyError::Raced(_) => {
-                Kind::Refused
-            }
+            KeyError::Unknown(_)
+            | KeyError::UnknownDevice(_)
+            | KeyError::NotReplaced(_)
+            | KeyError::NotNow { .. }
+            | KeyError::Raced(_) => Kind::Refused,
         };
         Self::new(kind, error.to_string())
     }

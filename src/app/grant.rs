@@ -5,7 +5,8 @@ use std::path::Path;
 use super::services::Services;
 use super::{Failure, admin_client};
 use crate::config::Config;
-use crate::http::admin::{GRANTS_PATH, GrantRequest};
+use crate::http::admin::GrantRequest;
+use crate::http::frontend::grants::GRANTS_PATH;
 
 /// Grants `request`: through the running mint where there is one, because the hardware is its; with a
 /// keeper of this command's own otherwise. The answer is the JSON of

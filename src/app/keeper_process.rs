@@ -271,7 +271,7 @@ fn open(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
     let device = device::open(hardware, trust, progress, &clock, &entropy)?;
-    let policy = Policy::new(config.signing_profiles());
+    let policy = Policy::new(config.token_profiles()).with_delegated(config.signing_profiles.clone(), &clock);
     let worker = Worker::new(device.as_ref(), policy, config.keeper.verify_signatures, Arc::clone(&clock), entropy)?;
     let settings = ServerSettings {
         sessions: hardware.sessions(),

@@ -13,8 +13,9 @@ use super::{Failure, Kind, admin_client, device, environment, store};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Hardware};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::hardware::{Device, Generated, PinTrust, Role};
+use crate::hardware::{Device, Generated, PinTrust, Role, SealingKey};
 use crate::http::admin::keys::{KEY_ORDERS_PATH, KEYS_PATH, Key, KeyOrder, KeyReport, carry_out};
+use crate::jose::jws::ES256;
 use crate::keyring::{Caretaker, KeyError};
 use crate::store::KeyState;
 
@@ -70,7 +71,7 @@ pub fn list(config_path: &Path, config: &Config, name: Option<&str>, trust: PinT
     environment::ensure(hardware.environment())?;
     let (clock, entropy) = system();
     let device = device::open(hardware, trust, &mut |_| {}, &clock, &entropy)?;
-    Ok(vec![describe(hardware, device.as_ref(), Generated { signing: false, sealing: false })])
+    Ok(vec![describe(hardware, device.as_ref(), Generated::default())])
 }
 
 /// The life of each key: of the running mint where there is one; from the store otherwise.
@@ -102,7 +103,7 @@ pub async fn order(config_path: &Path, config: &Config, order: KeyOrder) -> Resu
 async fn order_alone(config: &Config, kept_keys: &KeptKeys, order: KeyOrder) -> Result<KeyReport, Failure> {
     let store = store::open(&config.store).await?;
     let (keepers, clock) = (kept_keys.keepers.clone(), Arc::clone(&kept_keys.clock));
-    let caretaker = Caretaker::new(keepers, store, config.keys, clock);
+    let caretaker = Caretaker::new(keepers, store, config.keys.clone(), clock);
     match caretaker.begin().await {
         Ok(()) => {}
         // A key that is lost is what has to be revoked.
@@ -171,20 +172,17 @@ fn each(config_path: &Path, config: &Config, words: &[&str]) -> Result<Vec<KeyLi
 }
 
 fn describe(hardware: &Hardware, device: &dyn Device, generated: Generated) -> KeyList {
-    let (keys, (signing_label, sealing_label)) = (device.keys(), hardware.labels());
-    let signing = keys.signing.iter().map(|key| KeyDescription {
-        role: Role::Signing,
-        kid: key.kid(),
-        algorithm: "ES256".to_owned(),
-        label: signing_label.to_owned(),
-        generated: generated.signing,
+    let keys = device.keys();
+    let algorithm = |role: Role, kid: &str| {
+        let sealing = keys.sealing.iter().find(|key| !role.signs() && key.kid() == kid);
+        sealing.map_or(ES256, SealingKey::algorithm).to_owned()
+    };
+    let described = keys.all().map(|(kid, role, _)| KeyDescription {
+        role,
+        algorithm: algorithm(role, &kid),
+        label: hardware.label(role),
+        generated: generated.includes(role),
+        kid,
     });
-    let sealing = keys.sealing.iter().map(|key| KeyDescription {
-        role: Role::Sealing,
-        kid: key.kid(),
-        algorithm: key.algorithm().to_owned(),
-        label: sealing_label.to_owned(),
-        generated: generated.sealing,
-    });
-    KeyList { device: device.description().to_owned(), keys: signing.chain(sealing).collect() }
+    KeyList { device: device.description().to_owned(), keys: described.collect() }
 }

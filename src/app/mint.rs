@@ -10,26 +10,37 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::frontend_listener::{self, FrontendListeners};
 use super::reload::{self, Parts, Reloader};
 use super::services::Services;
+use super::session_ends::Ending;
 use super::{Failure, Kind, descriptors};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::entropy::SystemEntropy;
+use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::admin::{self, AdminApi};
+use crate::http::forwarded::TrustedProxies;
+use crate::http::frontend::FrontendApi;
 use crate::http::listener::{Limits, UnixSocket, serve};
 use crate::http::public::failures::FailureAnswers;
 use crate::http::public::{self, PublicApi};
 use crate::http::tls::Certificates;
+use crate::http::transit::TransitApi;
 use crate::keyring::Signer;
 use crate::oauth::attempts::FailedAttempts;
+use crate::oauth::authorization::{AuthorizationEndpoint, IdTokenHints};
+use crate::oauth::device::{DeviceEndpoint, Devices};
 use crate::oauth::introspection::IntrospectionEndpoint;
-use crate::oauth::metadata::{CurrentMetadata, REGISTRATION_PATH};
+use crate::oauth::login::Logins;
+use crate::oauth::logout::{LogoutEndpoint, Logouts};
+use crate::oauth::metadata::{CurrentMetadata, PUSHED_REQUEST_PATH, REGISTRATION_PATH, USERINFO_PATH};
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
+use crate::oauth::userinfo::UserinfoEndpoint;
 use crate::sealing::Sealer;
 use crate::store::Store;
 use crate::telemetry;
+use crate::transit::Transit;
 
 /// How often what has ended is removed, and how many families at a time.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -46,7 +57,10 @@ pub struct Mint {
     public: TcpListener,
     certificates: Option<Arc<Certificates>>,
     admin: UnixSocket,
+    frontends: FrontendListeners,
     public_api: PublicApi,
+    frontend_api: Arc<FrontendApi>,
+    ending: Ending,
     attempts: Arc<FailedAttempts>,
     reloader: Arc<Reloader>,
     limits: Limits,
@@ -63,7 +77,8 @@ impl Mint {
         let mut signals = Signals::catch()?;
         let listen = &config.listen;
         let certificates = certificates(config)?.map(Arc::new);
-        descriptors::make_room_for(listen.limits.max_connections + ADMIN_CONNECTIONS)?;
+        let listeners = 1 + frontend_listener::count(config);
+        descriptors::make_room_for(listeners * listen.limits.max_connections + ADMIN_CONNECTIONS)?;
         let public = TcpListener::bind(listen.public).await.map_err(|error| {
             Failure::new(
                 Kind::Listen,
@@ -76,6 +91,7 @@ impl Mint {
         let admin = UnixSocket::bind(&listen.admin).map_err(|error| {
             Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", listen.admin.display()))
         })?;
+        let frontends = FrontendListeners::bind(config).await?;
         let services = tokio::select! {
             started = Services::start(config_path, config) => started?,
             // A keeper that is being started is killed with its value.
@@ -91,13 +107,29 @@ impl Mint {
             metadata: metadata.clone(),
             attempts: Arc::clone(&attempts),
             client_limits: Arc::clone(&services.client_limits),
+            frontends: Arc::clone(&services.frontends),
             caretaker: Arc::clone(&services.caretaker),
             clock: Arc::clone(clock),
         };
         let reloader = Arc::new(Reloader::new(config, parts));
+        let ending = Ending::of(config, &services);
+        let frontend_api = Arc::new(frontend_api(config, &services, &ending, Arc::clone(&attempts)));
         let public_api = public_api(config, &services, Arc::clone(&attempts), metadata);
         let limits = listen.limits;
-        Ok(Self { services, public, certificates, admin, public_api, attempts, reloader, limits, signals })
+        Ok(Self {
+            services,
+            public,
+            certificates,
+            admin,
+            frontends,
+            public_api,
+            frontend_api,
+            ending,
+            attempts,
+            reloader,
+            limits,
+            signals,
+        })
     }
 
     /// Where it listens: the configured address, with the port that the system chose where that is 0.
@@ -111,7 +143,8 @@ impl Mint {
     /// Serves until SIGINT or SIGTERM, reads the certificate and the registrations again at SIGHUP, lets the requests
     /// under way finish, and ends the keeper.
     pub async fn run(self) {
-        let Self { services, public, certificates, admin, public_api, attempts, reloader, limits, mut signals } = self;
+        let Self { services, public, certificates, admin, frontends, public_api, frontend_api, .. } = self;
+        let Self { ending, attempts, reloader, limits, mut signals, .. } = self;
         let client_limits = Arc::clone(&services.client_limits);
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
@@ -120,6 +153,7 @@ impl Mint {
             registrations: services.registrations.clone(),
             clock: Arc::clone(&services.clock),
             caretaker: Arc::clone(&services.caretaker),
+            frontend: Arc::clone(&frontend_api),
             metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts), client_limits),
         };
         let (stop, stopped) = watch::channel(false);
@@ -127,9 +161,12 @@ impl Mint {
         let public = tokio::spawn(serve(public, certificates.clone(), public_router, limits, stopped.clone()));
         let mut following = tokio::task::JoinSet::new();
         following.spawn(Arc::clone(&reloader).follow());
-        if let Some(certificates) = certificates.clone() {
-            following.spawn(certificates.follow());
+        following.spawn(ending.run());
+        let certificates: Vec<_> = certificates.into_iter().chain(frontends.certificates.clone()).collect();
+        for certificates in &certificates {
+            following.spawn(Arc::clone(certificates).follow());
         }
+        let frontends = frontends.serve(&frontend_api, limits, &stopped);
         // Operators are few, and must get in when clients are many.
         let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
         let admin = tokio::spawn(serve(admin, None, admin::router(admin_api), admin_limits, stopped));
@@ -141,7 +178,7 @@ impl Mint {
         }
         tracing::info!("ending");
         stop.send_replace(true);
-        let _ = tokio::join!(public, admin);
+        let _ = tokio::join!(public, admin, frontends.join_all());
         following.abort_all();
         pruning.abort();
         caring.abort();
@@ -161,6 +198,31 @@ fn public_api(
     let listen = &config.listen;
     PublicApi {
         token_endpoint: Arc::clone(&services.token_endpoint),
+        authorization_endpoint: AuthorizationEndpoint {
+            registrations: registrations.clone(),
+            authenticator: Arc::clone(authenticator),
+            proofs: Arc::clone(&services.proofs),
+            used: Arc::clone(&services.used),
+            hints: IdTokenHints::new(issuer.to_owned(), keyring.clone()),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            entropy: Arc::new(SystemEntropy::new()),
+            issuer: issuer.to_owned(),
+            pushed_url: config.issuer.endpoint(PUSHED_REQUEST_PATH),
+        },
+        device_endpoint: DeviceEndpoint {
+            authenticator: Arc::clone(authenticator),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            entropy: Arc::new(SystemEntropy::new()),
+        },
+        logout_endpoint: LogoutEndpoint {
+            registrations: registrations.clone(),
+            hints: IdTokenHints::new(issuer.to_owned(), keyring.clone()),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            entropy: Arc::new(SystemEntropy::new()),
+        },
         revocation_endpoint: RevocationEndpoint::new(
             Arc::clone(authenticator),
             Sealer::new(keepers.clone(), keyring.clone(), Arc::new(SystemEntropy::new())),
@@ -182,11 +244,48 @@ fn public_api(
             Arc::new(SystemEntropy::new()),
             format!("{issuer}{REGISTRATION_PATH}"),
         ),
+        userinfo_endpoint: UserinfoEndpoint::new(
+            Arc::clone(access_tokens),
+            Arc::clone(authenticator),
+            Arc::clone(&services.proofs),
+            Arc::clone(store),
+            Arc::clone(clock),
+            config.issuer.endpoint(USERINFO_PATH),
+        ),
+        signing: Arc::clone(&services.signing),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
         keyring: keyring.clone(),
         metadata,
         max_age: config.jwks_max_age,
         issuer_path: config.issuer.path().to_owned(),
+    }
+}
+
+fn frontend_api(config: &Config, services: &Services, ending: &Ending, attempts: Arc<FailedAttempts>) -> FrontendApi {
+    let (store, clock) = (&services.store, &services.clock);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+    FrontendApi {
+        frontends: Arc::clone(&services.frontends),
+        // No proxy stands between a front-end and its listener.
+        failures: FailureAnswers::new(attempts, TrustedProxies::default(), config.listen.limits),
+        signing: Arc::clone(&services.signing),
+        devices: Devices::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&entropy)),
+        logouts: Logouts::new(Arc::clone(store), Arc::clone(clock), entropy, Arc::clone(&ending.ends)),
+        session_ends: Arc::clone(&ending.ends),
+        logins: Logins::new(
+            config.issuer.as_str().to_owned(),
+            Arc::clone(&services.store),
+            Arc::clone(&services.clock),
+            Arc::new(SystemEntropy::new()),
+        ),
+        token_endpoint: Arc::clone(&services.token_endpoint),
+        max_age: config.jwks_max_age,
+        transit: TransitApi {
+            engine: Transit::new(services.delegated.clone(), &config.signing_profiles, Arc::clone(&services.clock)),
+            keepers: services.keepers.clone(),
+            clock: Arc::clone(&services.clock),
+            entropy: Arc::new(SystemEntropy::new()),
+        },
     }
 }
 
@@ -201,9 +300,9 @@ pub(super) fn certificates(config: &Config) -> Result<Option<Certificates>, Fail
 }
 
 /// What SIGHUP asks for.
-async fn reload(certificates: Option<Arc<Certificates>>, reloader: Arc<Reloader>) {
+async fn reload(certificates: Vec<Arc<Certificates>>, reloader: Arc<Reloader>) {
     let reading = move || {
-        if let Some(Err(error)) = certificates.map(|certificates| certificates.reload()) {
+        for error in certificates.iter().filter_map(|certificates| certificates.reload().err()) {
             tracing::warn!(%error, "the certificate stays as it was");
         }
         if let Err(error) = reloader.reload() {

@@ -8,12 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Failure, Kind};
 use crate::jose::jwk::{BareJwk, P256PublicKey};
-
-/// What stands before the point in a `SubjectPublicKeyInfo` of P-256 (RFC 5480 §2): always the same.
-const SUBJECT_PUBLIC_KEY_INFO: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
+use crate::jose::public_key_info;
 
 /// The key in the file at `path`.
 pub(super) fn read(path: &Path) -> Result<P256PublicKey, Failure> {
@@ -35,7 +30,7 @@ fn parse(text: &str) -> Option<P256PublicKey> {
     }
     let body = text.strip_prefix("-----BEGIN PUBLIC KEY-----")?.strip_suffix("-----END PUBLIC KEY-----")?;
     let der = STANDARD.decode(body.split_whitespace().collect::<String>()).ok()?;
-    P256PublicKey::from_uncompressed(der.strip_prefix(&SUBJECT_PUBLIC_KEY_INFO)?).ok()
+    public_key_info::decode(&der)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Reading the registrations again while the mint runs: clients, resource servers, resources and trust policies are
-//! replaced as a whole, and what else is in the file stays as it was.
+//! Reading the registrations again while the mint runs: clients, resource servers, resources, front-ends and trust policies
+//! are replaced as a whole, and what else is in the file stays as it was.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::keeper::policy::{ClaimRules, Profile};
 use crate::keyring::Caretaker;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::client_limits::ClientLimits;
+use crate::oauth::frontend::FrontendAuthenticator;
 use crate::oauth::metadata::CurrentMetadata;
 use crate::oauth::registrations::CurrentRegistrations;
 
@@ -55,6 +56,8 @@ pub(super) struct Parts {
     pub(super) attempts: Arc<FailedAttempts>,
     /// Limits by client.
     pub(super) client_limits: Arc<ClientLimits>,
+    /// Limits by front-end.
+    pub(super) frontends: Arc<FrontendAuthenticator>,
     /// Who keeps keys for as long as tokens live.
     pub(super) caretaker: Arc<Caretaker>,
     /// For the keys of others.
@@ -135,14 +138,15 @@ impl Reloader {
     }
 
     fn take_up(&self, state: &mut State, read: Config) -> Result<(), ReloadError> {
-        same_policy(&self.running.signing_profiles(), &read.signing_profiles())?;
-        let Parts { registrations, metadata, attempts, client_limits, caretaker, clock } = &self.parts;
+        same_policy(&self.running.token_profiles(), &read.token_profiles())?;
+        let Parts { registrations, metadata, attempts, client_limits, frontends, caretaker, clock } = &self.parts;
         let registered = read.registrations().with_keys(&registrations.load().key_sets, clock);
         let registered = registered.map_err(ReloadError::Keys)?;
         // Before anybody is served by it.
         caretaker.keep_for(&read.keys);
         attempts.follow(&registered);
         client_limits.follow(&registered);
+        frontends.follow(&registered);
         metadata.follow(&registered);
         registrations.replace(registered);
         let known_warnings = state.current.warnings();
@@ -153,6 +157,7 @@ impl Reloader {
         tracing::info!(
             clients = current.clients.len(),
             resource_servers = current.resource_servers.len(),
+            frontends = current.frontends.len(),
             trust_policies = current.trust.iter().count(),
             added = some_of(&changes.added),
             removed = some_of(&changes.removed),

@@ -13,11 +13,14 @@ use crate::config::{Config, Hardware, KeeperPlacement};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::keeper::launch::{Launcher, Settings};
 use crate::keeper::{Keepers, Standing};
+use crate::keyring::delegated::DelegatedSigner;
 use crate::keyring::{Caretaker, CurrentKeyring};
 use crate::oauth::access_token::AccessTokenVerifier;
 use crate::oauth::authentication::Authenticator;
 use crate::oauth::client_limits::ClientLimits;
+use crate::oauth::delegated::DelegatedSigning;
 use crate::oauth::dpop::Proofs;
+use crate::oauth::frontend::FrontendAuthenticator;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::key_sets::KeySets;
 use crate::oauth::metadata::TOKEN_PATH;
@@ -60,8 +63,18 @@ pub struct Services {
     pub access_tokens: Arc<AccessTokenVerifier>,
     /// The limits of the clients.
     pub client_limits: Arc<ClientLimits>,
+    /// Who has front-ends prove themselves.
+    pub frontends: Arc<FrontendAuthenticator>,
+    /// Has keys sign for front-ends.
+    pub signing: Arc<DelegatedSigning>,
+    /// Who judges proofs of possession.
+    pub proofs: Arc<Proofs>,
+    /// What was used once.
+    pub used: Arc<UsedOnce>,
     /// The protocol.
     pub token_endpoint: Arc<TokenEndpoint>,
+    /// Signs what front-ends bring.
+    pub delegated: DelegatedSigner,
     kept_keys: KeptKeys,
 }
 
@@ -143,12 +156,15 @@ impl Services {
             Arc::clone(&store),
             Arc::clone(&clock),
         ));
+        let frontends = Arc::new(FrontendAuthenticator::new(registrations.clone(), Arc::clone(&clock)));
+        let delegated = DelegatedSigner::new(keepers.clone(), Arc::clone(&caretaker), Arc::clone(&clock));
+        let signing = DelegatedSigning::new(delegated.clone(), config.signing_profiles.clone(), Arc::clone(&clock));
         let access_tokens = Arc::new(AccessTokenVerifier::new(config.issuer.as_str().to_owned(), keyring.clone()));
-        let proofs = Arc::new(Proofs::new(&nonce_key, used, Arc::clone(&clock)));
+        let proofs = Arc::new(Proofs::new(&nonce_key, Arc::clone(&used), Arc::clone(&clock)));
         let token_endpoint = Arc::new(TokenEndpoint::new(
             registrations.clone(),
             Arc::clone(&authenticator),
-            proofs,
+            Arc::clone(&proofs),
             TrustedTokens::new(Arc::clone(&access_tokens), Arc::clone(&store), Arc::clone(&clock)),
             Arc::clone(&client_limits),
             issuer,
@@ -164,7 +180,12 @@ impl Services {
             authenticator,
             access_tokens,
             client_limits,
+            frontends,
+            signing: Arc::new(signing),
+            proofs,
+            used,
             token_endpoint,
+            delegated,
             kept_keys,
         })
     }
@@ -178,7 +199,7 @@ impl Services {
 /// Opens the store, and finds the keys in it that the devices must have.
 async fn care(config: &Config, kept_keys: &KeptKeys) -> Result<Arc<Caretaker>, Failure> {
     let store = store::open(&config.store).await?;
-    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys, Arc::clone(&kept_keys.clock));
+    let caretaker = Caretaker::new(kept_keys.keepers.clone(), store, config.keys.clone(), Arc::clone(&kept_keys.clock));
     caretaker.begin().await?;
     Ok(Arc::new(caretaker))
 }

@@ -44,7 +44,7 @@ pub(super) fn keys(lists: &[KeyList], as_json: bool) -> Result<(), Failure> {
     let lines = lists.iter().flat_map(|list| {
         let keys = list.keys.iter().map(|key| {
             let origin = if key.generated { "generated now" } else { "there already" };
-            format!("{:<8} {:<8} {}  ({}, {origin})", key.role.name(), key.algorithm, key.kid, key.label)
+            format!("{:<8} {:<8} {}  ({}, {origin})", key.role, key.algorithm, key.kid, key.label)
         });
         std::iter::once(list.device.clone()).chain(keys)
     });
@@ -70,7 +70,7 @@ pub(super) fn key_report(report: &KeyReport, as_json: bool) -> Result<(), Failur
             KeyState::Removed if key.revoked => ", revoked".to_owned(),
             _ => String::new(),
         };
-        let (role, state) = (role.name(), state.name());
+        let state = state.name();
         format!("{role:<8} {algorithm:<8} {kid}  {device}  {state}{since}{note}, tokens made: {uses}")
     });
     print_lines(keys.chain(report.remarks.iter().cloned()))
@@ -95,7 +95,7 @@ pub(super) fn verified(all: &[Verified], as_json: bool) -> Result<(), Failure> {
         let Verified { kid, role, standing, proven, not_proven, .. } = verified;
         let proven = proven.iter().map(|text| format!("  proven:     {text}"));
         let not_proven = not_proven.iter().map(|text| format!("  not proven: {text}"));
-        std::iter::once(format!("{} {kid}: a {standing}", role.name())).chain(proven).chain(not_proven)
+        std::iter::once(format!("{role} {kid}: a {standing}")).chain(proven).chain(not_proven)
     });
     print_lines(lines)
 }

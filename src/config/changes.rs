@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Config;
 
 /// Who is registered or trusted by one reading and not by another, or in another way: `client ID`,
-/// `resource server ID`, `resource ID`, `trust policy NAME`, `trusted issuer ISSUER` or `registration`, by name within
+/// `resource server ID`, `resource ID`, `front-end NAME`, `trust policy NAME`, `trusted issuer ISSUER` or `registration`, by name within
 /// their kinds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RegistrationChanges {
@@ -25,6 +25,7 @@ impl RegistrationChanges {
         changes
             .note("resource server", [before, after].map(|config| by(&config.resource_servers, |server| &server.id)));
         changes.note("resource", [before, after].map(|config| by(&config.resources, |(id, _)| id)));
+        changes.note("front-end", [before, after].map(|config| by(&config.frontends, |frontend| &frontend.name)));
         changes.note("trust policy", [before, after].map(|config| by(config.trust.iter(), |policy| &policy.name)));
         changes
             .note("trusted issuer", [before, after].map(|config| by(&config.trusted_issuers, |known| &known.issuer)));
@@ -69,11 +70,13 @@ impl Config {
             keeper,
             hardware,
             keys,
+            signing_profiles,
             jwks_max_age,
             store,
             log,
             clients: _,
             resource_servers: _,
+            frontends: _,
             resources: _,
             registration: _,
             trust: _,
@@ -87,7 +90,11 @@ impl Config {
             ("[keeper]", *keeper == other.keeper),
             // Where its keeper is, and what it remembers, is of a device here.
             ("[hardware] (or [keeper] socket, user, mint_user, state)", *hardware == other.hardware),
-            ("[keys]", keys.replaces_as(&other.keys)),
+            // When their keys are replaced is in the schedule.
+            (
+                "[keys] or [[signing_profile]]",
+                keys.replaces_as(&other.keys) && *signing_profiles == other.signing_profiles,
+            ),
             ("[tokens] jwks_max_age", *jwks_max_age == other.jwks_max_age),
             ("[store]", *store == other.store),
             ("[log]", *log == other.log),

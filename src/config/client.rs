@@ -1,5 +1,7 @@
 //! `[[client]]` and `[tokens]`.
 
+mod login;
+
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -9,9 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
+use self::login::{LoginSettings, UriText};
 use super::problem::Problem;
 use super::proof::{Method, ProofSettings, SubjectSettings};
-use super::values::{OneOrSeveral, ScopeText, Seconds, SecretHashText};
+use super::values::{OneOrSeveral, ScopeText, Seconds, SecretHashText, from_folder};
 use crate::jose::claims::Audience;
 use crate::oauth::client::{Client, GrantType, RefreshRules, RequestLimits, Rotate};
 use crate::store::family::RetryWindow;
@@ -123,6 +126,19 @@ pub(super) struct ClientTable {
     rotation: Rotation,
     requests_per_second: Option<NonZeroU32>,
     concurrent_requests: Option<NonZeroU32>,
+    #[serde(default)]
+    redirect_uris: Vec<UriText>,
+    #[serde(default)]
+    post_logout_redirect_uris: Vec<UriText>,
+    backchannel_logout_uri: Option<Spanned<String>>,
+    backchannel_logout_ca: Option<PathBuf>,
+    backchannel_logout_allow_private_addresses: Option<bool>,
+    #[serde(default)]
+    require_pushed_authorization_requests: bool,
+    #[serde(default)]
+    require_signed_request_object: bool,
+    #[serde(default)]
+    refresh_token_cookie: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -134,6 +150,9 @@ pub(super) enum Grant {
     JwtBearer,
     #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
     TokenExchange,
+    AuthorizationCode,
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -160,7 +179,7 @@ impl ClientTable {
             return Err(Problem::at(audience_span, message));
         }
         let several_by_default = audience.len() > 1;
-        let proof = ProofSettings {
+        let mut proof = ProofSettings {
             authentication: self.authentication,
             secret_sha256: self.secret_sha256,
             jwks: self.jwks,
@@ -177,9 +196,12 @@ impl ClientTable {
             },
             certificates: self.certificates,
         };
-        let authentication = proof.into_authentication(folder)?;
         let (grants_span, grants) = (self.grants.span(), self.grants.into_inner());
         let grants: Vec<GrantType> = grants.into_iter().map(Grant::grant_type).collect();
+        // Who is proven otherwise may have keys that sign its requests.
+        let request_keys =
+            if grants.contains(&GrantType::AuthorizationCode) { proof.further_keys(folder)? } else { None };
+        let authentication = proof.into_authentication(folder)?;
         if grants.is_empty() {
             let message = "expected at least one grant, such as grants = [\"refresh_token\"]";
             return Err(Problem::at(grants_span, message));
@@ -188,6 +210,18 @@ impl ClientTable {
             let message = "client_credentials needs a client that authenticates (RFC 6749 §4.4); expected client_secret_basic or client_secret_post";
             return Err(Problem::at(grants_span, message));
         }
+        let login = LoginSettings {
+            redirect_uris: self.redirect_uris,
+            post_logout_redirect_uris: self.post_logout_redirect_uris,
+            backchannel_logout_uri: self.backchannel_logout_uri,
+            backchannel_logout_ca: self.backchannel_logout_ca.map(|path| from_folder(folder, path)),
+            backchannel_logout_allow_private_addresses: self.backchannel_logout_allow_private_addresses,
+            require_pushed_authorization_requests: self.require_pushed_authorization_requests,
+            require_signed_request_object: self.require_signed_request_object,
+            refresh_token_cookie: self.refresh_token_cookie,
+        };
+        let request_object_keys = request_keys.or_else(|| authentication.keys().cloned());
+        let login = login.checked(&grants, request_object_keys, &id_span)?;
         // Who presents a certificate anyway need not say so.
         let certificate_bound_access_tokens =
             self.tls_client_certificate_bound_access_tokens.unwrap_or(authentication.is_by_certificate());
@@ -225,6 +259,14 @@ impl ClientTable {
                 ..tokens.refresh_rules()
             },
             limits: RequestLimits { per_second: self.requests_per_second, concurrent: self.concurrent_requests },
+            redirect_uris: login.redirect_uris,
+            post_logout_redirect_uris: login.post_logout_redirect_uris,
+            backchannel_logout_uri: login.backchannel_logout_uri,
+            backchannel_logout_settings: login.backchannel_logout_settings,
+            require_pushed_authorization_requests: login.require_pushed_authorization_requests,
+            require_signed_request_object: login.require_signed_request_object,
+            request_object_keys: login.request_object_keys,
+            refresh_token_cookie: login.refresh_token_cookie,
         })
     }
 }
@@ -236,6 +278,8 @@ impl Grant {
             Self::RefreshToken => GrantType::RefreshToken,
             Self::JwtBearer => GrantType::JwtBearer,
             Self::TokenExchange => GrantType::TokenExchange,
+            Self::AuthorizationCode => GrantType::AuthorizationCode,
+            Self::DeviceCode => GrantType::DeviceCode,
         }
     }
 }

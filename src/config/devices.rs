@@ -1,13 +1,13 @@
 //! All the `[hardware.NAME]` tables together: how many there may be, and where the keeper of each meets the mint.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::unistd::User;
 use toml::Spanned;
 
 use super::KeeperPlacement;
-use super::hardware::{DevicePlace, Hardware, HardwareTable};
+use super::hardware::{DevicePlace, Hardware, HardwareTable, Surroundings};
 use super::problem::Problem;
 use super::values::from_folder;
 use crate::keeper::{MOST_DEVICES, Standing};
@@ -28,8 +28,7 @@ struct Users {
 pub(super) fn devices(
     tables: Spanned<BTreeMap<String, HardwareTable>>,
     meeting: MeetingTable,
-    folder: &Path,
-    state: &Path,
+    surroundings: Surroundings<'_>,
 ) -> Result<Vec<Hardware>, Problem> {
     let span = tables.span();
     let tables = tables.into_inner();
@@ -56,7 +55,7 @@ pub(super) fn devices(
                     Problem::at(table.span(), message)
                 })?;
                 let Users { keeper_uid, mint_uid } = *users;
-                KeeperPlacement::Socket { path: from_folder(folder, socket.clone()), keeper_uid, mint_uid }
+                KeeperPlacement::Socket { path: from_folder(surroundings.folder, socket.clone()), keeper_uid, mint_uid }
             }
         };
         if let KeeperPlacement::Socket { path, .. } = &keeper
@@ -70,7 +69,7 @@ pub(super) fn devices(
             return Err(Problem::at(table.span(), message));
         }
         let place = DevicePlace { standing: table.standing(), keeper };
-        hardware.push(table.into_hardware(name, folder, state.to_owned(), place)?);
+        hardware.push(table.into_hardware(name, place, surroundings)?);
     }
     Ok(hardware)
 }

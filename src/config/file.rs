@@ -1,27 +1,28 @@
 //! The file as it is written: its tables, and how they become a [`Config`].
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::client::{ClientTable, TokensTable};
 use super::devices::{MeetingTable, devices};
-use super::hardware::HardwareTable;
+use super::frontend::{FrontendTable, frontends};
+use super::hardware::{HardwareTable, Surroundings};
 use super::keys::{KeysTable, Lifetimes};
+use super::listen::ListenTable;
 use super::problem::Problem;
 use super::registration::RegistrationTable;
 use super::resource::ResourceTable;
 use super::resource_server::ResourceServerTable;
-use super::tls::TlsTable;
+use super::signing_profile::SigningProfileTable;
+use super::token_profile::longest_access_token;
 use super::trust::{TrustTable, TrustTables, TrustedIssuerTable, Trusting};
-use super::values::{ProxyText, Seconds, SecretTable, from_folder};
-use super::{Config, IssuerIdentifier, KeeperConfig, Listen, LogConfig, Read, StoreLocation, longest_access_token};
-use crate::http::listener::Limits;
+use super::values::{Seconds, SecretTable, from_folder, seconds_or};
+use super::{Config, IssuerIdentifier, KeeperConfig, LogConfig, Read, StoreLocation};
+use crate::keeper::policy::DelegatedProfile;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::Client;
 use crate::telemetry::LogFormat;
@@ -39,6 +40,8 @@ struct File {
     #[serde(default)]
     keys: KeysTable,
     #[serde(default)]
+    signing_profile: Vec<SigningProfileTable>,
+    #[serde(default)]
     tokens: TokensTable,
     store: StoreTable,
     #[serde(default)]
@@ -48,6 +51,8 @@ struct File {
     #[serde(default)]
     resource_server: Vec<ResourceServerTable>,
     #[serde(default)]
+    frontend: Vec<FrontendTable>,
+    #[serde(default)]
     resource: Vec<ResourceTable>,
     registration: Option<RegistrationTable>,
     trust_directory: Option<Spanned<PathBuf>>,
@@ -55,21 +60,6 @@ struct File {
     trust: Vec<TrustTable>,
     #[serde(default)]
     trusted_issuer: Vec<TrustedIssuerTable>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListenTable {
-    public: SocketAddr,
-    admin: PathBuf,
-    #[serde(default = "default_max_connections")]
-    max_connections: NonZeroU16,
-    header_timeout: Option<Seconds>,
-    request_timeout: Option<Seconds>,
-    drain_timeout: Option<Seconds>,
-    #[serde(default)]
-    trusted_proxies: Vec<ProxyText>,
-    tls: Option<TlsTable>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -128,6 +118,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     each_once("client", file.client.iter().map(ClientTable::id))?;
     each_once("resource", file.resource.iter().map(ResourceTable::id))?;
     each_once("resource server", file.resource_server.iter().map(ResourceServerTable::id))?;
+    each_once("signing profile", file.signing_profile.iter().map(SigningProfileTable::id))?;
     let clients = file
         .client
         .into_iter()
@@ -136,6 +127,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let sources = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
         .with_directory(file.trust_directory, &folder)?;
     let (trust, trusted_issuers) = sources.trusted(&Trusting { issuer: &issuer, clients: &clients })?;
+    let frontends = frontends(file.frontend, &clients, &folder)?;
     let registration = file.registration.map(|table| table.into_rules(&file.tokens)).transpose()?;
     let lifetimes = Lifetimes {
         access_token: longest_access_token(&clients, &trust, registration.as_ref()),
@@ -144,21 +136,28 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     };
     let resource_servers =
         file.resource_server.into_iter().map(|table| table.into_resource_server(&folder)).collect::<Result<_, _>>()?;
+    let signing_profiles = file.signing_profile.into_iter().map(|table| table.into_profile(jwks_max_age));
+    let (signing_profiles, delegated): (Vec<_>, Vec<_>) =
+        signing_profiles.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let their_keys: Vec<_> = signing_profiles.iter().map(DelegatedProfile::its_keys).collect();
     // The folder of this file where nothing else is said.
     let state = from_folder(&folder, file.keeper.state.clone().unwrap_or_default());
+    let surroundings = Surroundings { folder: &folder, state: &state, profiles: &their_keys };
     let (keeper, meeting) = keeper(file.keeper);
     Ok(Config {
         issuer,
-        listen: listen(file.listen, &folder)?,
+        listen: file.listen.into_listen(&folder)?,
         attempt_limits: attempt_limits(&file.limits),
         keeper,
-        hardware: devices(file.hardware, meeting, &folder, &state)?,
-        keys: file.keys.into_schedule(lifetimes)?,
+        hardware: devices(file.hardware, meeting, surroundings)?,
+        keys: file.keys.into_schedule(lifetimes, delegated)?,
+        signing_profiles,
         jwks_max_age,
         store: store(file.store, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
         clients,
         resource_servers,
+        frontends,
         resources: file.resource.into_iter().map(ResourceTable::into_scope).collect::<Result<_, _>>()?,
         registration,
         trust,
@@ -177,18 +176,6 @@ fn each_once<'a>(kind: &str, ids: impl Iterator<Item = &'a Spanned<String>>) -> 
         known.push(id.get_ref());
     }
     Ok(())
-}
-
-fn listen(table: ListenTable, folder: &Path) -> Result<Listen, Problem> {
-    let limits = Limits {
-        max_connections: table.max_connections.get().into(),
-        header_limit: seconds_or(table.header_timeout, 30),
-        request_limit: seconds_or(table.request_timeout, 30),
-        drain_limit: seconds_or(table.drain_timeout, 10),
-    };
-    let trusted_proxies = table.trusted_proxies.into_iter().map(|proxy| proxy.0).collect();
-    let tls = table.tls.map(|table| table.into_settings(folder)).transpose()?;
-    Ok(Listen { public: table.public, tls, admin: from_folder(folder, table.admin), limits, trusted_proxies })
 }
 
 fn attempt_limits(table: &LimitsTable) -> AttemptLimits {
@@ -225,12 +212,4 @@ fn store(StoreTable { url, password }: StoreTable, folder: &Path) -> Result<Stor
             location.with_password(source).map_err(|message| Problem::at(span, message))
         }
     }
-}
-
-fn seconds_or(value: Option<Seconds>, default_seconds: u64) -> Duration {
-    value.map_or(Duration::from_secs(default_seconds), |value| value.0)
-}
-
-fn default_max_connections() -> NonZeroU16 {
-    NonZeroU16::new(1024).expect("1024 is not zero")
 }

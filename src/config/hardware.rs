@@ -10,10 +10,10 @@ use toml::Spanned;
 use super::KeeperPlacement;
 use super::problem::Problem;
 use super::values::{SecretTable, VariableName, VariableValue, from_folder};
-use crate::hardware::Provenance;
 use crate::hardware::pkcs11::{Pkcs11Settings, TokenName};
 #[cfg(feature = "tpm")]
 use crate::hardware::tpm::{Protection, TpmSettings};
+use crate::hardware::{ProfileKeys, Provenance, Role};
 use crate::keeper::Standing;
 use crate::secret_source::SecretSource;
 
@@ -109,14 +109,25 @@ impl Hardware {
         }
     }
 
-    /// The labels of the signing and of the sealing key.
-    pub fn labels(&self) -> (&str, &str) {
+    /// What the keys of `role` are labelled, or what their files are called.
+    pub fn label(&self, role: Role) -> String {
         match self {
-            Self::Pkcs11(token) => (&token.device.signing_label, &token.device.sealing_label),
+            Self::Pkcs11(token) => token.device.label(role),
             #[cfg(feature = "tpm")]
-            Self::Tpm(tpm) => (&tpm.device.signing_label, &tpm.device.sealing_label),
+            Self::Tpm(tpm) => tpm.device.label(role),
         }
     }
+}
+
+/// What a device needs of the rest of the configuration.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// Where relative paths begin.
+    pub(super) folder: &'a Path,
+    /// The folder that remembers PINs that did not work.
+    pub(super) state: &'a Path,
+    /// The signing profiles whose keys it has.
+    pub(super) profiles: &'a [ProfileKeys],
 }
 
 /// The settings as they are written: those of every kind, and those of one kind only.
@@ -133,6 +144,8 @@ pub(super) struct HardwareTable {
     signing_key: String,
     #[serde(default = "default_sealing_key")]
     sealing_key: String,
+    #[serde(default = "default_delegated_key")]
+    delegated_key: String,
     #[serde(default)]
     environment: BTreeMap<VariableName, VariableValue>,
     module: Option<Spanned<PathBuf>>,
@@ -186,14 +199,13 @@ impl HardwareTable {
     pub(super) fn into_hardware(
         self,
         name: String,
-        folder: &Path,
-        state: PathBuf,
         place: DevicePlace,
+        surroundings: Surroundings<'_>,
     ) -> Result<Hardware, Problem> {
         match self.kind.get_ref() {
-            Kind::Pkcs11 => self.into_pkcs11(name, folder, state, place).map(Hardware::Pkcs11),
+            Kind::Pkcs11 => self.into_pkcs11(name, place, surroundings).map(Hardware::Pkcs11),
             #[cfg(feature = "tpm")]
-            Kind::Tpm => self.into_tpm(name, folder, place).map(Hardware::Tpm),
+            Kind::Tpm => self.into_tpm(name, place, surroundings).map(Hardware::Tpm),
             #[cfg(not(feature = "tpm"))]
             Kind::Tpm => Err(Problem::at(
                 self.kind.span(),
@@ -205,9 +217,8 @@ impl HardwareTable {
     fn into_pkcs11(
         self,
         name: String,
-        folder: &Path,
-        state: PathBuf,
         place: DevicePlace,
+        Surroundings { folder, state, profiles }: Surroundings<'_>,
     ) -> Result<Pkcs11Hardware, Problem> {
         let kind = self.kind.span();
         foreign(self.tcti.as_ref(), "tcti", "tpm")?;
@@ -223,9 +234,11 @@ impl HardwareTable {
             module: from_folder(folder, needed(self.module, "module", &kind)?),
             token,
             pin: needed(self.pin, "pin", &kind)?.source(folder),
-            state,
+            state: state.to_owned(),
             signing_label: self.signing_key,
             sealing_label: self.sealing_key,
+            delegated_label: self.delegated_key,
+            profiles: profiles.to_vec(),
             provenance: provenance(self.allow_imported),
         };
         Ok(Pkcs11Hardware {
@@ -237,13 +250,18 @@ impl HardwareTable {
     }
 
     #[cfg(feature = "tpm")]
-    fn into_tpm(self, name: String, folder: &Path, place: DevicePlace) -> Result<TpmHardware, Problem> {
+    fn into_tpm(
+        self,
+        name: String,
+        place: DevicePlace,
+        Surroundings { folder, profiles, .. }: Surroundings<'_>,
+    ) -> Result<TpmHardware, Problem> {
         let kind = self.kind.span();
         foreign(self.module.as_ref(), "module", "pkcs11")?;
         foreign(self.token.as_ref(), "token", "pkcs11")?;
         foreign(self.pin.as_ref(), "pin", "pkcs11")?;
         foreign(self.sessions.as_ref(), "sessions", "pkcs11")?;
-        for label in [&self.signing_key, &self.sealing_key] {
+        for label in [&self.signing_key, &self.sealing_key, &self.delegated_key] {
             if label.is_empty() || label.contains(['/', '\0']) {
                 return Err(Problem::at(kind, format!("{label:?} names no key file; expected a name without slashes")));
             }
@@ -267,6 +285,8 @@ impl HardwareTable {
             },
             signing_label: self.signing_key,
             sealing_label: self.sealing_key,
+            delegated_label: self.delegated_key,
+            profiles: profiles.to_vec(),
             provenance: provenance(self.allow_imported),
         };
         let mut environment = variables(self.environment);
@@ -304,6 +324,10 @@ fn provenance(allow_imported: bool) -> Provenance {
 
 fn default_signing_key() -> String {
     "mintkeep-signing".to_owned()
+}
+
+fn default_delegated_key() -> String {
+    "mintkeep-delegated".to_owned()
 }
 
 fn default_sealing_key() -> String {

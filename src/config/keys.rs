@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::problem::Problem;
 use super::values::Seconds;
-use crate::keyring::{RoleSchedule, Schedule};
+use crate::keyring::{DelegatedSchedule, RoleSchedule, Schedule};
 
 /// With 2^32 random nonces two are the same by a chance of 2^-33 (NIST SP 800-38D §8.3); long before that.
 const DEFAULT_ROTATE_AFTER: u64 = 1 << 30;
@@ -46,7 +46,11 @@ pub(super) struct Lifetimes {
 }
 
 impl KeysTable {
-    pub(super) fn into_schedule(self, lifetimes: Lifetimes) -> Result<Schedule, Problem> {
+    pub(super) fn into_schedule(
+        self,
+        lifetimes: Lifetimes,
+        delegated: Vec<DelegatedSchedule>,
+    ) -> Result<Schedule, Problem> {
         let Self { signing, sealing } = self;
         let least = lifetimes.jwks_max_age;
         let default = least.max(DAY / 24);
@@ -75,11 +79,11 @@ impl KeysTable {
             publish_ahead,
             needed_for: lifetimes.refresh_token,
         };
-        Ok(Schedule { signing, sealing })
+        Ok(Schedule { signing, sealing, delegated })
     }
 }
 
-fn ahead(
+pub(super) fn ahead(
     setting: Option<Spanned<Seconds>>,
     default: Duration,
     least: Duration,
@@ -95,7 +99,7 @@ fn ahead(
     }
 }
 
-fn every(setting: Option<Spanned<Seconds>>, publish_ahead: Duration) -> Result<Option<Duration>, Problem> {
+pub(super) fn every(setting: Option<Spanned<Seconds>>, publish_ahead: Duration) -> Result<Option<Duration>, Problem> {
     let Some(setting) = setting else { return Ok(None) };
     match setting.get_ref().0 {
         every if every >= publish_ahead.saturating_mul(2) => Ok(Some(every)),

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::values::{OneOrSeveral, SecretHashText, from_folder};
 use crate::fetch::HttpsSettings;
 use crate::jose::foreign::ForeignKeySet;
+use crate::jose::thumbprint::Thumbprint;
 use crate::oauth::authentication::CertificateSubject;
 use crate::oauth::certificate;
 use crate::oauth::client::{ClientAuthentication, SecretTransport};
@@ -85,7 +86,11 @@ impl ProofSettings {
                 &secrets[..],
                 "without client_secret_basic or client_secret_post there is no secret; remove secret_sha256",
             ),
-            (has_keys, &[Method::PrivateKeyJwt], "jwks, jwks_file and jwks_uri are for private_key_jwt; remove them"),
+            (
+                has_keys,
+                &[Method::PrivateKeyJwt],
+                "jwks, jwks_file and jwks_uri are for private_key_jwt, or the grant authorization_code; remove them",
+            ),
             (
                 self.subject.is_any(),
                 &[Method::TlsClientAuth],
@@ -110,8 +115,28 @@ impl ProofSettings {
         Ok(())
     }
 
-    fn private_key_jwt(self, span: Range<usize>, folder: &Path) -> Result<ClientAuthentication, Problem> {
-        let source = match (self.jwks, self.jwks_file, self.jwks_uri) {
+    fn private_key_jwt(mut self, span: Range<usize>, folder: &Path) -> Result<ClientAuthentication, Problem> {
+        match self.take_keys(folder)? {
+            Some(keys) => Ok(ClientAuthentication::PrivateKeyJwt { keys }),
+            None => {
+                Err(Problem::at(span, "expected one of jwks, jwks_file and jwks_uri: the public keys of the client"))
+            }
+        }
+    }
+
+    /// Takes the keys where it is not they that prove the client.
+    pub(super) fn further_keys(&mut self, folder: &Path) -> Result<Option<KeyPlace>, Problem> {
+        if self.authentication.get_ref().0.contains(&Method::PrivateKeyJwt) {
+            return Ok(None);
+        }
+        self.take_keys(folder)
+    }
+
+    /// Takes the keys, where there are any.
+    fn take_keys(&mut self, folder: &Path) -> Result<Option<KeyPlace>, Problem> {
+        let span = self.authentication.span();
+        let source = match (self.jwks.take(), self.jwks_file.take(), self.jwks_uri.take()) {
+            (None, None, None) => return Ok(None),
             (Some(jwks), None, None) => {
                 let keys = ForeignKeySet::parse(jwks.get_ref().to_string().as_bytes())
                     .map_err(|error| Problem::at(jwks.span(), format!("jwks: {error}")))?;
@@ -134,28 +159,18 @@ impl ProofSettings {
             }
         };
         let settings = HttpsSettings {
-            authorities: self.jwks_ca.map(|path| from_folder(folder, path)),
-            allow_private: self.jwks_allow_private_addresses.unwrap_or(false),
+            authorities: self.jwks_ca.take().map(|path| from_folder(folder, path)),
+            allow_private: self.jwks_allow_private_addresses.take().unwrap_or(false),
             ..HttpsSettings::default()
         };
-        Ok(ClientAuthentication::PrivateKeyJwt { keys: KeyPlace::new(source, settings) })
+        Ok(Some(KeyPlace::new(source, settings)))
     }
 
     fn self_signed(self, span: Range<usize>, folder: &Path) -> Result<ClientAuthentication, Problem> {
         let file = self.certificates.ok_or_else(|| {
             Problem::at(span, "expected certificates: a PEM file of those that the client may present")
         })?;
-        let (span, path) = (file.span(), from_folder(folder, file.into_inner()));
-        let certificates = std::fs::read(&path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))
-            .and_then(|pem| certificate::thumbprints(&pem).map_err(|error| format!("{}: {error}", path.display())));
-        match certificates {
-            Ok(certificates) if certificates.is_empty() => {
-                Err(Problem::at(span, format!("expected a certificate in {}, in PEM", path.display())))
-            }
-            Ok(certificates) => Ok(ClientAuthentication::SelfSignedTlsClientAuth { certificates }),
-            Err(message) => Err(Problem::at(span, message)),
-        }
+        certificates(file, folder).map(|certificates| ClientAuthentication::SelfSignedTlsClientAuth { certificates })
     }
 
     fn secret(self, methods: &[Method], span: Range<usize>) -> Result<ClientAuthentication, Problem> {
@@ -190,8 +205,23 @@ impl ProofSettings {
     }
 }
 
+/// The thumbprints of those in `file`, at least one.
+pub(super) fn certificates(file: Spanned<PathBuf>, folder: &Path) -> Result<Vec<Thumbprint>, Problem> {
+    let (span, path) = (file.span(), from_folder(folder, file.into_inner()));
+    let certificates = std::fs::read(&path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
+        .and_then(|pem| certificate::thumbprints(&pem).map_err(|error| format!("{}: {error}", path.display())));
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(Problem::at(span, format!("expected a certificate in {}, in PEM", path.display())))
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(message) => Err(Problem::at(span, message)),
+    }
+}
+
 impl SubjectSettings {
-    fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         let Self {
             tls_client_auth_subject_dn: dn,
             tls_client_auth_san_dns: dns,
@@ -203,7 +233,7 @@ impl SubjectSettings {
     }
 
     /// `None` where there is none, or more than one.
-    fn into_subject(self) -> Option<CertificateSubject> {
+    pub(super) fn into_subject(self) -> Option<CertificateSubject> {
         let subjects = [
             self.tls_client_auth_subject_dn.map(CertificateSubject::DistinguishedName),
             self.tls_client_auth_san_dns.map(CertificateSubject::Dns),

@@ -1,4 +1,4 @@
-//! `[listen.tls]`: the files, and whom clients are asked to be vouched for by.
+//! `[listen.tls]` and `[listen.frontend.tls]`: the files, and whom clients are asked to be vouched for by.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,7 +30,8 @@ enum Wanted {
 }
 
 impl TlsTable {
-    pub(super) fn into_settings(self, folder: &Path) -> Result<TlsSettings, Problem> {
+    /// The settings of the table called `table`.
+    pub(super) fn into_settings(self, table: &'static str, folder: &Path) -> Result<TlsSettings, Problem> {
         let client_certificates = match (self.client_certificates, self.client_ca) {
             (Wanted::None, None) => ClientCertificates::None,
             (Wanted::None, Some(authorities)) => {
@@ -42,6 +43,7 @@ impl TlsTable {
             },
         };
         Ok(TlsSettings {
+            table,
             certificate: from_folder(folder, self.certificate),
             key: from_folder(folder, self.key),
             client_certificates,

@@ -217,3 +217,8 @@ impl TryFrom<String> for VariableValue {
 pub(super) fn from_folder(folder: &Path, path: PathBuf) -> PathBuf {
     folder.join(path)
 }
+
+/// `value`, or so many seconds.
+pub(super) fn seconds_or(value: Option<Seconds>, default_seconds: u64) -> Duration {
+    value.map_or(Duration::from_secs(default_seconds), |value| value.0)
+}

@@ -7,21 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, ClientBuilder, StatusCode, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
 use super::address::Reach;
-use super::{DocumentSource, FetchError, Fetching};
+use super::{Delivering, DocumentSource, FetchError, Fetching, FormDelivery};
 
 /// The longest document that is read, in bytes.
 const MAX_DOCUMENT_LENGTH: usize = 256 * 1024;
 
 /// How documents are fetched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct HttpsSettings {
     /// A PEM file of authorities that are trusted besides those of the system.
     pub authorities: Option<PathBuf>,
@@ -38,9 +38,11 @@ impl Default for HttpsSettings {
     }
 }
 
-/// Fetches over HTTPS, and by nothing else: no redirects, no proxies, no connection that is kept.
+/// Fetches over HTTPS, and by nothing else: no redirects, no proxies, no connection that is kept. What is delivered to
+/// this machine itself may go in the clear.
 pub struct HttpsSource {
     client: Client,
+    in_the_clear: Client,
     places: Places,
     time_limit: Duration,
 }
@@ -52,24 +54,21 @@ impl HttpsSource {
     /// What is wrong with the authorities.
     pub fn new(settings: &HttpsSettings) -> Result<Self, String> {
         let places = Places { allow_private: settings.allow_private };
-        let accept = HeaderValue::from_static("application/json, application/jwk-set+json");
-        let client = Client::builder()
-            .tls_backend_preconfigured(verifying(settings.authorities.as_deref())?)
-            .https_only(true)
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            // Each fetch asks for the address again and checks it: an old connection would be to an old one.
-            .pool_max_idle_per_host(0)
-            .dns_resolver(Arc::new(places))
-            .user_agent("mintkeep")
-            .default_headers(HeaderMap::from_iter([(ACCEPT, accept)]))
-            .build()
-            .map_err(|error| told(&error))?;
-        Ok(Self { client, places, time_limit: settings.time_limit })
+        let tls = verifying(settings.authorities.as_deref())?;
+        let client = build(places, |builder| builder.tls_backend_preconfigured(tls.clone()).https_only(true))?;
+        let in_the_clear = build(Loopback, |builder| builder.tls_backend_preconfigured(tls.clone()))?;
+        Ok(Self { client, in_the_clear, places, time_limit: settings.time_limit })
     }
 
-    async fn body(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+    async fn deliver(&self, url: &Url, form: String) -> Result<(), FetchError> {
+        let client = if is_in_the_clear(url) { &self.in_the_clear } else { self.checked(url)? };
+        let request = client.post(url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let status = request.send().await.map_err(failure)?.status();
+        if status.is_success() { Ok(()) } else { Err(FetchError::Status(status.as_u16())) }
+    }
+
+    /// The client that connects to `url`, where it may.
+    fn checked(&self, url: &Url) -> Result<&Client, FetchError> {
         // A connector asks no resolver for an address that is written out.
         let address = match url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::from(address)),
@@ -83,7 +82,11 @@ impl HttpsSource {
         if address.is_some_and(|address| !self.places.allow(address)) {
             return Err(FetchError::Address);
         }
-        let mut response = self.client.get(url.clone()).send().await.map_err(failure)?;
+        Ok(&self.client)
+    }
+
+    async fn body(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        let mut response = self.checked(url)?.get(url.clone()).send().await.map_err(failure)?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
@@ -102,6 +105,58 @@ impl DocumentSource for HttpsSource {
     fn fetch<'a>(&'a self, url: &'a Url) -> Fetching<'a> {
         Box::pin(async move {
             tokio::time::timeout(self.time_limit, self.body(url)).await.unwrap_or(Err(FetchError::TooSlow))
+        })
+    }
+}
+
+impl FormDelivery for HttpsSource {
+    fn post<'a>(&'a self, url: &'a Url, form: String) -> Delivering<'a> {
+        Box::pin(async move {
+            tokio::time::timeout(self.time_limit, self.deliver(url, form)).await.unwrap_or(Err(FetchError::TooSlow))
+        })
+    }
+}
+
+fn build(
+    resolver: impl Resolve + 'static,
+    secured: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, String> {
+    let accept = HeaderValue::from_static("application/json, application/jwk-set+json");
+    secured(Client::builder())
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        // Each fetch asks for the address again and checks it: an old connection would be to an old one.
+        .pool_max_idle_per_host(0)
+        .dns_resolver(Arc::new(resolver))
+        .user_agent("mintkeep")
+        .default_headers(HeaderMap::from_iter([(ACCEPT, accept)]))
+        .build()
+        .map_err(|error| told(&error))
+}
+
+/// Whether `url` is on this machine, and needs no TLS.
+fn is_in_the_clear(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        // Whatever it means, it is looked up by [`Loopback`].
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "http" && is_loopback && url.username().is_empty() && url.password().is_none()
+}
+
+/// The resolver of connections in the clear: nothing but this machine.
+#[derive(Clone, Copy)]
+struct Loopback;
+
+impl Resolve for Loopback {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|found| found.ip().is_loopback()).collect();
+            if allowed.is_empty() { Err(NoPlace.into()) } else { Ok(Box::new(allowed.into_iter()) as Addrs) }
         })
     }
 }

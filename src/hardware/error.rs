@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::key_name::KeyName;
+
 /// What a fault of a device means for what comes next.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Fault {
@@ -143,7 +145,7 @@ pub enum Error {
     /// There is no key of this role.
     #[error("the token has no {role} key labelled {label}; run `mintkeep keys init` to generate it")]
     KeyMissing {
-        /// `signing` or `sealing`.
+        /// `signing`, `sealing` or `delegated`.
         role: &'static str,
         /// The `CKA_LABEL` looked for.
         label: String,
@@ -153,11 +155,14 @@ pub enum Error {
         "the device has {most} {role} keys, which is the most that mintkeep generates; destroy those that are retired"
     )]
     KeysFull {
-        /// `signing` or `sealing`.
+        /// `signing`, `sealing` or `delegated`.
         role: &'static str,
         /// How many there may be.
         most: usize,
     },
+    /// A front-end asks for a key by a name that one has.
+    #[error("there is a key called {0} already, and none is ever made in the place of another one")]
+    KeyTaken(KeyName),
     /// There are several keys where exactly one is wanted.
     #[error("the token has {count} {what} where exactly one is expected; remove the others")]
     KeyAmbiguous {
@@ -171,7 +176,7 @@ pub enum Error {
         "refusing the {role} key {kid}: {attribute} is {found}, expected {expected}; generate a key in the device with `mintkeep keys init`{remedy}"
     )]
     KeyUnacceptable {
-        /// `signing` or `sealing`.
+        /// `signing`, `sealing` or `delegated`.
         role: &'static str,
         /// The key's id.
         kid: String,
@@ -271,6 +276,7 @@ impl Error {
             | Self::PinUnavailable { .. }
             | Self::KeyMissing { .. }
             | Self::KeysFull { .. }
+            | Self::KeyTaken(_)
             | Self::KeyAmbiguous { .. }
             | Self::KeyUnacceptable { .. }
             | Self::OwnerRefused

@@ -1,5 +1,6 @@
 //! A public key that was proven to lie on the curve, kept to verify what the device signs.
 
+use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 
 use crate::jose::jwk::{NotOnCurve, P256PublicKey};
@@ -40,6 +41,12 @@ impl PinnedPublicKey {
     /// Whether `signature` is this key's over `message`.
     pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
         self.verifier.verify_sig(message, signature).is_ok()
+    }
+
+    /// Whether `signature` is this key's over what has the SHA-256 `digest`.
+    pub fn verifies_digest(&self, digest: &[u8; 32], signature: &Signature) -> bool {
+        let digest = Digest::import_less_safe(digest, &SHA256);
+        digest.is_ok_and(|digest| self.verifier.verify_digest_sig(&digest, signature).is_ok())
     }
 }
 

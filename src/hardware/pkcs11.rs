@@ -25,7 +25,9 @@ use self::calls::Failed;
 use self::inventory::Inventory;
 use self::session::OpenSession;
 use self::token::{Access, OpenToken};
-use super::{Device, DeviceKeys, Error, Fault, Generated, LoginStep, PinTrust, Provenance, Role, Session};
+use super::{
+    Device, DeviceKeys, Error, Fault, Generated, KeyName, LoginStep, PinTrust, ProfileKeys, Provenance, Role, Session,
+};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::secret_source::SecretSource;
@@ -65,16 +67,28 @@ pub struct Pkcs11Settings {
     pub signing_label: String,
     /// `CKA_LABEL` of the sealing keys.
     pub sealing_label: String,
+    /// What `CKA_LABEL` of the keys for front-ends begins with; a colon and the key's name follow.
+    pub delegated_label: String,
+    /// The signing profiles whose keys are used.
+    pub profiles: Vec<ProfileKeys>,
     /// Which past of a key is accepted.
     pub provenance: Provenance,
 }
 
 impl Pkcs11Settings {
-    fn label(&self, role: Role) -> &str {
+    /// `CKA_LABEL` of the keys of `role`.
+    pub fn label(&self, role: Role) -> String {
         match role {
-            Role::Signing => &self.signing_label,
-            Role::Sealing => &self.sealing_label,
+            Role::Signing => self.signing_label.clone(),
+            Role::Sealing => self.sealing_label.clone(),
+            Role::Delegated(name) => format!("{}:{name}", self.delegated_label),
         }
+    }
+
+    /// The name of the key for front-ends that is labelled so, where that is one.
+    fn name_in(&self, label: &[u8]) -> Option<KeyName> {
+        let name = std::str::from_utf8(label).ok()?.strip_prefix(&self.delegated_label)?.strip_prefix(':')?;
+        KeyName::parse(name).ok()
     }
 }
 

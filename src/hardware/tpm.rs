@@ -19,7 +19,7 @@ use tss_esapi::structures::Auth;
 use self::connection::Connection;
 use self::key_file::KeyFile;
 use self::session::{OpenSession, needed_files};
-use super::{Device, DeviceKeys, Error, Generated, Provenance, Role, Session};
+use super::{Device, DeviceKeys, Error, Generated, ProfileKeys, Provenance, Role, Session};
 use crate::entropy::Entropy;
 use crate::secret_source::SecretSource;
 
@@ -44,6 +44,10 @@ pub struct TpmSettings {
     pub signing_label: String,
     /// The name of the sealing key's file, without `.pem`.
     pub sealing_label: String,
+    /// What the names of the files of keys for front-ends begin with; `:NAME.KID.pem` follows.
+    pub delegated_label: String,
+    /// The signing profiles whose keys are used.
+    pub profiles: Vec<ProfileKeys>,
     /// Which past of a key is accepted.
     pub provenance: Provenance,
 }
@@ -59,15 +63,26 @@ pub enum Protection {
 }
 
 impl TpmSettings {
-    fn label(&self, role: Role) -> &str {
+    /// What the name of each file of a key of `role` begins with.
+    pub fn label(&self, role: Role) -> String {
         match role {
-            Role::Signing => &self.signing_label,
-            Role::Sealing => &self.sealing_label,
+            Role::Signing => self.signing_label.clone(),
+            Role::Sealing => self.sealing_label.clone(),
+            // No name of a key has a colon.
+            Role::Delegated(name) => format!("{}:{}", self.delegated_label, name.as_str().replace('/', ":")),
         }
     }
 
-    /// The file of the first key of `role`.
-    fn first_path(&self, role: Role) -> PathBuf {
+    /// The file of the first key of `role`, which `keys init` makes.
+    fn first_path(&self, role: Role, kid: &str) -> PathBuf {
+        match role {
+            Role::Signing | Role::Sealing => self.only_path(role),
+            Role::Delegated(_) => self.further_path(role, kid),
+        }
+    }
+
+    /// The file of a key of `role`, one that is not for front-ends, while there is one.
+    fn only_path(&self, role: Role) -> PathBuf {
         self.keys.join(format!("{}.pem", self.label(role)))
     }
 
@@ -131,10 +146,11 @@ impl TpmDevice {
     pub fn destroy_key(settings: &TpmSettings, kid: &str) -> Result<(), Error> {
         let mut found = Vec::new();
         for role in [Role::Signing, Role::Sealing] {
-            // A file that is no key has no name to be called by.
-            let is_it = |path: &PathBuf| KeyFile::read(path).is_ok_and(|file| claims_to_be(&file, kid));
-            found.extend(key_file::files(settings, role)?.into_iter().filter(is_it));
+            found.extend(key_file::files(settings, role)?);
         }
+        found.extend(key_file::delegated_files(settings)?.into_iter().map(|(_, path)| path));
+        // A file that is no key has no name to be called by.
+        found.retain(|path| KeyFile::read(path).is_ok_and(|file| claims_to_be(&file, kid)));
         if found.is_empty() {
             return Err(Error::UnknownKey(kid.to_owned()));
         }

@@ -9,21 +9,25 @@ pub mod sessions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
+use tower::ServiceExt as _;
 
 use self::attestation::{ATTESTATIONS_PATH, KEY_ATTESTATION_PATH};
 use self::clients::{CLIENT_PATH, CLIENTS_PATH};
 use self::keys::{KEY_ORDERS_PATH, KEYS_PATH};
 use self::sessions::{REVOKE_PATH, SESSIONS_PATH};
+use super::frontend::grants::GRANTS_PATH;
+use super::frontend::{self, FrontendApi, presents_token};
 use super::render::{not_stored, oauth_error};
 use crate::clock::Clock;
 use crate::keeper::Keepers;
@@ -32,9 +36,6 @@ use crate::oauth::OAuthError;
 use crate::oauth::registrations::CurrentRegistrations;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::store::Store;
-
-/// The path where operators grant a workload its first refresh token.
-pub const GRANTS_PATH: &str = "/admin/v1/grants";
 
 /// What the routes serve.
 pub struct AdminApi {
@@ -50,6 +51,8 @@ pub struct AdminApi {
     pub caretaker: Arc<Caretaker>,
     /// The time that a revocation carries.
     pub clock: Arc<dyn Clock>,
+    /// What front-ends use, here too.
+    pub frontend: Arc<FrontendApi>,
     /// What `/metrics` shows.
     pub metrics: Registry,
 }
@@ -78,8 +81,10 @@ struct Readiness {
     devices: BTreeMap<String, String>,
 }
 
-/// The router of the admin listener.
+/// The router of the admin listener. Whoever presents a token is there as a front-end, and has what front-ends have.
+/// Whoever presents none is the operator, and has what only front-ends have where its uid is one's.
 pub fn router(api: AdminApi) -> Router {
+    let frontends = frontend::router(Arc::clone(&api.frontend));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
@@ -93,7 +98,20 @@ pub fn router(api: AdminApi) -> Router {
         .route(KEY_ATTESTATION_PATH, get(attestation::of_key))
         .route(KEYS_PATH, get(keys::list))
         .route(KEY_ORDERS_PATH, post(keys::order))
+        .fallback_service(frontends.clone())
+        .layer(from_fn_with_state(frontends, separate))
         .with_state(Arc::new(api))
+}
+
+/// Leads front-ends to their own routes, some of which are at the paths of the operators'.
+async fn separate(State(frontends): State<Router>, request: Request, next: Next) -> Response {
+    if !presents_token(request.headers()) {
+        return next.run(request).await;
+    }
+    match frontends.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 /// Ready means: a device made a signature that verifies, and the store committed a write.

@@ -4,6 +4,7 @@
 mod connection;
 mod streams;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -14,10 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::response::IntoResponse;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tower::Service;
 
 use self::connection::Connection;
 use super::tls::{Certificates, Handshakes};
@@ -44,8 +48,35 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Peer {
     /// Its address, where it has one.
     pub address: Option<IpAddr>,
+    /// The user that it runs under, where it is at a Unix socket.
+    pub uid: Option<u32>,
     /// The certificate that it presented, where it did.
     pub certificate: Option<Arc<PresentedCertificate>>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// The address at its other end, where there is one.
+    pub address: Option<IpAddr>,
+    /// The user at its other end, as the kernel says.
+    pub uid: Option<u32>,
+}
+
+impl Origin {
+    /// That of a connection to a Unix socket.
+    pub fn of_unix(stream: &tokio::net::UnixStream) -> Self {
+        Self { address: None, uid: stream.peer_cred().ok().map(|peer| peer.uid()) }
+    }
+}
+
+/// What is spoken in the clear. Over TLS the two sides agree on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 from the first byte on (RFC 9113 §3.3).
+    Http2,
 }
 
 /// Where connections come from.
@@ -53,18 +84,21 @@ pub trait Accept: Send + 'static {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one, and the address at its other end, where there is one.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
+    /// What is spoken there without TLS.
+    const PROTOCOL: Protocol = Protocol::Http1;
+
+    /// The next one, and where it comes from.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+    async fn accept(&self) -> io::Result<(Self::Stream, Origin)> {
         let (stream, address) = TcpListener::accept(self).await?;
         // An answer is one small write; waiting to fill a packet only costs time.
         stream.set_nodelay(true)?;
-        Ok((stream, Some(address.ip())))
+        Ok((stream, Origin { address: Some(address.ip()), uid: None }))
     }
 }
 
@@ -80,6 +114,14 @@ impl UnixSocket {
     /// # Errors
     /// `AddrInUse` where somebody listens there; otherwise the file system's.
     pub fn bind(path: &Path) -> io::Result<Self> {
+        Self::bind_with_mode(path, 0o600)
+    }
+
+    /// As [`Self::bind`], for those that `mode` lets in.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_with_mode(path: &Path, mode: u32) -> io::Result<Self> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
         }
@@ -95,7 +137,7 @@ impl UnixSocket {
         let draft = PathBuf::from(draft);
         let _ = std::fs::remove_file(&draft);
         let listener = UnixListener::bind(&draft)?;
-        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(mode))?;
         std::fs::rename(&draft, path)?;
         Ok(Self { listener, path: path.to_owned() })
     }
@@ -110,15 +152,27 @@ impl Drop for UnixSocket {
 impl Accept for UnixSocket {
     type Stream = tokio::net::UnixStream;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
-        self.listener.accept().await.map(|(stream, _)| (stream, None))
+    async fn accept(&self) -> io::Result<(Self::Stream, Origin)> {
+        let (stream, _) = self.listener.accept().await?;
+        let origin = Origin::of_unix(&stream);
+        Ok((stream, origin))
     }
+}
+
+/// A router that has `service` answer everything.
+pub fn answered_by<Answering>(service: Answering) -> Router
+where
+    Answering: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+    Answering::Response: IntoResponse,
+    Answering::Future: Send + 'static,
+{
+    Router::new().fallback_service(service)
 }
 
 /// Serves `router`, over TLS where there are `certificates` for it, until `shutdown` says true, and then lets the
 /// requests under way finish.
-pub async fn serve(
-    listener: impl Accept,
+pub async fn serve<Listener: Accept>(
+    listener: Listener,
     certificates: Option<Arc<Certificates>>,
     router: Router,
     limits: Limits,
@@ -140,7 +194,7 @@ pub async fn serve(
             accepted = accept => accepted,
             _ = &mut asked => break,
         };
-        let (stream, address) = match accepted {
+        let (stream, Origin { address, uid }) = match accepted {
             Ok(accepted) => {
                 is_failing = false;
                 accepted
@@ -157,14 +211,14 @@ pub async fn serve(
         let connection = Connection {
             router: router.clone(),
             limits,
-            peer: Peer { address, certificate: None },
+            peer: Peer { address, uid, certificate: None },
             watcher: graceful.watcher(),
             end: end.clone(),
         };
         let handshakes = handshakes.clone();
         tokio::spawn(async move {
             match handshakes {
-                None => connection.serve(stream).await,
+                None => connection.serve(stream, Listener::PROTOCOL).await,
                 Some(handshakes) => connection.serve_tls(stream, &handshakes).await,
             }
             drop(permit);

@@ -1,13 +1,16 @@
 //! The public listener's routes: what clients and resource servers use.
 
-mod discovery;
+mod authorization;
+mod device;
+pub(super) mod discovery;
 pub mod failures;
-mod form;
+pub(super) mod form;
 mod introspection;
-mod openapi;
+mod logout;
 mod registration;
 mod revocation;
 mod token;
+mod userinfo;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,30 +21,49 @@ use axum::{Extension, Router};
 use utoipa::openapi::HttpMethod;
 
 use self::failures::FailureAnswers;
-use self::openapi::Endpoint;
+use super::openapi::{self, Listener};
 use crate::keyring::CurrentKeyring;
+use crate::oauth::authorization::AuthorizationEndpoint;
+use crate::oauth::delegated::DelegatedSigning;
+use crate::oauth::device::DeviceEndpoint;
 use crate::oauth::introspection::IntrospectionEndpoint;
+use crate::oauth::logout::LogoutEndpoint;
 use crate::oauth::metadata::{
-    CurrentMetadata, INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, OPENAPI_PATH, REGISTRATION_PATH, REVOCATION_PATH,
-    TOKEN_PATH,
+    AUTHORIZATION_PATH, CurrentMetadata, DEVICE_AUTHORIZATION_PATH, INTROSPECTION_PATH, JWKS_PATH, LOGOUT_PATH,
+    METADATA_PATH, OPENAPI_PATH, PROFILE_JWKS_PATH, PUSHED_REQUEST_PATH, REGISTRATION_PATH, REVOCATION_PATH,
+    TOKEN_PATH, USERINFO_PATH,
 };
+use crate::oauth::openid::OPENID_CONFIGURATION_PATH;
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token_endpoint::TokenEndpoint;
+use crate::oauth::userinfo::UserinfoEndpoint;
 
 /// A token request is a few hundred bytes; a body larger than this is not read.
 pub(super) const BODY_LIMIT: usize = 16 * 1024;
+
+type Endpoint = openapi::Endpoint<PublicApi>;
 
 /// What the routes serve.
 pub struct PublicApi {
     /// The token endpoint.
     pub token_endpoint: Arc<TokenEndpoint>,
+    /// The authorization endpoint.
+    pub authorization_endpoint: AuthorizationEndpoint,
+    /// The device authorization endpoint.
+    pub device_endpoint: DeviceEndpoint,
+    /// The end session endpoint.
+    pub logout_endpoint: LogoutEndpoint,
     /// The revocation endpoint.
     pub revocation_endpoint: RevocationEndpoint,
     /// The introspection endpoint.
     pub introspection_endpoint: IntrospectionEndpoint,
     /// The registration endpoint, which answers 404 where registration is off.
     pub registration_endpoint: RegistrationEndpoint,
+    /// The userinfo endpoint.
+    pub userinfo_endpoint: UserinfoEndpoint,
+    /// Has the keys of what is signed for front-ends.
+    pub signing: Arc<DelegatedSigning>,
     /// How failed attempts at these are answered.
     pub failures: FailureAnswers,
     /// The published keys.
@@ -57,7 +79,7 @@ pub struct PublicApi {
 /// The router of the public listener.
 pub fn router(api: PublicApi) -> Router {
     let endpoints = endpoints(&api);
-    let description = Arc::new(openapi::description(&endpoints));
+    let description = Arc::new(openapi::description(Listener::Public, &endpoints));
     let mut router = Router::new();
     for Endpoint { path, methods, .. } in endpoints {
         router = router.route(&path, methods.fallback(form::method_not_allowed));
@@ -78,10 +100,31 @@ fn endpoints(api: &PublicApi) -> Vec<Endpoint> {
     let document = |path, methods, description| Endpoint::new(path, methods).describe(HttpMethod::Get, description);
     vec![
         form(TOKEN_PATH, post(token::exchange), token::description()),
+        Endpoint::new(below(AUTHORIZATION_PATH), get(authorization::authorize).post(authorization::authorize_by_form))
+            .describe(HttpMethod::Get, authorization::authorize_description())
+            .describe(HttpMethod::Post, authorization::authorize_by_form_description()),
+        form(PUSHED_REQUEST_PATH, post(authorization::push), authorization::push_description()),
+        form(DEVICE_AUTHORIZATION_PATH, post(device::begin), device::description()),
+        Endpoint::new(below(LOGOUT_PATH), get(logout::logout).post(logout::logout_by_form))
+            .describe(HttpMethod::Get, logout::description())
+            .describe(HttpMethod::Post, logout::by_form_description()),
         form(REVOCATION_PATH, post(revocation::revoke), revocation::description()),
         document(below(JWKS_PATH), get(discovery::jwks), discovery::jwks_description()),
+        document(
+            below(&format!("{PROFILE_JWKS_PATH}/{{profile}}")),
+            get(discovery::profile_jwks),
+            discovery::profile_jwks_description(),
+        ),
         // The issuer's path comes after the well-known one here (RFC 8414 §3).
         document(format!("{METADATA_PATH}{path}"), get(discovery::metadata), discovery::metadata_description()),
+        // And here it comes before it (OpenID Connect Discovery 1.0 §4.1).
+        document(
+            below(OPENID_CONFIGURATION_PATH),
+            get(discovery::openid_configuration),
+            discovery::openid_configuration_description(),
+        ),
+        form(USERINFO_PATH, get(userinfo::answer).post(userinfo::answer), userinfo::description("postUserinfo"))
+            .describe(HttpMethod::Get, userinfo::description("userinfo")),
         document(below(OPENAPI_PATH), get(discovery::openapi), discovery::openapi_description()),
         // Also where nobody may ask: who does hears so.
         form(INTROSPECTION_PATH, post(introspection::introspect), introspection::description()),

@@ -48,13 +48,21 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
         }
         OAuthError::InvalidRequest(_)
         | OAuthError::InvalidGrant(_)
+        | OAuthError::AuthorizationPending
+        | OAuthError::SlowDown
+        | OAuthError::AccessDenied(_)
+        | OAuthError::ExpiredToken
         | OAuthError::UnauthorizedClient(_)
+        | OAuthError::UnsupportedResponseType(_)
+        | OAuthError::InvalidRequestObject(_)
+        | OAuthError::InvalidRequestUri(_)
         | OAuthError::UnsupportedGrantType(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)
         | OAuthError::InvalidClientMetadata(_)
         | OAuthError::InvalidDpopProof(_)
         | OAuthError::UseDpopNonce => StatusCode::BAD_REQUEST,
+        OAuthError::Forbidden(_) => StatusCode::FORBIDDEN,
         OAuthError::OverLimit => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             StatusCode::TOO_MANY_REQUESTS
@@ -68,10 +76,9 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
     with_status(status, headers, error)
 }
 
-/// `error` as an answer to who fails too often (RFC 6585 §4). What it says stays true, so that a client
+/// `response` as an answer to who fails too often (RFC 6585 §4). What it says stays true, so that a client
 /// whose token has ended learns that it has.
-pub(super) fn over_limit(error: &OAuthError) -> Response {
-    let mut response = oauth_error(error);
+pub(super) fn over_limit(mut response: Response) -> Response {
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
@@ -79,8 +86,12 @@ pub(super) fn over_limit(error: &OAuthError) -> Response {
 
 /// `error` under a status of HTTP's own, such as 405 or 413.
 pub(super) fn with_status(status: StatusCode, headers: HeaderMap, error: &OAuthError) -> Response {
-    let body = ErrorBody { error: error.code(), error_description: error.description() };
-    let mut response = not_stored(status, &body);
+    let mut response = with_code(status, error.code(), error.description());
     response.headers_mut().extend(headers);
     response
+}
+
+/// An error that is none of the token endpoint's.
+pub(super) fn with_code(status: StatusCode, error: &'static str, error_description: &'static str) -> Response {
+    not_stored(status, &ErrorBody { error, error_description })
 }

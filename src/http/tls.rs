@@ -1,4 +1,4 @@
-//! TLS on the public listener: its certificate, which may be replaced while it is in use, and the handshake.
+//! TLS on a listener: its certificate, which may be replaced while it is in use, and the handshake.
 
 mod client_certificate;
 mod files;
@@ -33,6 +33,8 @@ const HTTP1: &[u8] = b"http/1.1";
 /// TLS as it is configured.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsSettings {
+    /// What the operator calls these, such as `listen.tls`, for messages.
+    pub table: &'static str,
     /// The PEM file of the certificate and those between it and its authority.
     pub certificate: PathBuf,
     /// The PEM file of its private key, which only its owner may read.
@@ -136,7 +138,7 @@ impl Certificates {
         let current = Arc::new(current);
         // In use before it is told.
         self.current.store(Arc::clone(&current));
-        tracing::info!(not_after = %current.not_after, "the certificate was read again");
+        tracing::info!(not_after = %current.not_after, table = self.settings.table, "the certificate was read again");
         current.warn_of_expiry(&self.clock);
         Ok(())
     }
@@ -167,7 +169,8 @@ impl Current {
         let (verifier, authorities) = match &settings.client_certificates {
             ClientCertificates::None => (WebPkiClientVerifier::no_client_auth(), None),
             ClientCertificates::Optional { authorities } => {
-                let authorities = authorities.as_deref().map(|path| files::authorities(path, provider)).transpose()?;
+                let authorities =
+                    authorities.as_deref().map(|path| files::authorities(settings, path, provider)).transpose()?;
                 (AnyCertificate::verifier(provider), authorities)
             }
         };
@@ -275,6 +278,7 @@ mod tests {
         fn settings(&self) -> TlsSettings {
             let path = |name: &str| self.0.path().join(name);
             TlsSettings {
+                table: "listen.tls",
                 certificate: path("certificate.pem"),
                 key: path("key.pem"),
                 client_certificates: ClientCertificates::Optional { authorities: None },

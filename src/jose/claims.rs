@@ -138,6 +138,15 @@ pub struct AccessTokenClaims<'a> {
     /// Who acts for the subject, where somebody does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<&'a Actor>,
+    /// When the person behind the subject proved who it is, where a login is behind the token (RFC 9068 §2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<Timestamp>,
+    /// How sure that was (OpenID Connect Core 1.0 §2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr: Option<&'a str>,
+    /// How it was done (RFC 8176).
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub amr: &'a [String],
 }
 
 /// The claims of an access token of ours, read back.
@@ -171,6 +180,15 @@ pub struct ReadAccessTokenClaims {
     /// `act`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Actor>,
+    /// `auth_time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<Timestamp>,
+    /// `acr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// `amr`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
 }
 
 /// The claims of an access token that somebody asks to have signed, before any rule was applied. Absent
@@ -207,6 +225,13 @@ pub struct PresentedAccessTokenClaims<'a> {
     pub cnf: Option<Confirmation>,
     /// `act`.
     pub act: Option<Actor>,
+    /// `auth_time`.
+    pub auth_time: Option<Timestamp>,
+    /// `acr`.
+    #[serde(borrow)]
+    pub acr: Option<Cow<'a, str>>,
+    /// `amr`.
+    pub amr: Option<Vec<String>>,
 }
 
 /// The claims of an introspection answer that somebody asks to have signed; nothing else may be in it, and

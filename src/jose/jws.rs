@@ -88,12 +88,22 @@ impl PresentedSigningInput {
         object(&self.header)
     }
 
+    /// The JSON of the header, for who reads it as something else.
+    pub(crate) fn header_json(&self) -> &[u8] {
+        &self.header
+    }
+
     /// The claims, as the type that the reader expects.
     ///
     /// # Errors
     /// [`Malformed::Json`] where they do not fit it, or name a claim twice.
     pub fn claims<'a, Claims: Deserialize<'a>>(&'a self) -> Result<Claims, Malformed> {
         object(&self.claims)
+    }
+
+    /// The claims as they stand, for a reader that is stricter than a type can be.
+    pub(crate) fn claims_json(&self) -> &[u8] {
+        &self.claims
     }
 }
 

@@ -14,13 +14,14 @@ use super::health::{Condition, Health};
 use super::known_keys::KnownKeys;
 use super::launch::Settings;
 use super::link::{Asked, Link, LinkFault, LinkedDevice, Patience};
+use super::signable::Signable;
 use super::supervisor::Presence;
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
 use crate::hardware::attestation::Nonce;
 use crate::hardware::{Role, Sealed};
 use crate::jose::jwe::PresentedJwe;
-use crate::jose::jws::{Signature, SigningInput};
+use crate::jose::jws::Signature;
 
 /// Asks the keeper. Clones share one connection.
 ///
@@ -142,6 +143,14 @@ impl Keeper {
         self.learn(&Request::Generate { role }, Patience::TakesLong).await
     }
 
+    /// Has the device destroy the key `kid`, which a front-end had made.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn destroy(&self, kid: &str) -> Result<(), KeeperError> {
+        self.learn(&Request::Destroy { kid }, Patience::TakesLong).await
+    }
+
     async fn learn(&self, request: &Request<'_>, patience: Patience) -> Result<(), KeeperError> {
         let errand = Errand { client: "", deadline: self.deadline(), patience, work: Work::New };
         match self.ask_for(errand, request).await? {
@@ -189,10 +198,10 @@ impl Keeper {
         kid: &str,
         errand: Errand<'_>,
         profile: &str,
-        signing_input: &SigningInput,
+        input: &impl Signable,
     ) -> Result<Signature, KeeperError> {
         self.counters.sign.increment();
-        let request = Request::Sign { client: errand.client, kid, profile, signing_input: signing_input.as_bytes() };
+        let request = input.request(errand.client, kid, profile);
         match self.ask_admitted(errand, errand.work, &request).await? {
             Reply::Signature(signature) => Ok(signature),
             _ => Err(KeeperError::Protocol),

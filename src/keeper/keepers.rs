@@ -15,13 +15,14 @@ use super::handle::{Errand, Keeper};
 use super::launch::Settings;
 use super::link::Patience;
 use super::route::{Fitness, Route, fittest};
+use super::signable::Signable;
 use super::supervisor::{self, Kept};
 use super::wire::StartFailure;
 use crate::clock::Clock;
 use crate::hardware::Sealed;
 use crate::hardware::attestation::Nonce;
 use crate::jose::jwe::PresentedJwe;
-use crate::jose::jws::{Signature, SigningInput};
+use crate::jose::jws::Signature;
 
 /// Devices that a mint can have.
 pub const MOST_DEVICES: usize = 64;
@@ -66,11 +67,11 @@ pub struct Member {
 }
 
 /// What was signed, and by which key.
-pub struct SignedBy<'a> {
+pub struct SignedBy<'a, Input> {
     /// The key.
     pub kid: &'a str,
     /// What it signed.
-    pub signing_input: SigningInput,
+    pub input: Input,
     /// The signature.
     pub signature: Signature,
 }
@@ -163,31 +164,31 @@ impl Keepers {
         kid: &str,
         client: &str,
         profile: &str,
-        signing_input: &SigningInput,
+        input: &impl Signable,
     ) -> Result<Signature, KeeperError> {
-        self.sign_for(self.errand(client), kid, profile, signing_input).await
+        self.sign_for(self.errand(client), kid, profile, input).await
     }
 
-    /// Signs by any of `kids`: what is signed is made by `signing_input` from the `kid` that is used. What is
+    /// Signs by any of `kids`: what is signed is made by `input` from the `kid` that is used. What is
     /// [`Work::Continued`] goes before what is new.
     ///
     /// # Errors
     /// As [`Self::sign`], after all that can do it were tried, as far as there was time.
-    pub async fn sign_by_any<'a>(
+    pub async fn sign_by_any<'a, Input: Signable>(
         &self,
         kids: &'a [String],
         client: &str,
         work: Work,
         profile: &str,
-        signing_input: impl Fn(&str) -> SigningInput,
-    ) -> Result<SignedBy<'a>, KeeperError> {
+        input: impl Fn(&str) -> Input,
+    ) -> Result<SignedBy<'a, Input>, KeeperError> {
         let errand = Errand { work, ..self.errand(client) };
         let mut failed = KeeperError::NoKey;
         let mut passed_over = Vec::new();
         while let Some(kid) = self.choose(kids, &passed_over) {
-            let input = signing_input(kid);
+            let input = input(kid);
             match self.sign_for(errand, kid, profile, &input).await {
-                Ok(signature) => return Ok(SignedBy { kid, signing_input: input, signature }),
+                Ok(signature) => return Ok(SignedBy { kid, input, signature }),
                 Err(error) if !error.is_device_fault() || self.now() >= errand.deadline => return Err(error),
                 Err(error) => {
                     failed = error;
@@ -203,11 +204,11 @@ impl Keepers {
         errand: Errand<'_>,
         kid: &str,
         profile: &str,
-        signing_input: &SigningInput,
+        input: &impl Signable,
     ) -> Result<Signature, KeeperError> {
         let mut route = self.route(kid);
         loop {
-            match route.next()?.sign(kid, errand, profile, signing_input).await {
+            match route.next()?.sign(kid, errand, profile, input).await {
                 Ok(signature) => return Ok(signature),
                 Err(error) => route.failed(error, errand, self.now())?,
             }

@@ -54,7 +54,10 @@ impl KnownKeys {
         let has: BTreeSet<String> = back.keys.kids().collect();
         let mut needed = self.needed.lock().unwrap_or_else(PoisonError::into_inner);
         let has_needed = needed.get_or_insert_with(|| has.clone()).is_subset(&has);
-        let is_as_before = has_needed && self.told().is_none_or(|before| before.profiles == back.profiles);
+        let is_as_before = has_needed
+            && self.told().is_none_or(|before| {
+                (&before.profiles, &before.delegated_profiles) == (&back.profiles, &back.delegated_profiles)
+            });
         if is_as_before {
             self.update(back);
         }

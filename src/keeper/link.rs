@@ -38,8 +38,6 @@ pub(super) struct Link {
     state: Mutex<State>,
     /// Wakes the writer.
     queued: Notify,
-    /// Ends the driver: the keeper is to be replaced.
-    suspected: Notify,
     device: LinkedDevice,
     limits: LinkLimits,
     clock: Arc<dyn Clock>,
@@ -95,7 +93,6 @@ struct State {
     waiting: HashMap<u64, Waiter>,
     next_id: u64,
     closed: bool,
-    last_received: Instant,
     /// When the keeper was last asked after it had answered all; also where nobody waits for it any more.
     unanswered_since: Option<Instant>,
     /// The longest that answers were apart, of late: it shrinks with each one that comes sooner.
@@ -144,12 +141,10 @@ impl Link {
                 waiting: HashMap::new(),
                 next_id: GREETING_ID + 1,
                 closed: false,
-                last_received: clock.instant(),
                 unanswered_since: None,
                 slowest: Duration::ZERO,
             }),
             queued: Notify::new(),
-            suspected: Notify::new(),
             device,
             limits,
             clock,
@@ -161,8 +156,8 @@ impl Link {
     /// request back.
     pub(super) async fn exchange(&self, request: &Request<'_>, asked: Asked) -> Result<Reply, LinkFault> {
         let Asked { deadline, patience } = asked;
-        let asked_at = self.clock.instant();
-        let (id, answer) = self.enqueue(request, deadline.saturating_duration_since(asked_at), patience)?;
+        let allowed = deadline.saturating_duration_since(self.clock.instant());
+        let (id, answer) = self.enqueue(request, allowed, patience)?;
         let mut waiting = Waiting { link: self, id, answered: false };
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(Ok(reply))) => {
@@ -174,14 +169,8 @@ impl Link {
                 waiting.answered = true;
                 Err(LinkFault::Lost)
             }
-            Err(_) => {
-                // Silence since the question was put means a keeper that hangs: a slow one still answers
-                // others. It cannot be called off from here, so it is replaced.
-                if self.lock().last_received <= asked_at {
-                    self.suspected.notify_one();
-                }
-                Err(LinkFault::TimedOut)
-            }
+            // Not a word of a keeper that hangs: what was asked a moment before its deadline says nothing about it.
+            Err(_) => Err(LinkFault::TimedOut),
         }
     }
 
@@ -234,7 +223,6 @@ impl Link {
     fn received(&self) {
         let now = self.clock.instant();
         let mut state = self.lock();
-        state.last_received = now;
         if let Some(since) = state.unanswered_since {
             state.slowest = (now - since).max(state.slowest - state.slowest / 8);
         }
@@ -247,7 +235,8 @@ impl Link {
     }
 
     /// Whether the keeper was asked, and has said nothing since for longer than it may. For shorter than that, yet for
-    /// longer than it ever took, sends those who wait elsewhere who can go.
+    /// longer than it ever took, sends those who wait elsewhere who can go. A hanging call cannot be called off from
+    /// here, so a silent keeper is replaced; a slow one still answers somebody.
     fn is_silent(&self) -> bool {
         let now = self.clock.instant();
         let mut state = self.lock();

@@ -11,13 +11,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::Profile;
+use super::policy::{DelegatedProfile, Profile};
 use crate::hardware::{DeviceKeys, Fault, Role};
 use crate::jose::jwe::{KeyManagement, NONCE_BYTES};
 use crate::jose::jws::Signature;
 
 /// The first bytes in both directions: the protocol's name and, last, its version.
-pub const PREAMBLE: [u8; 8] = *b"mkkeep\x00\x04";
+pub const PREAMBLE: [u8; 8] = *b"mkkeep\x00\x05";
 
 /// The largest frame in bytes, after its length. A signing input is a few hundred bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
@@ -43,6 +43,17 @@ pub enum Request<'a> {
         /// `BASE64URL(header) || '.' || BASE64URL(claims)`.
         #[serde(with = "serde_bytes")]
         signing_input: &'a [u8],
+    },
+    /// Sign a digest for a front-end, under a signing profile that allows it: nobody here can see what it is of.
+    SignDigest {
+        /// The front-end.
+        client: &'a str,
+        /// The key.
+        kid: &'a str,
+        /// The signing profile.
+        profile: &'a str,
+        /// The SHA-256.
+        digest: [u8; 32],
     },
     /// Encrypt by the sealing key; the keeper makes the nonce.
     Seal {
@@ -83,6 +94,11 @@ pub enum Request<'a> {
         /// What for.
         role: Role,
     },
+    /// Destroy a key that a front-end had made, and tell all.
+    Destroy {
+        /// The key.
+        kid: &'a str,
+    },
     /// Make evidence of where a key lives and what it may do.
     Attest {
         /// The key.
@@ -103,7 +119,7 @@ pub enum Request<'a> {
 /// What the keeper answers.
 #[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Reply {
-    /// To [`Request::Sign`].
+    /// To [`Request::Sign`] and [`Request::SignDigest`].
     Signature(#[serde(with = "serde_bytes")] Signature),
     /// To [`Request::Seal`].
     Sealed {
@@ -115,7 +131,7 @@ pub enum Reply {
     },
     /// To [`Request::Open`].
     Opened(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// To [`Request::PublicKeys`], [`Request::LookAgain`] and [`Request::Generate`].
+    /// To [`Request::PublicKeys`], [`Request::LookAgain`], [`Request::Generate`] and [`Request::Destroy`].
     PublicKeys(PublicKeys),
     /// To [`Request::Attest`]: a document in JSON.
     Attestation(#[serde(with = "serde_bytes")] Vec<u8>),
@@ -134,6 +150,8 @@ pub struct PublicKeys {
     pub keys: DeviceKeys,
     /// The signing policy. A keeper that comes back with another one is not the keeper that the mint knew.
     pub profiles: Vec<Profile>,
+    /// The part of it that is for front-ends.
+    pub delegated_profiles: Vec<DelegatedProfile>,
 }
 
 /// Why a request was not carried out.

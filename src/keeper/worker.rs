@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::policy::Policy;
+use super::policy::{Policy, Rule, SigningRequest};
 use super::wire::{PublicKeys, Refusal, Reply, Request};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::hardware::attestation::Nonce;
-use crate::hardware::{Device, DeviceKeys, Error, Fault, PinnedPublicKey, Sealed, Session};
+use crate::hardware::{Device, DeviceKeys, Error, Fault, PinnedPublicKey, Role, Sealed, Session};
 use crate::jose::jwe::KeyManagement;
+use crate::jose::jwk::NotOnCurve;
 
 const TRIAL: &[u8] = b"mintkeep health";
 
@@ -28,16 +29,24 @@ pub struct Worker {
 /// The keys of the device, as they were last told, and the public halves that verify what they sign.
 struct Known {
     public_keys: PublicKeys,
-    pinned: Vec<PinnedPublicKey>,
+    /// Those that sign, and what for.
+    signers: Vec<(Role, PinnedPublicKey)>,
 }
 
 impl Known {
     fn new(device: String, keys: DeviceKeys, policy: &Policy) -> Result<Self, Error> {
-        let pinned = keys.signing.iter().map(|key| PinnedPublicKey::new(*key)).collect::<Result<_, _>>();
-        let pinned = pinned
+        let signers = keys.all().filter(|(_, role, _)| role.signs());
+        let pinned = signers.filter_map(|(_, role, key)| key.map(|key| Ok((role, PinnedPublicKey::new(key)?))));
+        let signers = pinned.collect::<Result<_, NotOnCurve>>();
+        let signers = signers
             .map_err(|error| Error::Call { call: "pinning the public key".to_owned(), reason: error.to_string() })?;
-        let public_keys = PublicKeys { device, keys, profiles: policy.profiles().to_vec() };
-        Ok(Self { public_keys, pinned })
+        let profiles = policy.profiles().to_vec();
+        let delegated_profiles = policy.delegated_profiles().cloned().collect();
+        Ok(Self { public_keys: PublicKeys { device, keys, profiles, delegated_profiles }, signers })
+    }
+
+    fn signer(&self, kid: &str) -> Result<&(Role, PinnedPublicKey), Error> {
+        self.signers.iter().find(|(_, key)| key.kid() == kid).ok_or_else(|| Error::UnknownKey(kid.to_owned()))
     }
 }
 
@@ -75,12 +84,13 @@ impl Operation {
     /// The operation behind `request`, where there is one.
     fn of(request: &Request<'_>) -> Option<Self> {
         match request {
-            Request::Sign { .. } | Request::Health => Some(Self::Sign),
+            Request::Sign { .. } | Request::SignDigest { .. } | Request::Health => Some(Self::Sign),
             Request::Seal { .. } => Some(Self::Seal),
             Request::Open { .. } => Some(Self::Open),
             Request::PublicKeys
             | Request::LookAgain
             | Request::Generate { .. }
+            | Request::Destroy { .. }
             | Request::Attest { .. }
             | Request::Cancel => None,
         }
@@ -116,6 +126,9 @@ impl Worker {
             Request::Sign { client, kid, profile, signing_input } => {
                 self.sign(session, client, kid, profile, signing_input)
             }
+            Request::SignDigest { client, kid, profile, digest } => {
+                self.sign_digest(session, client, kid, profile, digest)
+            }
             Request::Seal { kid, aad, plaintext, .. } => {
                 let nonce = self.entropy.bytes();
                 let sealed = session.encrypt(kid, &nonce, aad, plaintext);
@@ -138,7 +151,8 @@ impl Worker {
             }
             Request::PublicKeys => Ok(self.tell_keys()),
             Request::LookAgain => session.look_again().and_then(|()| self.learn_keys(session)),
-            Request::Generate { role } => session.generate(*role).and_then(|()| self.learn_keys(session)),
+            Request::Generate { role } => self.generate(session, *role),
+            Request::Destroy { kid } => self.destroy(session, kid),
             Request::Attest { kid, nonce } => self.attest(session, kid, nonce),
             Request::Health => self.try_out(session).map(|()| Reply::Healthy),
             Request::Cancel => Ok(Reply::Refused(Refusal::Malformed)),
@@ -149,6 +163,10 @@ impl Worker {
             (Ok(reply @ Reply::Refused(_)), _) | (Ok(reply), None) => Answer { reply, verdict: Verdict::None },
             (Ok(reply), Some(operation)) => Answer { reply, verdict: Verdict::Works(operation) },
             (Err(Error::NotAuthentic), _) => Answer::refused(Refusal::NotAuthentic),
+            // Whoever asks for one too many is at fault, and not the device.
+            (Err(error @ (Error::KeysFull { .. } | Error::KeyTaken(_))), _) => {
+                Answer::refused(Refusal::Policy(error.to_string()))
+            }
             (Err(Error::UnknownKey(kid)), _) => Answer::refused(Refusal::UnknownKey(kid)),
             (Err(error), operation) => {
                 let fault = error.fault().unwrap_or(Fault::Fatal);
@@ -169,12 +187,57 @@ impl Worker {
         signing_input: &[u8],
     ) -> Result<Reply, Error> {
         let known = self.known.load();
-        let key = known.pinned.iter().find(|key| key.kid() == kid).ok_or_else(|| Error::UnknownKey(kid.to_owned()))?;
-        if let Err(rule) = self.policy.check(profile, kid, client, signing_input, self.clock.now()) {
-            tracing::warn!(client, profile, %rule, "refused to sign");
-            return Ok(Reply::Refused(Refusal::Policy(rule.to_string())));
+        let (role, key) = known.signer(kid)?;
+        let request = SigningRequest { client, profile, kid, role: *role };
+        if let Err(rule) = self.policy.check(&request, signing_input, self.clock.now()) {
+            return Ok(refused(client, profile, &rule));
         }
         make_signature(session, key, signing_input, self.verify_signatures).map(Reply::Signature)
+    }
+
+    fn sign_digest(
+        &self,
+        session: &mut dyn Session,
+        client: &str,
+        kid: &str,
+        profile: &str,
+        digest: &[u8; 32],
+    ) -> Result<Reply, Error> {
+        let known = self.known.load();
+        let (role, key) = known.signer(kid)?;
+        let request = SigningRequest { client, profile, kid, role: *role };
+        if let Err(rule) = self.policy.check_digest(&request) {
+            return Ok(refused(client, profile, &rule));
+        }
+        // Each of them: the log is the only place where such signatures can be told from others.
+        tracing::warn!(client, profile, kid, prehashed = true, "signing a digest, whatever it is of");
+        let signature = session.sign(kid, digest)?;
+        if self.verify_signatures && !key.verifies_digest(digest, &signature) {
+            return Err(Error::WrongSignature);
+        }
+        Ok(Reply::Signature(signature))
+    }
+
+    fn generate(&self, session: &mut dyn Session, role: Role) -> Result<Reply, Error> {
+        if let Err(rule) = self.policy.check_generate(role) {
+            tracing::warn!(%role, %rule, "refused to generate a key");
+            return Ok(Reply::Refused(Refusal::Policy(rule.to_string())));
+        }
+        session.generate(role)?;
+        self.learn_keys(session)
+    }
+
+    fn destroy(&self, session: &mut dyn Session, kid: &str) -> Result<Reply, Error> {
+        let known = self.known.load();
+        let role = known.public_keys.keys.all().find(|(known, ..)| known == kid).map(|(_, role, _)| role);
+        let role = role.ok_or_else(|| Error::UnknownKey(kid.to_owned()))?;
+        if let Err(rule) = self.policy.check_destroy(role) {
+            tracing::warn!(%role, kid, %rule, "refused to destroy a key");
+            return Ok(Reply::Refused(Refusal::Policy(rule.to_string())));
+        }
+        tracing::warn!(%role, kid, "destroying a key that a front-end had made");
+        session.destroy(kid)?;
+        self.learn_keys(session)
     }
 
     /// What a device signs for this is no token, however the nonce is chosen.
@@ -184,9 +247,11 @@ impl Worker {
         session.attest(kid, &nonce, self.clock.now()).map(|document| Reply::Attestation(document.to_json()))
     }
 
-    /// Has every signing key make a signature that nobody can use.
+    /// Has every signing key of the mint's own make a signature that nobody can use. Front-ends may have many.
     fn try_out(&self, session: &mut dyn Session) -> Result<(), Error> {
-        self.known.load().pinned.iter().try_for_each(|key| make_signature(session, key, TRIAL, true).map(drop))
+        let known = self.known.load();
+        let mut own = known.signers.iter().filter(|(role, _)| *role == Role::Signing);
+        own.try_for_each(|(_, key)| make_signature(session, key, TRIAL, true).map(drop))
     }
 
     fn tell_keys(&self) -> Reply {
@@ -198,6 +263,11 @@ impl Worker {
         self.known.store(Arc::new(Known::new(device, session.keys(), &self.policy)?));
         Ok(self.tell_keys())
     }
+}
+
+fn refused(client: &str, profile: &str, rule: &Rule) -> Reply {
+    tracing::warn!(client, profile, %rule, "refused to sign");
+    Reply::Refused(Refusal::Policy(rule.to_string()))
 }
 
 fn make_signature(

@@ -1,5 +1,6 @@
 //! Looks after the keys: reads what became of them, carries out what is due, and tells everybody what to use.
 
+mod created;
 mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use super::plan::{Action, Move, Schedule, View};
+use super::plan::{Action, Move, View};
+use super::schedule::Schedule;
 use super::{CurrentKeyring, KeyError, Keyring};
 use crate::clock::Clock;
 use crate::hardware::Role;
 use crate::keeper::{Keepers, Member};
 use crate::store::{KeyRecord, KeyState, Store};
 
+pub(super) use self::created::CreationError;
 pub use self::orders::Revocation;
 
 /// How often the store is read: within this, and the time that reading takes, a node knows what another one did.
@@ -68,8 +71,8 @@ impl Caretaker {
     }
 
     /// When it replaces keys.
-    pub fn schedule(&self) -> Schedule {
-        **self.schedule.load()
+    pub fn schedule(&self) -> Arc<Schedule> {
+        self.schedule.load_full()
     }
 
     /// Keeps keys for as long as `schedule` says too, where that is longer: tokens may live longer from now on.
@@ -90,10 +93,11 @@ impl Caretaker {
     pub async fn begin(&self) -> Result<(), KeyError> {
         let mut turn = self.turn.lock().await;
         self.settle(&mut turn).await?;
-        let missing = self.view(&turn).missing().next().cloned();
+        let schedule = self.schedule();
+        let missing = self.view(&turn, &schedule).missing().next().cloned();
         match missing {
             Some(KeyRecord { kid, role, device, life, .. }) => {
-                Err(KeyError::Missing { kid, role: role.name(), device, state: life.state().name() })
+                Err(KeyError::Missing { kid, role, device, state: life.state().name() })
             }
             None => Ok(()),
         }
@@ -134,7 +138,7 @@ impl Caretaker {
         }
         for _round in 0..MOST_ROUNDS {
             self.read(turn).await?;
-            let plan = self.view(turn).plan();
+            let plan = self.view(turn, &self.schedule()).plan();
             let mut has_changed = false;
             for action in plan {
                 has_changed |= self.carry_out(action, turn).await?;
@@ -151,7 +155,10 @@ impl Caretaker {
     async fn read(&self, turn: &mut Turn) -> Result<(), KeyError> {
         turn.records = self.store.keys().await?;
         turn.read_at = Some(self.clock.instant());
-        self.keyring.replace(Keyring::new(&turn.records, &self.keyring.load())?);
+        // Of a profile that is none any more, nothing is used or told.
+        let schedule = self.schedule();
+        let known: Vec<_> = turn.records.iter().filter(|record| schedule.of(record.role).is_some()).cloned().collect();
+        self.keyring.replace(Keyring::new(&known, &self.keyring.load())?);
         self.need(&turn.records);
         Ok(())
     }
@@ -160,7 +167,7 @@ impl Caretaker {
     async fn carry_out(&self, action: Action, turn: &mut Turn) -> Result<bool, KeyError> {
         match action {
             Action::Add(record) => {
-                tracing::info!(kid = record.kid, role = record.role.name(), device = record.device, "found a key");
+                tracing::info!(kid = record.kid, role = %record.role, device = record.device, "found a key");
                 self.store.add_keys(vec![record]).await?;
                 Ok(true)
             }
@@ -172,17 +179,18 @@ impl Caretaker {
             },
             Action::Generate { device, role } => self.generate(device, role, turn).await,
             Action::LookAgain { device } => Ok(self.look_again(&device, turn).await),
+            Action::Destroy { device, kid, role } => Ok(self.have_destroyed(&device, &kid, role, turn).await),
         }
     }
 
     async fn generate(&self, device: String, role: Role, turn: &mut Turn) -> Result<bool, KeyError> {
         let Some(member) = self.may_ask(turn, &device, Some(role)) else { return Ok(false) };
-        tracing::info!(device, role = role.name(), "generating the next key");
+        tracing::info!(device, %role, "generating the next key");
         match member.keeper.generate(role).await {
             Ok(()) => Ok(true),
             Err(error) if turn.wanted.contains(&(device.clone(), role)) => Err(KeyError::Device { device, error }),
             Err(error) => {
-                tracing::error!(%error, device, role = role.name(), "the device did not generate the next key");
+                tracing::error!(%error, device, %role, "the device did not generate the next key");
                 Ok(false)
             }
         }
@@ -224,15 +232,14 @@ impl Caretaker {
             return Ok(());
         }
         turn.noted_at = Some(now);
-        let keyring = self.keyring.load();
+        let (keyring, schedule) = (self.keyring.load(), self.schedule());
         for counted in &keyring.uses {
             let Some(record) = turn.records.iter().find(|record| record.kid == counted.kid) else { continue };
+            let Some(schedule) = schedule.of(record.role) else { continue };
             let count = counted.count.swap(0, Ordering::Relaxed);
             if count == 0 {
                 continue;
             }
-            let schedule = self.schedule();
-            let schedule = schedule.of(record.role);
             // For as long, a node goes on without the store.
             let ahead = schedule.publish_ahead.max(NOTE_AHEAD);
             let until = self.clock.now().plus(schedule.needed_for).plus(ahead);
@@ -246,8 +253,11 @@ impl Caretaker {
 
     /// Says to each keeper which keys the next one must have in its place.
     fn need(&self, records: &[KeyRecord]) {
+        let schedule = self.schedule();
         let is_needed = |kid: &String| {
             let record = records.iter().find(|record| record.kid == *kid);
+            // One that a front-end had made stands alone.
+            let record = record.filter(|record| schedule.chains().any(|role| role == record.role));
             record.is_some_and(|record| match record.state() {
                 KeyState::Published | KeyState::Active => true,
                 KeyState::Retired => record.role == Role::Sealing,
@@ -264,13 +274,15 @@ impl Caretaker {
     /// A node that cannot read the store does not go on signing for ever: the keys may have been retired, and removed,
     /// by others. What they keep is good for as long as a key is published ahead.
     fn doubt(&self, turn: &Turn) {
-        for role in [Role::Signing, Role::Sealing] {
-            let limit = self.schedule().of(role).publish_ahead;
+        let schedule = self.schedule();
+        let named = self.keyring.load().rings.iter().map(|ring| Role::Delegated(ring.name)).collect::<Vec<_>>();
+        for role in [Role::Signing, Role::Sealing].into_iter().chain(named) {
+            let Some(limit) = schedule.of(role).map(|times| times.publish_ahead) else { continue };
             let is_stale = turn.read_at.is_none_or(|read_at| self.clock.instant() - read_at > limit);
             let keyring = self.keyring.load();
             if is_stale && !keyring.active(role).is_empty() {
                 tracing::error!(
-                    role = role.name(),
+                    %role,
                     seconds = limit.as_secs(),
                     "the store could not be read for too long; its keys are not used any more until it can"
                 );
@@ -280,7 +292,7 @@ impl Caretaker {
     }
 
     /// What is known now.
-    fn view<'a>(&'a self, turn: &'a Turn) -> View<'a> {
+    fn view<'a>(&'a self, turn: &'a Turn, schedule: &'a Schedule) -> View<'a> {
         let members = self.keepers.members().iter();
         let told = |member: &Member| Some((member.name.clone(), member.keeper.public_keys()?.keys.clone()));
         View {
@@ -288,7 +300,7 @@ impl Caretaker {
             names: members.clone().map(|member| member.name.clone()).collect(),
             devices: members.filter_map(told).collect(),
             wanted: &turn.wanted,
-            schedule: self.schedule(),
+            schedule,
             tolerance: self.store.clock_tolerance(),
             now: self.clock.now(),
         }

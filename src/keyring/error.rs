@@ -1,5 +1,6 @@
 //! Why keys cannot be used, or moved on.
 
+use crate::hardware::Role;
 use crate::jose::jwk::NotOnCurve;
 use crate::keeper::KeeperError;
 use crate::store;
@@ -26,7 +27,7 @@ pub enum KeyError {
         /// Its `kid`.
         kid: String,
         /// What it is for.
-        role: &'static str,
+        role: Role,
         /// The device that it should be in.
         device: String,
         /// What it is good for.
@@ -41,6 +42,11 @@ pub enum KeyError {
     /// There is no such device.
     #[error("no device is called {0}; see [hardware] in the configuration")]
     UnknownDevice(String),
+    /// Keys of this role do not follow one another.
+    #[error(
+        "no keys of the role {0} are replaced; expected signing, sealing, or delegated: and the name of a [[signing_profile]] that has one key"
+    )]
+    NotReplaced(Role),
     /// The key is not in a state in which that can be done.
     #[error("the key {kid} is {found}; {expected}")]
     NotNow {

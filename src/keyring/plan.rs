@@ -3,62 +3,18 @@
 //! Every node that shares the store makes such plans, and each step of one is a compare-and-swap. So whoever comes
 //! first does it, and the others find it done.
 
+mod created;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::hardware::{DeviceKeys, Role};
+use crate::keyring::schedule::{RoleSchedule, Schedule};
 use crate::store::{KeyRecord, KeyState, Life};
 
 /// Within this every node that can read the store knows what another one wrote.
 const LEARNED_WITHIN: Duration = Duration::from_secs(5);
-
-/// When keys are replaced.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Schedule {
-    /// The keys that sign access tokens.
-    pub signing: RoleSchedule,
-    /// The keys that seal refresh tokens.
-    pub sealing: RoleSchedule,
-}
-
-/// When keys of one role are replaced.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct RoleSchedule {
-    /// How long a key is active; without this, until an operator asks for the next one.
-    pub rotate_every: Option<Duration>,
-    /// How many tokens an AES key makes at the most: its nonces are random (NIST SP 800-38D §8.3).
-    pub rotate_after: u64,
-    /// How long everybody knows a key before it is used.
-    pub publish_ahead: Duration,
-    /// How long the tokens that it makes live at the most.
-    pub needed_for: Duration,
-}
-
-impl Schedule {
-    /// That of `role`.
-    pub fn of(&self, role: Role) -> &RoleSchedule {
-        match role {
-            Role::Signing => &self.signing,
-            Role::Sealing => &self.sealing,
-        }
-    }
-
-    /// The same, but that keys are needed at least as long as by `other`.
-    #[must_use]
-    pub fn needed_as_long_as(self, other: &Self) -> Self {
-        let longer = |own: RoleSchedule, other: &RoleSchedule| RoleSchedule {
-            needed_for: own.needed_for.max(other.needed_for),
-            ..own
-        };
-        Self { signing: longer(self.signing, &other.signing), sealing: longer(self.sealing, &other.sealing) }
-    }
-
-    /// Whether it replaces keys as `other` does, for however long they are needed.
-    pub fn replaces_as(&self, other: &Self) -> bool {
-        self.needed_as_long_as(other) == other.needed_as_long_as(self)
-    }
-}
 
 /// What a mint knows when it makes a plan.
 pub(super) struct View<'a> {
@@ -71,7 +27,7 @@ pub(super) struct View<'a> {
     /// Where an operator asked for the next key.
     pub(super) wanted: &'a BTreeSet<(String, Role)>,
     /// See [`Schedule`].
-    pub(super) schedule: Schedule,
+    pub(super) schedule: &'a Schedule,
     /// How far the clocks of the nodes may be apart.
     pub(super) tolerance: Duration,
     /// The time.
@@ -89,6 +45,8 @@ pub(super) enum Action {
     Generate { device: String, role: Role },
     /// Have a device look for a key that another node put there.
     LookAgain { device: String },
+    /// Have a device destroy a key that a front-end had made, and does not want any more.
+    Destroy { device: String, kid: String, role: Role },
 }
 
 /// A step in the life of a key.
@@ -108,12 +66,14 @@ impl View<'_> {
             return found;
         }
         let mut actions = Vec::new();
-        for role in [Role::Signing, Role::Sealing] {
+        for role in self.schedule.chains() {
             for name in &self.names {
                 self.plan_chain(name, role, &mut actions);
             }
-            actions.extend(self.ended(role));
+            actions.extend(self.ended(|of| of == role));
         }
+        self.plan_created(&mut actions);
+        actions.extend(self.ended(|of| self.schedule.chains().all(|role| role != of)));
         actions.extend(self.hidden());
         actions
     }
@@ -126,7 +86,12 @@ impl View<'_> {
                 KeyState::Retired => record.role == Role::Sealing && self.now < record.needed_until,
                 KeyState::Pending | KeyState::Published | KeyState::Removed => false,
             };
-            is_needed && !self.is_present(&record.kid) && self.home(record).is_none_or(|home| self.is_up(home))
+            // What front-ends have made stands alone: where it is lost, nothing else is.
+            let is_own = self.schedule.chains().any(|role| role == record.role);
+            is_needed
+                && is_own
+                && !self.is_present(&record.kid)
+                && self.home(record).is_none_or(|home| self.is_up(home))
         })
     }
 
@@ -140,26 +105,40 @@ impl View<'_> {
     /// The next retirement of `record`: what it made stays good for as long as that lives, and nodes that cannot
     /// read the store may go on using it for a while.
     pub(super) fn retire(&self, record: &KeyRecord) -> Move {
-        let schedule = self.schedule.of(record.role);
+        // Of a profile that is none any more, what was noted has to do.
+        let until = |times: &RoleSchedule| self.now.plus(times.needed_for).plus(times.publish_ahead);
         Move {
             kid: record.kid.clone(),
             from: record.life,
             to: Life { retired_at: Some(self.now), ..record.life },
-            needed_until: self.now.plus(schedule.needed_for).plus(schedule.publish_ahead),
+            needed_until: self.schedule.of(record.role).map_or(record.needed_until, until),
         }
     }
 
     pub(super) fn publish(&self, record: &KeyRecord) -> Move {
-        self.move_to(record, Life { published_at: Some(self.now), ..record.life })
+        self.move_to(record, Life { published_at: Some(self.published_now(record.role)), ..record.life })
     }
 
     pub(super) fn activate(&self, record: &KeyRecord) -> Move {
-        let published_at = record.life.published_at.or(Some(self.now));
+        let published_at = record.life.published_at.or_else(|| Some(self.published_now(record.role)));
         self.move_to(record, Life { published_at, activated_at: Some(self.now), ..record.life })
     }
 
     pub(super) fn remove(&self, record: &KeyRecord, is_revoked: bool) -> Move {
         self.move_to(record, Life { removed_at: Some(self.now), is_revoked, ..record.life })
+    }
+
+    /// When a key is published that is published now. Those of one name are numbered by this, so none comes before
+    /// another that was there already, whatever the clocks of the nodes say.
+    fn published_now(&self, role: Role) -> Timestamp {
+        match role {
+            Role::Signing | Role::Sealing => self.now,
+            Role::Delegated(_) => {
+                let before = self.records.iter().filter(|record| record.role == role);
+                let last = before.filter_map(|record| record.life.published_at).max();
+                last.map_or(self.now, |last| self.now.max(last.plus(Duration::from_secs(1))))
+            }
+        }
     }
 
     fn move_to(&self, record: &KeyRecord, to: Life) -> Move {
@@ -170,9 +149,7 @@ impl View<'_> {
     fn found(&self) -> Vec<Action> {
         let mut found: Vec<KeyRecord> = Vec::new();
         for (device, keys) in &self.devices {
-            let signing = keys.signing.iter().map(|key| (key.kid(), Role::Signing, Some(*key)));
-            let sealing = keys.sealing.iter().map(|key| (key.kid(), Role::Sealing, key.public_key()));
-            for (kid, role, public_key) in signing.chain(sealing) {
+            for (kid, role, public_key) in keys.all().filter(|(_, role, _)| self.schedule.of(*role).is_some()) {
                 if self.records.iter().chain(&found).all(|record| record.kid != kid) {
                     let (device, life) = (device.clone(), Life::default());
                     let now = self.now;
@@ -233,7 +210,7 @@ impl View<'_> {
     }
 
     fn is_due(&self, active: &KeyRecord) -> bool {
-        let schedule = self.schedule.of(active.role);
+        let Some(schedule) = self.schedule.of(active.role) else { return false };
         let activated_at = active.life.activated_at.unwrap_or(active.found_at);
         let by_age = schedule
             .rotate_every
@@ -244,7 +221,7 @@ impl View<'_> {
     /// Whether `next` was known for long enough, and is wherever its predecessor is: the copies of a device come to
     /// a new key later.
     fn may_take_over(&self, next: &KeyRecord, active: Option<&KeyRecord>) -> bool {
-        let schedule = self.schedule.of(next.role);
+        let Some(schedule) = self.schedule.of(next.role) else { return false };
         let known_since = next.life.published_at.unwrap_or(self.now);
         let is_known = self.now >= known_since.plus(schedule.publish_ahead).plus(LEARNED_WITHIN).plus(self.tolerance);
         let is_there = match active {
@@ -263,9 +240,9 @@ impl View<'_> {
     }
 
     /// Retired keys whose last token ended.
-    fn ended(&self, role: Role) -> impl Iterator<Item = Action> {
-        let retired =
-            self.records.iter().filter(move |record| record.role == role && record.state() == KeyState::Retired);
+    fn ended(&self, is_of: impl Fn(Role) -> bool) -> impl Iterator<Item = Action> {
+        let retired = self.records.iter();
+        let retired = retired.filter(move |record| record.state() == KeyState::Retired && is_of(record.role));
         let ended = retired.filter(|record| self.now >= record.needed_until.plus(self.tolerance));
         ended.map(|record| Action::Move(self.remove(record, false)))
     }
@@ -273,7 +250,8 @@ impl View<'_> {
     /// Devices in which another node should have put a key.
     fn hidden(&self) -> impl Iterator<Item = Action> {
         let awaited = self.records.iter().filter(|record| {
-            matches!(record.state(), KeyState::Published | KeyState::Active) && !self.is_present(&record.kid)
+            let is_awaited = matches!(record.state(), KeyState::Published | KeyState::Active);
+            is_awaited && self.schedule.of(record.role).is_some() && !self.is_present(&record.kid)
         });
         let homes: BTreeSet<&str> = awaited.filter_map(|record| self.home(record)).collect();
         let up = homes.into_iter().filter(|home| self.is_up(home));

@@ -39,9 +39,9 @@ impl Signer {
             let kids = keyring.active(Role::Signing);
             let signing_input = |kid: &str| SigningInput::new(typ, kid, claims);
             match self.keepers.sign_by_any(kids, client, work, profile, signing_input).await {
-                Ok(SignedBy { kid, signing_input, signature }) => {
+                Ok(SignedBy { kid, input, signature }) => {
                     keyring.count_use(kid);
-                    return Ok(signing_input.into_compact(&signature));
+                    return Ok(input.into_compact(&signature));
                 }
                 // Another node put a key into use, in an emergency, that no device of this one was asked for yet.
                 Err(KeeperError::UnknownKey(_)) if !was_renewed => was_renewed = true,

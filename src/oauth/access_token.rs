@@ -159,6 +159,9 @@ mod tests {
                 sid: Some(&base64url::encode([number; 16])),
                 cnf: None,
                 act: None,
+                auth_time: None,
+                acr: None,
+                amr: &[],
             };
             let input = SigningInput::new(typ, &self.kid, &claims);
             let signature: p256::ecdsa::Signature = self.key.sign(input.as_bytes());

@@ -14,10 +14,10 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::OAuthError;
-use super::budget::{Budget, Ticks};
 use super::registration::is_client_id;
 use super::registrations::Registrations;
 use super::source::Source;
+use crate::budget::{Budget, Ticks};
 use crate::clock::Clock;
 use crate::keeper::counters::Counter;
 
@@ -207,11 +207,19 @@ fn is_counted(error: &OAuthError) -> bool {
     match error {
         OAuthError::InvalidClient(_) | OAuthError::InvalidGrant(_) | OAuthError::InvalidToken(_) => true,
         OAuthError::InvalidRequest(_)
+        | OAuthError::AuthorizationPending
+        | OAuthError::SlowDown
+        | OAuthError::AccessDenied(_)
+        | OAuthError::ExpiredToken
         | OAuthError::UnauthorizedClient(_)
+        | OAuthError::UnsupportedResponseType(_)
+        | OAuthError::InvalidRequestObject(_)
+        | OAuthError::InvalidRequestUri(_)
         | OAuthError::UnsupportedGrantType(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)
         | OAuthError::InvalidClientMetadata(_)
+        | OAuthError::Forbidden(_)
         | OAuthError::InvalidDpopProof(_)
         | OAuthError::UseDpopNonce
         | OAuthError::OverLimit
@@ -339,6 +347,7 @@ mod tests {
             OAuthError::InvalidScope(""),
             OAuthError::InvalidTarget(""),
             OAuthError::InvalidClientMetadata(""),
+            OAuthError::Forbidden(""),
             OAuthError::InvalidDpopProof(""),
             OAuthError::UseDpopNonce,
             OAuthError::OverLimit,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use subtle::Choice;
 
 use self::assertion::PresentedAssertion;
-use self::certificate::is_registered;
 use self::credentials::PresentedCredentials;
 use super::OAuthError;
 use super::certificate::PresentedCertificate;
@@ -29,6 +28,7 @@ use crate::store::Store;
 
 pub use self::assertion::ASSERTION_TYPE;
 pub use self::certificate::CertificateSubject;
+pub(super) use self::certificate::is_registered;
 pub use self::credentials::PresentedBasic;
 
 /// Said whatever was wrong: which clients exist, and how they prove themselves, is not told.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
+use super::login_record::LoginRecord;
 use super::scope::Scope;
 use super::target::Target;
 use crate::jose::claims::{Actor, Audience, Confirmation};
 use crate::sealing::FamilySecret;
-use crate::store::{Family, Redemption};
+use crate::store::{Family, LoginId, Redemption};
 
 /// What a client asks a grant for.
 #[derive(Debug)]
@@ -32,7 +33,11 @@ pub struct Authorized {
     pub(super) lifetime: Duration,
     pub(super) confirmation: Option<Confirmation>,
     pub(super) actor: Option<Actor>,
+    /// The login behind the subject, where a front-end performed one.
+    pub(super) login: Option<Box<LoginRecord>>,
     pub(super) renewal: Option<Renewal>,
+    /// The family that begins with it, where one does.
+    pub(super) beginning: Option<Box<Beginning>>,
 }
 
 impl Authorized {
@@ -40,7 +45,19 @@ impl Authorized {
     pub(super) fn new(client: Arc<Client>, subject: String, scope: Scope, asked: Asked<'_>) -> Self {
         let Asked { target, confirmation, .. } = asked;
         let lifetime = client.access_token_lifetime;
-        Self { client, subject, scope, audience: target.audience, lifetime, confirmation, actor: None, renewal: None }
+        let audience = target.audience;
+        Self {
+            client,
+            subject,
+            scope,
+            audience,
+            lifetime,
+            confirmation,
+            actor: None,
+            login: None,
+            renewal: None,
+            beginning: None,
+        }
     }
 }
 
@@ -57,6 +74,19 @@ pub(super) struct Renewal {
     pub(super) renewed: bool,
     /// What that token has to carry.
     pub(super) secret: Option<FamilySecret>,
+}
+
+/// The refresh family that begins with an authorization: somebody logged in.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    /// The code that is used up for it; none where a front-end asks by itself.
+    pub(super) code: Option<LoginId>,
+    /// What the client knows its ID token by.
+    pub(super) nonce: Option<String>,
+    /// The session of the front-end.
+    pub(super) session: Option<String>,
+    /// All that was granted; the first access token may have less.
+    pub(super) granted: Scope,
 }
 
 /// What an operator allowed: a new refresh family for a workload.

@@ -5,10 +5,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use url::Url;
+
 use super::authentication::CertificateSubject;
 use super::key_sets::KeyPlace;
+use super::redirect_uri::RedirectUri;
 use super::scope::Scope;
 use super::secret::SecretHash;
+use crate::fetch::HttpsSettings;
 use crate::jose::claims::Audience;
 use crate::jose::thumbprint::Thumbprint;
 use crate::store::family::{OnReplay, RetryWindow, Rotation};
@@ -42,6 +46,22 @@ pub struct Client {
     pub refresh: RefreshRules,
     /// How many of its requests are served.
     pub limits: RequestLimits,
+    /// Where browsers are sent with its codes; some where it has the grant `authorization_code`, and only then.
+    pub redirect_uris: Vec<RedirectUri>,
+    /// Where browsers are sent after a logout (OpenID Connect RP-Initiated Logout §3).
+    pub post_logout_redirect_uris: Vec<RedirectUri>,
+    /// Where it is told of logouts (OpenID Connect Back-Channel Logout §2.2).
+    pub backchannel_logout_uri: Option<Url>,
+    /// How that is connected to.
+    pub backchannel_logout_settings: HttpsSettings,
+    /// Whether each of its authorization requests has to be pushed (RFC 9126 §6).
+    pub require_pushed_authorization_requests: bool,
+    /// Whether each of them has to be a signed object (RFC 9101 §10.5).
+    pub require_signed_request_object: bool,
+    /// Where the keys are that sign these; none where it may not send any.
+    pub request_object_keys: Option<KeyPlace>,
+    /// Whether its refresh tokens travel in a cookie.
+    pub refresh_token_cookie: bool,
 }
 
 /// How many requests of a client that were granted are served; without a number, as many as there are.
@@ -148,11 +168,22 @@ pub enum GrantType {
     JwtBearer,
     /// RFC 8693.
     TokenExchange,
+    /// RFC 6749 §4.1.
+    AuthorizationCode,
+    /// RFC 8628.
+    DeviceCode,
 }
 
 impl GrantType {
     /// Every grant that works.
-    pub const ALL: [Self; 4] = [Self::ClientCredentials, Self::RefreshToken, Self::JwtBearer, Self::TokenExchange];
+    pub const ALL: [Self; 6] = [
+        Self::ClientCredentials,
+        Self::RefreshToken,
+        Self::JwtBearer,
+        Self::TokenExchange,
+        Self::AuthorizationCode,
+        Self::DeviceCode,
+    ];
 
     /// The value of `grant_type`.
     pub fn as_str(self) -> &'static str {
@@ -161,6 +192,8 @@ impl GrantType {
             Self::RefreshToken => "refresh_token",
             Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
             Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::AuthorizationCode => "authorization_code",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
         }
     }
 
@@ -179,6 +212,16 @@ impl Client {
     /// Whether it may use `grant`.
     pub fn may_use(&self, grant: GrantType) -> bool {
         self.grants.contains(&grant)
+    }
+
+    /// Whether a browser may be sent to `uri` with an answer for it.
+    pub fn is_redirected_to(&self, uri: &str) -> bool {
+        self.redirect_uris.iter().any(|registered| registered.is(uri))
+    }
+
+    /// Whether a browser may be sent to `uri` after a logout.
+    pub fn is_redirected_to_after_logout(&self, uri: &str) -> bool {
+        self.post_logout_redirect_uris.iter().any(|registered| registered.is(uri))
     }
 
     /// Whether its refresh tokens are replaced at each use.
@@ -246,6 +289,14 @@ pub(crate) mod tests {
                 rotate: Rotate::Public,
             },
             limits: RequestLimits::default(),
+            redirect_uris: vec![RedirectUri::parse("https://app.example.com/callback").unwrap()],
+            post_logout_redirect_uris: Vec::new(),
+            backchannel_logout_uri: None,
+            backchannel_logout_settings: HttpsSettings::default(),
+            require_pushed_authorization_requests: false,
+            require_signed_request_object: false,
+            request_object_keys: None,
+            refresh_token_cookie: false,
         }
     }
 }

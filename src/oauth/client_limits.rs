@@ -2,54 +2,31 @@
 //!
 //! Only a request that was granted counts, so that nobody who has nothing of a client's can use up what is the client's.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use arc_swap::ArcSwap;
 
 use super::OAuthError;
-use super::budget::Budget;
-use super::client::RequestLimits;
 use super::registrations::Registrations;
+use super::request_limits::{LimitedCallers, Reached};
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::keeper::counters::Counter;
 
+pub use super::request_limits::Place;
+
 /// How far the clients that have limits are.
 pub struct ClientLimits {
-    limited: ArcSwap<HashMap<String, Limited>>,
-    clock: Arc<dyn Clock>,
+    clients: LimitedCallers,
     refused: Counter,
     /// A flood must not flood the log.
     reports: Budget,
-}
-
-/// A client that has limits.
-struct Limited {
-    limits: RequestLimits,
-    rate: Option<Arc<Budget>>,
-    /// Requests that are served now.
-    served: Arc<AtomicU32>,
-}
-
-/// The place of a request among those of its client that are served. It is given back with its value.
-#[must_use]
-pub struct Place(Option<Arc<AtomicU32>>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(served) = &self.0 {
-            served.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
 }
 
 impl ClientLimits {
     /// Those of all who are `registered`; nothing is used up yet.
     pub fn new(registered: &Registrations, clock: Arc<dyn Clock>) -> Self {
         let reports = Budget::per_minute(NonZeroU32::MIN, &clock);
-        let limits = Self { limited: ArcSwap::default(), clock, refused: Counter::default(), reports };
+        let limits = Self { clients: LimitedCallers::new(clock), refused: Counter::default(), reports };
         limits.follow(registered);
         limits
     }
@@ -57,19 +34,7 @@ impl ClientLimits {
     /// Goes by what is `registered` from now on. Requests that are served go on and count; a rate that stays the same
     /// stays used up as it is, and another one begins whole. One call at a time.
     pub fn follow(&self, registered: &Registrations) {
-        let before = self.limited.load();
-        let with_limits = registered.clients.iter().filter(|client| client.limits != RequestLimits::default());
-        let limited = with_limits.map(|client| {
-            let (limits, known) = (client.limits, before.get(&client.id));
-            let same_rate = known.filter(|known| known.limits.per_second == limits.per_second);
-            let rate = match same_rate {
-                Some(known) => known.rate.clone(),
-                None => limits.per_second.map(|number| Arc::new(Budget::per_second(number, &self.clock))),
-            };
-            let served = known.map(|known| Arc::clone(&known.served)).unwrap_or_default();
-            (client.id.clone(), Limited { limits, rate, served })
-        });
-        self.limited.store(Arc::new(limited.collect()));
+        self.clients.follow(registered.clients.iter().map(|client| (client.id.as_str(), client.limits)));
     }
 
     /// Has a request of the client `id`, which was granted, be served.
@@ -77,14 +42,7 @@ impl ClientLimits {
     /// # Errors
     /// [`OAuthError::OverLimit`].
     pub fn admit(&self, id: &str) -> Result<Place, OAuthError> {
-        let limited = self.limited.load();
-        let Some(client) = limited.get(id) else { return Ok(Place(None)) };
-        // The place first: without one, the rate is not used up.
-        let place = client.place().ok_or_else(|| self.refuse(id, "concurrent_requests"))?;
-        match &client.rate {
-            Some(rate) if !rate.take() => Err(self.refuse(id, "requests_per_second")),
-            Some(_) | None => Ok(place),
-        }
+        self.clients.admit(id).map_err(|reached| self.refuse(id, &reached))
     }
 
     /// Requests that were refused since the start.
@@ -92,24 +50,13 @@ impl ClientLimits {
         self.refused.value()
     }
 
-    fn refuse(&self, client: &str, limit: &'static str) -> OAuthError {
+    fn refuse(&self, client: &str, Reached(limit): &Reached) -> OAuthError {
         self.refused.increment();
         if self.reports.take() {
             let refused_until_now = self.refused.value();
             tracing::warn!(client, limit, refused_until_now, "a client is over a limit of its own");
         }
         OAuthError::OverLimit
-    }
-}
-
-impl Limited {
-    /// A place, where there is one.
-    fn place(&self) -> Option<Place> {
-        let Some(most) = self.limits.concurrent else { return Some(Place(None)) };
-        let one_more = |served: u32| (served < most.get()).then_some(served + 1);
-        // Nothing else is read because of this number.
-        self.served.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Place(Some(Arc::clone(&self.served))))
     }
 }
 
@@ -120,8 +67,8 @@ mod tests {
 
     use super::*;
     use crate::clock::{SystemClock, Timestamp};
-    use crate::oauth::client::Client;
     use crate::oauth::client::tests::client;
+    use crate::oauth::client::{Client, RequestLimits};
 
     struct FrozenClock(Mutex<Instant>);
 

@@ -51,12 +51,20 @@ impl Proofs {
         self.nonces.at(self.clock.now())
     }
 
-    /// The key that `proof` proves the possession of, for a POST to `endpoint`. The checks are those of §4.3, whose
-    /// first the reader of the headers makes.
+    /// The key that `proof` proves the possession of, for a POST to `endpoint`.
+    ///
+    /// # Errors
+    /// As [`Self::verify_for`].
+    pub fn verify(&self, proof: &str, endpoint: &Url) -> Result<ProvenKey, OAuthError> {
+        self.verify_for(proof, "POST", endpoint)
+    }
+
+    /// The key that `proof` proves the possession of, for a request of `method` to `endpoint`. The checks are those of
+    /// §4.3, whose first the reader of the headers makes.
     ///
     /// # Errors
     /// [`OAuthError::InvalidDpopProof`]; [`OAuthError::UseDpopNonce`] where only the nonce is wanting or old.
-    pub fn verify(&self, proof: &str, endpoint: &Url) -> Result<ProvenKey, OAuthError> {
+    pub fn verify_for(&self, proof: &str, method: &str, endpoint: &Url) -> Result<ProvenKey, OAuthError> {
         let now = self.clock.now();
         // Checks 2 and 5: well-formed, signed by an algorithm of ours, which is asymmetric.
         let jws = PresentedForeignJws::parse_with_embedded_key(proof).map_err(|_| {
@@ -74,7 +82,7 @@ impl Proofs {
         let jti = claims.jti.as_deref().ok_or(invalid("expected a jti"))?;
         let issued_at = claims.iat.ok_or(invalid("expected an iat"))?;
         // Checks 8 and 9.
-        require(text("htm") == Some("POST"), "expected htm to be POST")?;
+        require(text("htm") == Some(method), "expected htm to be the method of this request")?;
         require(text("htu").is_some_and(|htu| is_same(htu, endpoint)), "expected htu to be the URL of this endpoint")?;
         // Check 11.
         require(issued_at <= now.plus(AHEAD), "iat is in the future")?;
@@ -112,7 +120,12 @@ impl Proofs {
 impl ProvenKey {
     /// Whether the proof is for `access_token`, or names none (§4.3 check 12).
     pub fn goes_with(&self, access_token: &str) -> bool {
-        self.ath.is_none_or(|ath| ath.0.ct_eq(Thumbprint::of(access_token.as_bytes()).0.as_slice()).into())
+        self.ath.is_none() || self.is_for(access_token)
+    }
+
+    /// Whether the proof is for `access_token`, as at a protected resource it has to be (§7.1).
+    pub fn is_for(&self, access_token: &str) -> bool {
+        self.ath.is_some_and(|ath| ath.0.ct_eq(Thumbprint::of(access_token.as_bytes()).0.as_slice()).into())
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::frontend::FrontendError;
 use super::once::OnceError;
 use crate::keeper::KeeperError;
+use crate::keyring::KeyError;
 use crate::store;
 
 /// What a client is told to wait before it tries again.
@@ -29,9 +31,30 @@ pub enum OAuthError {
     /// `invalid_grant`: the refresh token is invalid, expired, revoked, or another client's.
     #[error("invalid_grant: {0}")]
     InvalidGrant(&'static str),
+    /// `authorization_pending`: nobody decided on the device yet (RFC 8628 §3.5).
+    #[error("authorization_pending")]
+    AuthorizationPending,
+    /// `slow_down`: the same, and the device has to wait five seconds longer between polls from now on.
+    #[error("slow_down")]
+    SlowDown,
+    /// `access_denied`: nobody allowed it (RFC 8628 §3.5).
+    #[error("access_denied: {0}")]
+    AccessDenied(&'static str),
+    /// `expired_token`: the device code has ended (RFC 8628 §3.5).
+    #[error("expired_token")]
+    ExpiredToken,
     /// `unauthorized_client`: the client is not registered for this grant.
     #[error("unauthorized_client: {0}")]
     UnauthorizedClient(&'static str),
+    /// `unsupported_response_type`: the authorization endpoint answers with codes only (RFC 6749 §4.1.2.1).
+    #[error("unsupported_response_type: {0}")]
+    UnsupportedResponseType(&'static str),
+    /// `invalid_request_object`: the signed request is not good (RFC 9101 §6).
+    #[error("invalid_request_object: {0}")]
+    InvalidRequestObject(&'static str),
+    /// `invalid_request_uri`: nobody pushed such a request, or it was used, or has ended (RFC 9101 §6, RFC 9126 §4).
+    #[error("invalid_request_uri: {0}")]
+    InvalidRequestUri(&'static str),
     /// `unsupported_grant_type`.
     #[error("unsupported_grant_type: {0}")]
     UnsupportedGrantType(&'static str),
@@ -47,6 +70,9 @@ pub enum OAuthError {
     /// `invalid_token`: the bearer token is not good for what was asked (RFC 6750 §3.1).
     #[error("invalid_token: {0}")]
     InvalidToken(&'static str),
+    /// `access_denied`, HTTP 403: a front-end asks for what it was given no right to.
+    #[error("access_denied: {0}")]
+    Forbidden(&'static str),
     /// `invalid_dpop_proof` (RFC 9449 §5).
     #[error("invalid_dpop_proof: {0}")]
     InvalidDpopProof(&'static str),
@@ -74,12 +100,19 @@ impl OAuthError {
             Self::InvalidRequest(_) => "invalid_request",
             Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) => "invalid_grant",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::UnauthorizedClient(_) => "unauthorized_client",
+            Self::UnsupportedResponseType(_) => "unsupported_response_type",
+            Self::InvalidRequestObject(_) => "invalid_request_object",
+            Self::InvalidRequestUri(_) => "invalid_request_uri",
             Self::UnsupportedGrantType(_) => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
             Self::InvalidClientMetadata(_) => "invalid_client_metadata",
             Self::InvalidToken(_) => "invalid_token",
+            Self::AccessDenied(_) | Self::Forbidden(_) => "access_denied",
             Self::InvalidDpopProof(_) => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::OverLimit | Self::TemporarilyUnavailable { .. } => "temporarily_unavailable",
@@ -94,12 +127,20 @@ impl OAuthError {
             | Self::InvalidClient(text)
             | Self::InvalidGrant(text)
             | Self::UnauthorizedClient(text)
+            | Self::UnsupportedResponseType(text)
+            | Self::InvalidRequestObject(text)
+            | Self::InvalidRequestUri(text)
             | Self::UnsupportedGrantType(text)
             | Self::InvalidScope(text)
             | Self::InvalidTarget(text)
             | Self::InvalidClientMetadata(text)
             | Self::InvalidToken(text)
+            | Self::AccessDenied(text)
+            | Self::Forbidden(text)
             | Self::InvalidDpopProof(text) => text,
+            Self::AuthorizationPending => "nobody has decided yet; poll again after the interval",
+            Self::SlowDown => "polled too early; wait five seconds longer between polls from now on",
+            Self::ExpiredToken => "the device code has ended; begin anew",
             Self::UseDpopNonce => "the DPoP proof needs the nonce of the DPoP-Nonce header",
             Self::OverLimit => "the client makes more requests than it is registered for; try again later",
             Self::TemporarilyUnavailable { .. } => "the server cannot serve this request now; try again",
@@ -134,6 +175,18 @@ impl From<KeeperError> for OAuthError {
     }
 }
 
+impl From<FrontendError> for OAuthError {
+    fn from(error: FrontendError) -> Self {
+        match error {
+            FrontendError::Unknown => {
+                Self::InvalidToken("expected the proof of a front-end: its token, certificate or uid")
+            }
+            FrontendError::Forbidden(reason) => Self::Forbidden(reason),
+            FrontendError::TooMany(_) => Self::OverLimit,
+        }
+    }
+}
+
 impl From<OnceError> for OAuthError {
     fn from(error: OnceError) -> Self {
         match error {
@@ -150,6 +203,19 @@ impl From<OnceError> for OAuthError {
 /// `Retry-After` has no fractions (RFC 9110 §10.2.3): rounded up, so that nobody comes too early.
 fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Device { error, .. } => error.into(),
+            error => {
+                tracing::error!(%error, "the keys cannot be used");
+                Self::ServerError
+            }
+        }
+    }
 }
 
 impl From<store::Error> for OAuthError {

@@ -3,6 +3,8 @@
 //! The order is check → sign and seal at the same time → commit → answer: a failed signature costs the
 //! client nothing, and no answer leaves before its commit is durable.
 
+mod login;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use super::OAuthError;
 use super::authorized::{Authorized, AuthorizedWorkload, Renewal};
 use super::client::Client;
 use super::error::INVALID_REFRESH_TOKEN;
+use super::refresh_cookie::RefreshCookie;
 use super::refresh_token;
 use super::shared_tokens::{SharedToken, SharedTokens, Slot};
 use super::token_type::TokenType;
@@ -26,6 +29,9 @@ use crate::keeper::{KeeperError, Keepers, Work};
 use crate::keyring::{CurrentKeyring, Signer};
 use crate::sealing::{Content, FamilySecret, Sealer};
 use crate::store::{Family, FamilyId, Redeemed, Redemption, Store, TokenId};
+
+pub use self::login::IssuedLogin;
+use self::login::Signed;
 
 /// Makes tokens.
 pub struct Issuer {
@@ -54,6 +60,16 @@ pub struct TokenResponse {
     /// The refresh token to use from now on, where there is a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    /// Who logged in, where the scope has `openid` (OpenID Connect Core 1.0 §3.1.3.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
+    /// When the refresh token ends, used or not: not for the answer.
+    #[serde(skip)]
+    pub refresh_expires_at: Option<Timestamp>,
+    /// The cookie that has the refresh token in its place.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub refresh_cookie: Option<RefreshCookie>,
     /// What a token exchange gave (RFC 8693 §2.2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<&'static str>,
@@ -80,6 +96,9 @@ impl TokenResponse {
             expires_in: lifetime.as_secs(),
             scope: authorized.scope.as_str().to_owned(),
             refresh_token: None,
+            id_token: None,
+            refresh_expires_at: None,
+            refresh_cookie: None,
             issued_token_type: None,
         }
     }
@@ -124,6 +143,9 @@ impl Issuer {
         if let Some(renewal) = authorized.renewal.take() {
             return self.issue_renewed(&authorized, renewal).await;
         }
+        if let Some(beginning) = authorized.beginning.take() {
+            return Ok(self.issue_begun(&authorized, *beginning).await?.tokens);
+        }
         // Only what a client has for itself is the same for all who ask.
         match authorized.client.share_tokens_for {
             Some(age) if authorized.subject == authorized.client.id => self.issue_shared(&authorized, age).await,
@@ -144,12 +166,16 @@ impl Issuer {
             // The family ended between the grant and now.
             return Err(INVALID_REFRESH_TOKEN);
         }
-        let ((access_token, _), refresh_token) = tokio::try_join!(
-            self.sign(authorized, now, lifetime, Some(renewal.family.fid)),
+        let (signed, refresh_token) = tokio::try_join!(
+            // A token that is refreshed is no answer to a request (OpenID Connect Core 1.0 §12.2): no nonce.
+            self.sign_login(authorized, now, lifetime, renewal.family.fid, None),
             self.renew(&authorized.client, &renewal),
         )?;
+        let refresh_expires_at = Some(renewal.family.expires_at);
         self.commit(&authorized.client, renewal).await?;
-        Ok(TokenResponse { refresh_token, ..TokenResponse::new(access_token, lifetime, authorized) })
+        let Signed { access_token, id_token, .. } = signed;
+        let tokens = TokenResponse::new(access_token, lifetime, authorized);
+        Ok(TokenResponse { refresh_token, refresh_expires_at, id_token, ..tokens })
     }
 
     /// Gives out the token that was made for the same before, as long as it is younger than `age` and good; or makes
@@ -207,6 +233,7 @@ impl Issuer {
         let jti = TokenId(self.entropy.bytes());
         let sid = family.map(|fid| fid.to_string());
         let client_id = &authorized.client.id;
+        let login = authorized.login.as_deref();
         let claims = AccessTokenClaims {
             iss: &self.identifier,
             sub: &authorized.subject,
@@ -219,6 +246,9 @@ impl Issuer {
             sid: sid.as_deref(),
             cnf: authorized.confirmation,
             act: authorized.actor.as_ref(),
+            auth_time: login.and_then(|login| login.auth_time),
+            acr: login.and_then(|login| login.acr.as_deref()),
+            amr: login.map_or(&[], |login| &login.amr),
         };
         // A refresh token was opened for it.
         let work = if family.is_some() { Work::Continued } else { Work::New };
@@ -234,20 +264,7 @@ impl Issuer {
         let AuthorizedWorkload { client, subject, scope } = authorized;
         let now = self.clock.now();
         let (fid, secret) = self.sealer.new_family();
-        let family = Family {
-            fid,
-            client_id: client.id.clone(),
-            subject,
-            scope: scope.as_str().to_owned(),
-            generation: 0,
-            current_used: false,
-            superseded_at: None,
-            created_at: now,
-            last_used_at: now,
-            expires_at: now.plus(client.refresh.lifetime),
-            revoked_at: None,
-            jkt: None,
-        };
+        let family = Family { scope: scope.as_str().to_owned(), ..Self::new_family(&client, subject, fid, now) };
         let refresh_token = self.sealer.seal(family.fid, &content(&client, family.generation, Some(secret))).await?;
         let issued = IssuedGrant {
             refresh_token,
@@ -257,6 +274,26 @@ impl Issuer {
         };
         self.store.begin_family(family).await?;
         Ok(issued)
+    }
+
+    /// A family that begins at `now`, with no scope.
+    fn new_family(client: &Client, subject: String, fid: FamilyId, now: Timestamp) -> Family {
+        Family {
+            fid,
+            client_id: client.id.clone(),
+            subject,
+            scope: String::new(),
+            generation: 0,
+            current_used: false,
+            superseded_at: None,
+            created_at: now,
+            last_used_at: now,
+            expires_at: now.plus(client.refresh.lifetime),
+            revoked_at: None,
+            jkt: None,
+            login: None,
+            session: None,
+        }
     }
 
     async fn renew(&self, client: &Client, renewal: &Renewal) -> Result<Option<String>, KeeperError> {

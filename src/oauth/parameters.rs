@@ -15,7 +15,11 @@ const REPEATABLE: [&str; 2] = ["resource", "audience"];
 #[derive(Debug, Default)]
 pub struct PresentedParameters<'a> {
     values: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The names of those that are there more often than they may.
+    repeated: Vec<Cow<'a, str>>,
 }
+
+const REPEATED: OAuthError = OAuthError::InvalidRequest("a parameter is included more than once");
 
 impl<'a> PresentedParameters<'a> {
     /// Reads `application/x-www-form-urlencoded`.
@@ -24,14 +28,32 @@ impl<'a> PresentedParameters<'a> {
     /// [`OAuthError::InvalidRequest`] where a parameter is repeated, known to us or not, or where the body
     /// is not UTF-8.
     pub fn parse(body: &'a [u8]) -> Result<Self, OAuthError> {
-        let mut values: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
-        for (name, value) in form_urlencoded::parse(body) {
+        let parameters = Self::parse_repeated(body)?;
+        if parameters.has_repeated() { Err(REPEATED) } else { Ok(parameters) }
+    }
+
+    /// As [`Self::parse`], for who has to find out first whom to tell of a parameter that is repeated: by
+    /// [`Self::find_once`] and [`Self::has_repeated`].
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] where there are too many parameters, or the body is not UTF-8.
+    pub fn parse_repeated(body: &'a [u8]) -> Result<Self, OAuthError> {
+        Self::of_pairs(form_urlencoded::parse(body))
+    }
+
+    /// Those in `pairs`.
+    ///
+    /// # Errors
+    /// As [`Self::parse_repeated`].
+    pub fn of_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, OAuthError> {
+        let (mut values, mut repeated): (Vec<(Cow<'a, str>, Cow<'a, str>)>, _) = (Vec::with_capacity(8), Vec::new());
+        for (name, value) in pairs {
             // Each is compared with all before it.
             if values.len() == MOST_PARAMETERS {
                 return Err(OAuthError::InvalidRequest("more parameters than any request has"));
             }
             if values.iter().any(|(known, _)| *known == name) && !REPEATABLE.contains(&name.as_ref()) {
-                return Err(OAuthError::InvalidRequest("a parameter is included more than once"));
+                repeated.push(name.clone());
             }
             // What form decoding puts in place of bytes that are no UTF-8.
             if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
@@ -39,7 +61,23 @@ impl<'a> PresentedParameters<'a> {
             }
             values.push((name, value));
         }
-        Ok(Self { values })
+        Ok(Self { values, repeated })
+    }
+
+    /// Whether any parameter is there more often than it may.
+    pub fn has_repeated(&self) -> bool {
+        !self.repeated.is_empty()
+    }
+
+    /// As [`Self::find`].
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] where `name` is repeated.
+    pub fn find_once(&self, name: &str) -> Result<Option<&str>, OAuthError> {
+        if self.repeated.iter().any(|repeated| repeated == name) {
+            return Err(REPEATED);
+        }
+        Ok(self.find(name))
     }
 
     /// The value of `name`; `None` also where it is empty, which counts as left out.

@@ -5,6 +5,7 @@ use super::authentication::AuthenticatedClient;
 use super::authorized::{Asked, Authorized, Renewal};
 use super::client::{Client, GrantType};
 use super::error::INVALID_REFRESH_TOKEN as INVALID;
+use super::login_record::LoginRecord;
 use super::scope::Scope;
 use crate::clock::Timestamp;
 use crate::jose::claims::Confirmation;
@@ -27,6 +28,7 @@ pub async fn authorize(
     sealer: &Sealer,
     now: Timestamp,
 ) -> Result<Authorized, OAuthError> {
+    let registered = client.registered();
     let client = client.into_client();
     if !client.may_use(GrantType::RefreshToken) {
         return Err(OAuthError::UnauthorizedClient("the client may not use this grant"));
@@ -63,16 +65,31 @@ pub async fn authorize(
     let Redeemed::Granted { generation, renewed } = family.clone().redeem(&redemption) else {
         return Err(refuse(store, family, redemption).await?);
     };
+    let login = login_of(&family)?;
+    let target = match login.as_ref().and_then(|login| login.audience.as_ref()) {
+        Some(granted) => asked.target.within(granted, &client, &registered.resources)?,
+        None => asked.target,
+    };
     // What is still granted: the family's scope, as far as the client may still have it.
     let granted = Scope::parse(&family.scope).map_err(|_| OAuthError::ServerError)?;
     if !granted.is_within(&client.scope) {
         tracing::warn!(client = client.id, %fid, "the family's scope is wider than the client's is now");
         return Err(INVALID);
     }
-    let scope = granted.intersection(&asked.target.scope).narrowed(asked.scope)?;
+    let scope = granted.intersection(&target.scope).narrowed(asked.scope)?;
     let subject = family.subject.clone();
     let renewal = Renewal { family, redemption, generation, renewed, secret: content.secret };
-    Ok(Authorized { renewal: Some(renewal), ..Authorized::new(client, subject, scope, asked) })
+    let asked = Asked { target, ..asked };
+    Ok(Authorized { renewal: Some(renewal), login, ..Authorized::new(client, subject, scope, asked) })
+}
+
+/// The login that `family` came from, where somebody logged in for it.
+fn login_of(family: &Family) -> Result<Option<Box<LoginRecord>>, OAuthError> {
+    let read = |login: &String| serde_json::from_str(login).map(Box::new);
+    family.login.as_ref().map(read).transpose().map_err(|error| {
+        tracing::error!(%error, fid = %family.fid, "a stored login cannot be read");
+        OAuthError::ServerError
+    })
 }
 
 fn is_live(family: &Family, client: &Client, now: Timestamp) -> bool {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::client::{ClientAuthentication, ClientRegistry};
+use super::frontend::Frontends;
 use super::key_sets::KeySets;
 use super::registration::RegistrationRules;
 use super::resource_server::ResourceServer;
@@ -27,6 +28,8 @@ pub struct Registrations {
     pub trust: TrustPolicies,
     /// The issuers that are trusted, by their identifiers.
     pub issuers: HashMap<String, IssuerKeys>,
+    /// The front-ends.
+    pub frontends: Frontends,
     /// How clients register themselves, where they may.
     pub registration: Option<Arc<RegistrationRules>>,
     /// The keys of all of them.
@@ -45,7 +48,8 @@ impl Registrations {
             IssuerKeys::Own => None,
             IssuerKeys::At(place) => Some(place),
         });
-        let places = clients.chain(servers).filter_map(ClientAuthentication::keys).chain(issuers);
+        let requests = self.clients.iter().filter_map(|client| client.request_object_keys.as_ref());
+        let places = clients.chain(servers).filter_map(ClientAuthentication::keys).chain(requests).chain(issuers);
         self.key_sets = KeySets::of(places, known, clock)?;
         if self.registration.as_ref().is_some_and(|rules| rules.takes_keys()) {
             let key_sets = self.key_sets.with_further(known, clock);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::authentication::PresentedBasic;
 use super::certificate::PresentedCertificate;
 use super::parameters::PresentedParameters;
+use super::refresh_cookie::PresentedBrowser;
 
 /// What a request presents, and no judgement on it.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct PresentedRequest<'a> {
     pub dpop: Option<&'a str>,
     /// The certificate of the connection.
     pub certificate: Option<Arc<PresentedCertificate>>,
+    /// What a browser adds.
+    pub browser: PresentedBrowser<'a>,
 }
 
 impl PresentedRequest<'_> {

@@ -7,6 +7,14 @@ use super::OAuthError;
 /// More than any API has; what is compared with each other has to be few.
 const MOST_VALUES: usize = 128;
 
+/// The scope value that asks who logged in (OpenID Connect Core 1.0 §3.1.2.1).
+pub const OPENID: &str = "openid";
+
+/// Whether the scope value `value` asks about who logged in, or for how long (OpenID Connect Core 1.0 §5.4, §11).
+pub(super) fn is_of_login(value: &str) -> bool {
+    [OPENID, "profile", "email", "address", "phone", "offline_access"].contains(&value)
+}
+
 /// A set of scope values in the order they were written, each once. Cloning shares the text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Scope(Arc<str>);
@@ -70,6 +78,11 @@ impl Scope {
     /// The values that both have, in the order of this one.
     pub fn intersection(&self, other: &Self) -> Self {
         self.limited_to(|value| other.values().any(|known| known == value))
+    }
+
+    /// Whether it is for who logged in, and so for an ID token (OpenID Connect Core 1.0 §3.1.2.1).
+    pub fn is_openid(&self) -> bool {
+        self.values().any(|value| value == OPENID)
     }
 
     /// The values, in order.

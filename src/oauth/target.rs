@@ -7,11 +7,13 @@ use url::Url;
 use super::OAuthError;
 use super::client::Client;
 use super::parameters::PresentedParameters;
-use super::scope::Scope;
+use super::scope::{Scope, is_of_login};
 use crate::jose::claims::Audience;
 
 /// The scope that each protected resource knows. One that is not here takes whatever its clients may have.
 pub type ResourceScopes = HashMap<String, Scope>;
+
+const ONE_AT_A_TIME: &str = "the client may have a token for one resource at a time";
 
 /// Who a token is to be for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,6 +22,8 @@ pub struct Target {
     pub audience: Audience,
     /// What of the client's scope one of these at least knows.
     pub scope: Scope,
+    /// Whether the request named them.
+    is_named: bool,
 }
 
 impl Target {
@@ -34,7 +38,7 @@ impl Target {
         parameters: &PresentedParameters<'_>,
         resources: &ResourceScopes,
     ) -> Result<Self, OAuthError> {
-        Self::named(client, parameters.find_all("resource"), resources)
+        Self::of_named(client, parameters.find_all("resource"), resources)
     }
 
     /// As [`Self::of`], where `audience` may name it too (RFC 8693 §2.1).
@@ -46,38 +50,89 @@ impl Target {
         parameters: &PresentedParameters<'_>,
         resources: &ResourceScopes,
     ) -> Result<Self, OAuthError> {
-        Self::named(client, parameters.find_all("resource").chain(parameters.find_all("audience")), resources)
+        Self::of_named(client, parameters.find_all("resource").chain(parameters.find_all("audience")), resources)
     }
 
-    fn named<'a>(
+    /// As [`Self::of`], for an authorization request: it may name all that its client may have tokens for, of which each
+    /// token request then names some (RFC 8707 §2.2).
+    ///
+    /// # Errors
+    /// As [`Self::of`], but for several.
+    pub fn of_authorization(
+        client: &Client,
+        parameters: &PresentedParameters<'_>,
+        resources: &ResourceScopes,
+    ) -> Result<Self, OAuthError> {
+        Ok(Self::for_all(client, named(client, parameters.find_all("resource"))?, resources))
+    }
+
+    /// As [`Self::of`], of what is named by `names`.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_named<'a>(
         client: &Client,
         names: impl Iterator<Item = &'a str>,
         resources: &ResourceScopes,
     ) -> Result<Self, OAuthError> {
-        let mut named: Vec<String> = Vec::new();
-        for resource in names {
-            // What is registered is good as it stands: an audience does not have to be an URI.
-            if !client.may_target(resource) {
-                return Err(OAuthError::InvalidTarget(if is_indicator(resource) {
-                    "the client may have no token for this resource"
-                } else {
-                    "expected resource to be an absolute URI without a fragment"
-                }));
-            }
-            if !named.iter().any(|known| known == resource) {
-                named.push(resource.to_owned());
-            }
-        }
+        let named = named(client, names)?;
         if named.len() > 1 && !client.several_audiences {
-            return Err(OAuthError::InvalidTarget("the client may have a token for one resource at a time"));
+            return Err(OAuthError::InvalidTarget(ONE_AT_A_TIME));
         }
+        Ok(Self::for_all(client, named, resources))
+    }
+
+    fn for_all(client: &Client, named: Vec<String>, resources: &ResourceScopes) -> Self {
+        let is_named = !named.is_empty();
         let audience = match <[String; 1]>::try_from(named) {
             Ok([one]) => Audience::One(one),
             Err(none) if none.is_empty() => client.audience.clone(),
             Err(several) => Audience::Several(several),
         };
-        Ok(Self { scope: known_scope(&client.scope, &audience, resources), audience })
+        Self { scope: known_scope(&client.scope, &audience, resources), audience, is_named }
     }
+
+    /// The same within what was `granted` once: all of that where the request names nothing (RFC 8707 §2.2).
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidTarget`] for what was not granted, and for several at once where the client has to ask for
+    /// one at a time.
+    pub fn within(self, granted: &Audience, client: &Client, resources: &ResourceScopes) -> Result<Self, OAuthError> {
+        if self.is_named {
+            let is_granted = |named: &String| granted.values().contains(named);
+            return match self.audience.values().iter().all(is_granted) {
+                true => Ok(self),
+                false => Err(OAuthError::InvalidTarget("this resource was not granted")),
+            };
+        }
+        // The client may be registered otherwise by now.
+        if !granted.values().iter().all(|resource| client.may_target(resource)) {
+            return Err(OAuthError::InvalidTarget("the client may have no token any more for what was granted"));
+        }
+        if granted.values().len() > 1 && !client.several_audiences {
+            return Err(OAuthError::InvalidTarget(ONE_AT_A_TIME));
+        }
+        Ok(Self { scope: known_scope(&client.scope, granted, resources), audience: granted.clone(), is_named: false })
+    }
+}
+
+/// Each of `names` once, where `client` may have tokens for all of them.
+fn named<'a>(client: &Client, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, OAuthError> {
+    let mut named: Vec<String> = Vec::new();
+    for resource in names {
+        // What is registered is good as it stands: an audience does not have to be an URI.
+        if !client.may_target(resource) {
+            return Err(OAuthError::InvalidTarget(if is_indicator(resource) {
+                "the client may have no token for this resource"
+            } else {
+                "expected resource to be an absolute URI without a fragment"
+            }));
+        }
+        if !named.iter().any(|known| known == resource) {
+            named.push(resource.to_owned());
+        }
+    }
+    Ok(named)
 }
 
 fn is_indicator(resource: &str) -> bool {
@@ -92,7 +147,8 @@ fn known_scope(scope: &Scope, audience: &Audience, resources: &ResourceScopes) -
     let knows = |value: &str, resource: &String| {
         resources.get(resource).is_none_or(|known| known.values().any(|known| known == value))
     };
-    scope.limited_to(|value| audience.values().iter().any(|resource| knows(value, resource)))
+    // What asks who logged in is for the mint itself, whoever the token is for.
+    scope.limited_to(|value| is_of_login(value) || audience.values().iter().any(|resource| knows(value, resource)))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub struct TrustedIssuer {
     pub issuer: String,
     /// Where its keys are.
     pub keys: KeyLocation,
-    /// The PEM file of the authorities that its TLS certificate comes from, in the place of the system's.
+    /// A PEM file of authorities that its TLS certificate may come from, besides those of the system.
     pub ca: Option<PathBuf>,
     /// Whether its host may be at an address that is not of the public network.
     pub allow_private_addresses: bool,

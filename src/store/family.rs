@@ -63,6 +63,10 @@ pub struct Family {
     pub revoked_at: Option<Timestamp>,
     /// The DPoP key that its refresh tokens are bound to (RFC 9449 §5).
     pub jkt: Option<Thumbprint>,
+    /// The login that it came from, a JSON object; none where no person logged in for it.
+    pub login: Option<String>,
+    /// The session of a front-end that it belongs to: the front-end's name, a slash, and its own name for the session.
+    pub session: Option<String>,
 }
 
 /// What happens to the generation when its token is redeemed.
@@ -237,6 +241,8 @@ mod tests {
             expires_at: START.plus(Duration::from_secs(10_000)),
             revoked_at: None,
             jkt: None,
+            login: None,
+            session: None,
         }
     }
 

@@ -104,7 +104,7 @@ impl KeyRecord {
     /// The JOSE algorithm that it is used with.
     pub fn algorithm(&self) -> &'static str {
         match self.role {
-            Role::Signing => crate::jose::jws::ES256,
+            Role::Signing | Role::Delegated(_) => crate::jose::jws::ES256,
             Role::Sealing => self.sealing_key().algorithm(),
         }
     }

@@ -8,7 +8,10 @@ mod batch;
 mod claims;
 mod families;
 mod keys;
+mod login_rows;
+mod logins;
 mod pool;
+mod pushed_requests;
 mod read;
 mod redeem;
 mod registered_clients;
@@ -24,13 +27,15 @@ use std::time::Duration;
 
 use self::batch::Batches;
 use self::claims::Claim;
+use self::logins::{By, FindCode};
 use self::pool::{LONG_LIMIT, Pool};
 use self::read::{FindFamily, FindRevoked};
 use self::redeem::Redeem;
 use self::registered_clients::FindClient;
 use super::{
-    AddedClient, ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed,
-    Redemption, RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
+    AddedClient, BegunLogin, ClaimId, Claimed, CodeRedeemed, CodeUse, Decided, Decision, Error, Family, FamilyId,
+    KeyRecord, Life, LoginId, OnceClaim, Page, PendingLogin, Polled, PushedRequest, Records, Redeemed, Redemption,
+    RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId, WaitingGrant,
 };
 use crate::clock::Timestamp;
 
@@ -40,13 +45,31 @@ pub use self::url::PostgresUrl;
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// A family that a redemption holds just now is left for the next time, rather than waited for.
-const PRUNE: [&str; 3] = [
+const PRUNE: [&str; 5] = [
     "DELETE FROM family WHERE fid IN
          (SELECT fid FROM family WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
     "DELETE FROM revoked_token WHERE jti IN
          (SELECT jti FROM revoked_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
     "DELETE FROM claimed WHERE id IN
          (SELECT id FROM claimed WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    "WITH ended AS (
+         SELECT handle FROM login WHERE forgotten_at <= $1 ORDER BY forgotten_at LIMIT $2 FOR UPDATE SKIP LOCKED
+     ), gone AS (
+         DELETE FROM login WHERE handle IN (SELECT handle FROM ended) RETURNING state
+     ), counted AS (
+         UPDATE waiting SET count = count - (SELECT count(*) FROM gone WHERE state = 'pending') WHERE name = 'login'
+            AND EXISTS (SELECT 1 FROM gone WHERE state = 'pending')
+     )
+     SELECT 1 FROM gone",
+    "WITH ended AS (
+         SELECT id FROM pushed_request WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+     ), gone AS (
+         DELETE FROM pushed_request WHERE id IN (SELECT id FROM ended) RETURNING id
+     ), counted AS (
+         UPDATE waiting SET count = count - (SELECT count(*) FROM gone) WHERE name = 'pushed_request'
+            AND EXISTS (SELECT 1 FROM gone)
+     )
+     SELECT 1 FROM gone",
 ];
 
 /// A store in a database that other nodes use too.
@@ -56,6 +79,7 @@ pub struct PostgresStore {
     claims: Batches<Claim>,
     family_reads: Batches<FindFamily>,
     client_reads: Batches<FindClient>,
+    code_reads: Batches<FindCode>,
     revocation_reads: Batches<FindRevoked>,
 }
 
@@ -76,6 +100,7 @@ impl PostgresStore {
             claims: Batches::start(&pool),
             family_reads: Batches::start(&pool),
             client_reads: Batches::start(&pool),
+            code_reads: Batches::start(&pool),
             revocation_reads: Batches::start(&pool),
             pool,
         })
@@ -257,6 +282,58 @@ impl Store for PostgresStore {
         Box::pin(registered_clients::list(&self.pool, after, limit))
     }
 
+    fn begin_login(&self, login: PendingLogin, most: u32) -> Step<'_, BegunLogin> {
+        Box::pin(logins::begin(&self.pool, login, most))
+    }
+
+    fn login(&self, handle: LoginId) -> Step<'_, Option<PendingLogin>> {
+        Box::pin(logins::find(&self.pool, By::Handle, handle))
+    }
+
+    fn login_by_user_code(&self, user_code: LoginId) -> Step<'_, Option<PendingLogin>> {
+        Box::pin(logins::find(&self.pool, By::UserCode, user_code))
+    }
+
+    fn decide_login(&self, handle: LoginId, decision: Decision, now: Timestamp) -> Step<'_, Decided> {
+        Box::pin(logins::decide(&self.pool, handle, decision, now))
+    }
+
+    fn code(&self, code: LoginId) -> Step<'_, Option<WaitingGrant>> {
+        self.code_reads.step(code)
+    }
+
+    fn redeem_code(&self, code: LoginId, using: CodeUse, now: Timestamp) -> Step<'_, CodeRedeemed> {
+        Box::pin(logins::redeem(&self.pool, code, using, now))
+    }
+
+    fn poll_device(&self, device_code: LoginId, client_id: String, now: Timestamp) -> Step<'_, Polled> {
+        Box::pin(logins::poll(&self.pool, device_code, client_id, now))
+    }
+
+    fn logins(&self, after: Option<LoginId>, limit: u32) -> Step<'_, Vec<PendingLogin>> {
+        Box::pin(logins::list(&self.pool, after, limit))
+    }
+
+    fn push_request(&self, request: PushedRequest, most: u32) -> Step<'_, bool> {
+        Box::pin(pushed_requests::push(&self.pool, request, most))
+    }
+
+    fn pushed_request(&self, id: LoginId) -> Step<'_, Option<PushedRequest>> {
+        Box::pin(pushed_requests::find(&self.pool, id))
+    }
+
+    fn take_pushed_request(&self, id: LoginId, now: Timestamp) -> Step<'_, Option<PushedRequest>> {
+        Box::pin(pushed_requests::take(&self.pool, id, now))
+    }
+
+    fn pushed_requests(&self, after: Option<LoginId>, limit: u32) -> Step<'_, Vec<PushedRequest>> {
+        Box::pin(pushed_requests::list(&self.pool, after, limit))
+    }
+
+    fn revoke_session(&self, session: String, now: Timestamp) -> Step<'_, Vec<Family>> {
+        Box::pin(families::revoke_session(&self.pool, session, now))
+    }
+
     fn restore(&self, records: Records) -> Step<'_, ()> {
         let records = Arc::new(records);
         Box::pin(async move {
@@ -272,6 +349,12 @@ impl Store for PostgresStore {
                         }
                         for client in &records.clients {
                             registered_clients::restore(connection, client).await?;
+                        }
+                        for login in &records.logins {
+                            logins::restore(connection, login).await?;
+                        }
+                        for request in &records.pushed_requests {
+                            pushed_requests::restore(connection, request).await?;
                         }
                         Ok(())
                     })

@@ -8,6 +8,7 @@ mod claims;
 mod copy;
 mod families;
 mod keys;
+mod logins;
 mod queue;
 mod registered_clients;
 mod group_commit;
@@ -29,10 +30,20 @@ use self::families::{FAMILY_COLUMNS, Query, family_of, insert_family, select_fam
 use self::open::{Connections, open, open_alone};
 use self::threads::{Reader, Writer};
 use super::{
-    AddedClient, ClaimId, Claimed, Error, Family, FamilyId, KeyRecord, Life, OnceClaim, Page, Records, Redeemed,
-    Redemption, RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
+    AddedClient, BegunLogin, ClaimId, Claimed, CodeRedeemed, CodeUse, Decided, Decision, Error, Family, FamilyId,
+    KeyRecord, Life, LoginId, OnceClaim, Page, PendingLogin, Polled, PushedRequest, Records, Redeemed, Redemption,
+    RegisteredClient, RevokedToken, Selection, SharedSecret, Step, Store, TokenId, WaitingGrant,
 };
 use crate::clock::Timestamp;
+
+/// Tables whose rows end, the column that names a row, and the one that says when it ends.
+const ENDING: [(&str, &str, &str); 5] = [
+    ("family", "fid", "expires_at"),
+    ("revoked_token", "jti", "expires_at"),
+    ("claimed", "id", "expires_at"),
+    ("login", "handle", "forgotten_at"),
+    ("pushed_request", "id", "expires_at"),
+];
 
 /// A store in one file.
 pub struct SqliteStore {
@@ -135,10 +146,10 @@ impl Store for SqliteStore {
     fn prune(&self, now: Timestamp, limit: u32) -> Step<'_, usize> {
         self.writer.step(move |connection| {
             let mut removed = 0;
-            for (table, name) in [("family", "fid"), ("revoked_token", "jti"), ("claimed", "id")] {
+            for (table, name, end) in ENDING {
                 let mut statement = connection.prepare_cached(&format!(
                     "DELETE FROM {table} WHERE {name} IN
-                         (SELECT {name} FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)"
+                         (SELECT {name} FROM {table} WHERE {end} <= ?1 ORDER BY {end} LIMIT ?2)"
                 ))?;
                 removed += statement.execute(params![now.unix_seconds(), limit])?;
             }
@@ -238,9 +249,62 @@ impl Store for SqliteStore {
         self.reader.step(move |connection| registered_clients::list(connection, after, limit))
     }
 
+    fn begin_login(&self, login: PendingLogin, most: u32) -> Step<'_, BegunLogin> {
+        self.writer.step(move |connection| logins::begin(connection, &login, most))
+    }
+
+    fn login(&self, handle: LoginId) -> Step<'_, Option<PendingLogin>> {
+        self.reader.step(move |connection| logins::by_handle(connection, handle))
+    }
+
+    fn login_by_user_code(&self, user_code: LoginId) -> Step<'_, Option<PendingLogin>> {
+        self.reader.step(move |connection| logins::by_user_code(connection, user_code))
+    }
+
+    fn decide_login(&self, handle: LoginId, decision: Decision, now: Timestamp) -> Step<'_, Decided> {
+        self.writer.step(move |connection| logins::decide(connection, handle, decision, now))
+    }
+
+    fn code(&self, code: LoginId) -> Step<'_, Option<WaitingGrant>> {
+        self.reader.step(move |connection| logins::grant(connection, code))
+    }
+
+    fn redeem_code(&self, code: LoginId, using: CodeUse, now: Timestamp) -> Step<'_, CodeRedeemed> {
+        self.writer.step(move |connection| logins::redeem(connection, code, &using, now))
+    }
+
+    fn poll_device(&self, device_code: LoginId, client_id: String, now: Timestamp) -> Step<'_, Polled> {
+        self.writer.step(move |connection| logins::poll(connection, device_code, &client_id, now))
+    }
+
+    fn logins(&self, after: Option<LoginId>, limit: u32) -> Step<'_, Vec<PendingLogin>> {
+        self.reader.step(move |connection| logins::list(connection, after, limit))
+    }
+
+    fn push_request(&self, request: PushedRequest, most: u32) -> Step<'_, bool> {
+        self.writer.step(move |connection| logins::push(connection, &request, most))
+    }
+
+    fn pushed_request(&self, id: LoginId) -> Step<'_, Option<PushedRequest>> {
+        self.reader.step(move |connection| logins::pushed(connection, id))
+    }
+
+    fn take_pushed_request(&self, id: LoginId, now: Timestamp) -> Step<'_, Option<PushedRequest>> {
+        self.writer.step(move |connection| logins::take_pushed(connection, id, now))
+    }
+
+    fn pushed_requests(&self, after: Option<LoginId>, limit: u32) -> Step<'_, Vec<PushedRequest>> {
+        self.reader.step(move |connection| logins::list_pushed(connection, after, limit))
+    }
+
+    fn revoke_session(&self, session: String, now: Timestamp) -> Step<'_, Vec<Family>> {
+        self.writer.step(move |connection| logins::revoke_session(connection, &session, now))
+    }
+
     fn restore(&self, records: Records) -> Step<'_, ()> {
         self.writer.step(move |connection| {
-            let Records { families, revoked_tokens, claims, shared_secrets, clients } = records;
+            let Records { families, revoked_tokens, claims, shared_secrets, clients, logins, pushed_requests } =
+                records;
             for family in &families {
                 if select_family(connection, family.fid)?.is_none() {
                     insert_family(connection, family)?;
@@ -251,7 +315,9 @@ impl Store for SqliteStore {
             shared_secrets
                 .iter()
                 .try_for_each(|secret| claims::insert_secret(connection, &secret.name, secret.value))?;
-            clients.iter().try_for_each(|client| registered_clients::insert(connection, client))
+            clients.iter().try_for_each(|client| registered_clients::insert(connection, client))?;
+            logins.iter().try_for_each(|login| logins::insert(connection, login).map(drop))?;
+            pushed_requests.iter().try_for_each(|request| logins::insert_pushed(connection, request).map(drop))
         })
     }
 }

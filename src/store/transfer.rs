@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::{
-    ClaimId, Error, Family, FamilyId, OnceClaim, Page, Records, RegisteredClient, RevokedToken, Selection,
-    SharedSecret, Step, Store, TokenId,
+    ClaimId, Error, Family, FamilyId, LoginId, OnceClaim, Page, PendingLogin, PushedRequest, Records, RegisteredClient,
+    RevokedToken, Selection, SharedSecret, Step, Store, TokenId,
 };
 
 /// Records that are read, and written, at a time.
@@ -25,6 +25,10 @@ pub struct Transferred {
     pub shared_secrets: usize,
     /// Clients that registered themselves.
     pub clients: usize,
+    /// Logins under way, and their codes.
+    pub logins: usize,
+    /// Requests that were pushed.
+    pub pushed_requests: usize,
 }
 
 /// Why not everything was moved.
@@ -54,6 +58,8 @@ pub async fn transfer(from: &dyn Store, to: &dyn Store) -> Result<Transferred, T
     refuse_foreign::<OnceClaim>(from, to).await?;
     refuse_foreign::<SharedSecret>(from, to).await?;
     refuse_foreign::<RegisteredClient>(from, to).await?;
+    refuse_foreign::<PendingLogin>(from, to).await?;
+    refuse_foreign::<PushedRequest>(from, to).await?;
     let keys = from.keys().await?;
     if to.keys().await?.iter().any(|target| !keys.contains(target)) {
         return Err(TransferError::TargetInUse);
@@ -63,16 +69,29 @@ pub async fn transfer(from: &dyn Store, to: &dyn Store) -> Result<Transferred, T
     let claims = copy::<OnceClaim>(from, to).await?;
     let shared_secrets = copy::<SharedSecret>(from, to).await?;
     let clients = copy::<RegisteredClient>(from, to).await?;
+    let logins = copy::<PendingLogin>(from, to).await?;
+    let pushed_requests = copy::<PushedRequest>(from, to).await?;
     to.add_keys(keys.clone()).await?;
     compare::<Family>(from, to).await?;
     compare::<RevokedToken>(from, to).await?;
     compare::<OnceClaim>(from, to).await?;
     compare::<SharedSecret>(from, to).await?;
     compare::<RegisteredClient>(from, to).await?;
+    compare::<PendingLogin>(from, to).await?;
+    compare::<PushedRequest>(from, to).await?;
     if from.keys().await? != keys || to.keys().await? != keys {
         return Err(TransferError::SourceInUse);
     }
-    Ok(Transferred { families, revoked_tokens, keys: keys.len(), claims, shared_secrets, clients })
+    Ok(Transferred {
+        families,
+        revoked_tokens,
+        keys: keys.len(),
+        claims,
+        shared_secrets,
+        clients,
+        logins,
+        pushed_requests,
+    })
 }
 
 /// Something that a store holds, found in the order of its name.
@@ -161,6 +180,38 @@ impl Record for RegisteredClient {
 
     fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
         store.restore(Records { clients: records, ..Records::default() })
+    }
+}
+
+impl Record for PendingLogin {
+    type Name = LoginId;
+
+    fn name(&self) -> LoginId {
+        self.handle
+    }
+
+    fn page(store: &dyn Store, after: Option<LoginId>) -> Step<'_, Vec<Self>> {
+        store.logins(after, PAGE)
+    }
+
+    fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
+        store.restore(Records { logins: records, ..Records::default() })
+    }
+}
+
+impl Record for PushedRequest {
+    type Name = LoginId;
+
+    fn name(&self) -> LoginId {
+        self.id
+    }
+
+    fn page(store: &dyn Store, after: Option<LoginId>) -> Step<'_, Vec<Self>> {
+        store.pushed_requests(after, PAGE)
+    }
+
+    fn restore(store: &dyn Store, records: Vec<Self>) -> Step<'_, ()> {
+        store.restore(Records { pushed_requests: records, ..Records::default() })
     }
 }
 

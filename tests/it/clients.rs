@@ -7,3 +7,4 @@ mod oauth2;
 mod openid_client;
 mod proofs;
 mod schemathesis;
+mod vaultrs;

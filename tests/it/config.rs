@@ -1,3 +1,4 @@
 mod examples;
+mod frontend;
 mod mistakes;
 mod trust;

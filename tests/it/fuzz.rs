@@ -2,13 +2,14 @@
 //! `make fuzz` goes on from them.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mintkeep::hardware::{DeviceKeys, Fault, Role, SealingKey};
+use mintkeep::hardware::{DelegatedKey, DeviceKeys, Fault, KeyName, Role, SealingKey};
 use mintkeep::jose::jwe::KeyManagement;
 use mintkeep::jose::jwk::P256PublicKey;
-use mintkeep::keeper::policy::{ClaimRules, Profile};
+use mintkeep::keeper::policy::{ClaimRules, Content, DelegatedKeys, DelegatedProfile, Profile};
 use mintkeep::keeper::wire::{Greeting, PREAMBLE, PublicKeys, Refusal, Reply, Request, StartFailure, append_frame};
 use serde::Serialize;
 
@@ -113,6 +114,9 @@ fn requests() -> Vec<u8> {
         Request::PublicKeys,
         Request::LookAgain,
         Request::Generate { role: Role::Signing },
+        Request::Generate { role: Role::Delegated(KeyName::parse("spire/x509").unwrap()) },
+        Request::SignDigest { client, kid, profile: "dex", digest: [4; 32] },
+        Request::Destroy { kid },
         Request::Attest { kid, nonce: &[3; 32] },
         Request::Health,
         Request::Cancel,
@@ -130,6 +134,18 @@ fn replies() -> Vec<u8> {
     };
     let access_token = ClaimRules::AccessToken { max_lifetime: Duration::from_secs(300) };
     let profiles = vec![profile("access-token", access_token), profile("introspection", ClaimRules::Introspection)];
+    let name = KeyName::parse("dex").unwrap();
+    let delegated_profiles = vec![DelegatedProfile {
+        name,
+        content: Content::Jwt {
+            issuers: vec!["https://dex.example.com".to_owned()],
+            audiences: None,
+            types: vec!["JWT".to_owned()],
+            max_lifetime: Duration::from_secs(300),
+        },
+        prehashed_per_second: NonZeroU32::new(10),
+        keys: DelegatedKeys::One,
+    }];
     let text = || "what went wrong".to_owned();
     let refusals = [
         Refusal::Policy(text()),
@@ -146,8 +162,9 @@ fn replies() -> Vec<u8> {
         Reply::Opened(b"content".to_vec()),
         Reply::PublicKeys(PublicKeys {
             device: "hsm".to_owned(),
-            keys: DeviceKeys { signing: vec![key], sealing },
+            keys: DeviceKeys { signing: vec![key], sealing, delegated: vec![DelegatedKey { name, public_key: key }] },
             profiles,
+            delegated_profiles,
         }),
         Reply::Attestation(b"{}".to_vec()),
         Reply::Healthy,

@@ -13,6 +13,7 @@ mod keeper;
 mod store;
 mod keyring;
 mod oauth;
+mod transit;
 mod http;
 mod config;
 mod app;

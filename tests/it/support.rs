@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod https_server;
 pub mod issuer;
 pub mod jose;
+pub mod login;
 pub mod node;
 pub mod postgres;
 pub mod process;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::{ConfigFile, DeviceName, Format};
 use crate::hardware::Role;
@@ -75,9 +75,9 @@ pub(in crate::cli) enum KeysCommand {
         /// The keys of this device only
         #[arg(long, value_name = "NAME")]
         device: Option<String>,
-        /// The key of this role only
-        #[arg(long, value_enum)]
-        role: Option<RoleArgument>,
+        /// The key of this role only: signing, sealing, or delegated: and the name of a signing profile
+        #[arg(long, value_parser = role)]
+        role: Option<Role>,
         #[command(flatten)]
         config: ConfigFile,
         #[command(flatten)]
@@ -116,20 +116,6 @@ pub(in crate::cli) struct KeyArguments {
     pub(in crate::cli) format: Format,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "lowercase")]
-pub(in crate::cli) enum RoleArgument {
-    /// Signs access tokens
-    Signing,
-    /// Seals refresh tokens
-    Sealing,
-}
-
-impl From<RoleArgument> for Role {
-    fn from(argument: RoleArgument) -> Self {
-        match argument {
-            RoleArgument::Signing => Self::Signing,
-            RoleArgument::Sealing => Self::Sealing,
-        }
-    }
+fn role(text: &str) -> Result<Role, &'static str> {
+    Role::named(text).ok_or("expected signing, sealing, or delegated: and the name of a signing profile")
 }

@@ -200,12 +200,12 @@ impl Pkcs11Attestation {
             }
         }
         let use_of_role = match (self.role, &self.jwk) {
-            (Role::Signing, _) => "CKA_SIGN",
+            (Role::Signing | Role::Delegated(_), _) => "CKA_SIGN",
             (Role::Sealing, Some(_)) => "CKA_DERIVE",
             (Role::Sealing, None) => "CKA_DECRYPT",
         };
         self.require(use_of_role, &AttributeValue::Bool(true))?;
-        if self.role == Role::Signing && signer != self.kid {
+        if self.role.signs() && signer != self.kid {
             return Err(Flaw::Kid { found: signer.to_owned(), expected: self.kid.clone() });
         }
         Ok(())

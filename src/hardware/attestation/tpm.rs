@@ -174,7 +174,7 @@ fn check_attestation_key(key: &PublicArea<'_>) -> Result<(), Flaw> {
 }
 
 fn check_key(key: &PublicArea<'_>, role: Role) -> Result<(), Flaw> {
-    let signs = role == Role::Signing;
+    let signs = role.signs();
     let required = [
         ("fixedTPM", key.attributes.fixed_tpm(), true),
         ("fixedParent", key.attributes.fixed_parent(), true),

@@ -60,7 +60,7 @@ pub(super) fn attest(
     let object = object(session, role, kid, public.as_ref())?.ok_or_else(unknown)?;
     // A sealing key cannot sign, and whoever has the token has both.
     let (signer, signing) = match (role, &public) {
-        (Role::Signing, Some(public)) => (*public, object),
+        (Role::Signing | Role::Delegated(_), Some(public)) => (*public, object),
         _ => {
             let signer = keys.signing.first().ok_or_else(unknown)?;
             let signing = self::object(session, Role::Signing, &signer.kid(), Some(signer))?;
@@ -91,10 +91,7 @@ fn unusable(reason: String) -> Error {
 }
 
 fn named(keys: &DeviceKeys, kid: &str) -> Option<(Role, Option<P256PublicKey>)> {
-    let signing = keys.signing.iter().find(|key| key.kid() == kid);
-    let sealing = || keys.sealing.iter().find(|key| key.kid() == kid);
-    let signing = signing.map(|key| (Role::Signing, Some(*key)));
-    signing.or_else(|| sealing().map(|key| (Role::Sealing, key.public_key())))
+    keys.all().find(|(known, ..)| known == kid).map(|(_, role, public)| (role, public))
 }
 
 /// The key's object in the token: a copy in a session has a history of its own.

@@ -41,9 +41,9 @@ pub(super) enum Sealing {
 }
 
 impl<Kind> Key<Kind> {
-    /// Whether it is this very object.
+    /// Whether it is this very object, and for the same as before.
     pub(super) fn is(&self, object: &Candidate) -> bool {
-        (self.object.handle, &self.object.id) == (object.handle, &object.id)
+        (self.object.role, self.object.handle, &self.object.id) == (object.role, object.handle, &object.id)
     }
 
     /// The object that `session` uses: the one in the token, or a new copy.

@@ -30,17 +30,24 @@ impl Made {
 /// A new key of this form, which nobody has checked yet.
 pub(super) fn generate(session: &Session, form: Form, label: &str, entropy: &dyn Entropy) -> Result<Made, Error> {
     match form {
-        Form::Ecdsa => generate_pair(session, Role::Signing, label),
+        Form::Ecdsa => generate_pair(session, Use::Sign, label),
         Form::Aes => generate_secret(session, label, entropy),
-        Form::Ecdh => generate_pair(session, Role::Sealing, label),
+        Form::Ecdh => generate_pair(session, Use::Derive, label),
     }
+}
+
+/// What a P-256 key may do, and nothing else.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Use {
+    Sign,
+    Derive,
 }
 
 /// A P-256 key pair whose `CKA_ID` is the thumbprint of its public half.
 ///
 /// It gets its label last, the private half after the public one: where this process ends half-way, what is left has
 /// another label, and stands in nobody's way.
-fn generate_pair(session: &Session, role: Role, label: &str) -> Result<Made, Error> {
+fn generate_pair(session: &Session, its_use: Use, label: &str) -> Result<Made, Error> {
     let unfinished = format!("{label}{UNFINISHED}");
     let public_template = [
         Attribute::Token(true),
@@ -50,14 +57,15 @@ fn generate_pair(session: &Session, role: Role, label: &str) -> Result<Made, Err
     ];
     let mut private_template = unexportable(&unfinished);
     private_template.extend([
-        Attribute::Sign(role == Role::Signing),
+        Attribute::Sign(its_use == Use::Sign),
         Attribute::Decrypt(false),
         Attribute::Unwrap(false),
-        Attribute::Derive(role == Role::Sealing),
+        Attribute::Derive(its_use == Use::Derive),
     ]);
     let (public, private) =
         session.generate_key_pair(&Mechanism::EccKeyPairGen, &public_template, &private_template).map_err(failed)?;
     let made = Made { handle: private, public: Some(public) };
+    let role = if its_use == Use::Sign { Role::Signing } else { Role::Sealing };
     // The thumbprint is known only now; CKA_ID may be set after generation (PKCS#11 3.1 §4.9).
     let named = read_public_key(session, role, public).and_then(|key| {
         let id = Attribute::Id(key.thumbprint().to_vec());

@@ -5,7 +5,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 
 use super::{Pkcs11Settings, failed};
-use crate::hardware::{Error, PinnedPublicKey, Provenance, Role};
+use crate::hardware::{DelegatedKeys, Error, KeyName, PinnedPublicKey, ProfileKeys, Provenance, Role};
 use crate::jose::base64url;
 use crate::jose::jwk::P256PublicKey;
 
@@ -27,15 +27,8 @@ impl Form {
     /// The forms of the keys of `role`, the one that is preferred first.
     pub(super) fn of(role: Role) -> &'static [Self] {
         match role {
-            Role::Signing => &[Self::Ecdsa],
+            Role::Signing | Role::Delegated(_) => &[Self::Ecdsa],
             Role::Sealing => &[Self::Aes, Self::Ecdh],
-        }
-    }
-
-    fn role(self) -> Role {
-        match self {
-            Self::Ecdsa => Role::Signing,
-            Self::Aes | Self::Ecdh => Role::Sealing,
         }
     }
 
@@ -68,6 +61,7 @@ impl Form {
 /// A key object labelled for a role, the only one of its class under its `CKA_ID`.
 #[derive(Clone)]
 pub(super) struct Candidate {
+    pub(super) role: Role,
     pub(super) form: Form,
     pub(super) handle: ObjectHandle,
     pub(super) id: Vec<u8>,
@@ -88,28 +82,66 @@ pub(super) fn labelled(session: &Session, role: Role, label: &str) -> Result<Vec
 /// The keys of `role`, of which there must be one.
 pub(super) fn candidates(session: &Session, role: Role, settings: &Pkcs11Settings) -> Result<Vec<Candidate>, Error> {
     let label = settings.label(role);
-    let found = labelled(session, role, label)?;
+    let found = labelled(session, role, &label)?;
     if found.is_empty() {
-        return Err(Error::KeyMissing { role: role.name(), label: label.to_owned() });
+        return Err(Error::KeyMissing { role: role.name(), label });
     }
-    found.into_iter().map(|(form, handle)| candidate(session, form, handle)).collect()
+    found.into_iter().map(|(form, handle)| candidate(session, role, form, handle)).collect()
+}
+
+/// The keys of all signing profiles for front-ends, which need not be there.
+pub(super) fn delegated_candidates(session: &Session, settings: &Pkcs11Settings) -> Result<Vec<Candidate>, Error> {
+    let mut found = Vec::new();
+    for ProfileKeys { profile, .. } in settings.profiles.iter().filter(|one| one.keys == DelegatedKeys::One) {
+        let role = Role::Delegated(*profile);
+        let keys = labelled(session, role, &settings.label(role))?;
+        found.extend(keys.into_iter().map(|(form, handle)| (role, form, handle)));
+    }
+    if settings.profiles.iter().any(|one| one.keys == DelegatedKeys::Created) {
+        let is_created = |name: &KeyName| {
+            let mut created = settings.profiles.iter().filter(|one| one.keys == DelegatedKeys::Created);
+            created.any(|one| one.include(name))
+        };
+        let all = all_delegated(session, settings)?.into_iter().filter(|(name, ..)| is_created(name));
+        found.extend(all.map(|(name, form, handle)| (Role::Delegated(name), form, handle)));
+    }
+    found.into_iter().map(|(role, form, handle)| candidate(session, role, form, handle)).collect()
+}
+
+/// All keys that are labelled as keys for front-ends, whatever profile they are of: nobody can say which names to
+/// look for.
+pub(super) fn all_delegated(
+    session: &Session,
+    settings: &Pkcs11Settings,
+) -> Result<Vec<(KeyName, Form, ObjectHandle)>, Error> {
+    let form = Form::Ecdsa;
+    let mut template = vec![Attribute::Class(form.class()), Attribute::Token(true)];
+    template.extend_from_slice(form.further());
+    let mut found = Vec::new();
+    for handle in session.find_objects(&template).map_err(failed)? {
+        if let Some(Attribute::Label(label)) = read(session, handle, AttributeType::Label)?
+            && let Some(name) = settings.name_in(&label)
+        {
+            found.push((name, form, handle));
+        }
+    }
+    Ok(found)
 }
 
 /// The key `handle`, which must be the only one of its class in the token with its `CKA_ID`: a signature must
 /// never depend on the order of a search.
-pub(super) fn candidate(session: &Session, form: Form, handle: ObjectHandle) -> Result<Candidate, Error> {
+pub(super) fn candidate(session: &Session, role: Role, form: Form, handle: ObjectHandle) -> Result<Candidate, Error> {
     let id = read_id(session, handle)?;
     let same_id = [Attribute::Class(form.class()), Attribute::Token(true), Attribute::Id(id.clone())];
     let same_id = session.find_objects(&same_id).map_err(failed)?;
-    exactly_one(&same_id, format!("{} keys with CKA_ID {}", form.role().name(), hexadecimal(&id)))?;
-    Ok(Candidate { form, handle, id })
+    exactly_one(&same_id, format!("{} keys with CKA_ID {}", role.name(), hexadecimal(&id)))?;
+    Ok(Candidate { role, form, handle, id })
 }
 
 /// The public half of a P-256 key that passes every check.
 pub(super) fn check_pair(session: &Session, key: &Candidate, provenance: Provenance) -> Result<PinnedPublicKey, Error> {
-    let public = PinnedPublicKey::new(public_half(session, key)?).map_err(|_| {
-        unacceptable(key.form.role(), &key.id, "CKA_EC_POINT", "a point off the curve", "a point on P-256")
-    })?;
+    let public = PinnedPublicKey::new(public_half(session, key)?)
+        .map_err(|_| unacceptable(key.role, &key.id, "CKA_EC_POINT", "a point off the curve", "a point on P-256"))?;
     check(session, key, public.kid(), provenance)?;
     Ok(public)
 }
@@ -141,7 +173,7 @@ pub(super) fn kid_of(session: &Session, key: &Candidate) -> Result<String, Error
 fn public_half(session: &Session, key: &Candidate) -> Result<P256PublicKey, Error> {
     let handles = public_objects(session, key)?;
     let what = format!("public keys with CKA_ID {}", hexadecimal(&key.id));
-    read_public_key(session, key.form.role(), exactly_one(&handles, what)?)
+    read_public_key(session, key.role, exactly_one(&handles, what)?)
 }
 
 /// The public keys that belong to a private one, by their `CKA_ID`. A secret key has none.
@@ -192,8 +224,7 @@ pub(super) fn read_public_key(session: &Session, role: Role, key: ObjectHandle) 
 /// Refuses a key that could leave the token, whose history is not known to be inside it, or that
 /// cannot do what its role needs (PKCS#11 3.1 §4.9, §4.10).
 fn check(session: &Session, candidate: &Candidate, kid: &str, provenance: Provenance) -> Result<(), Error> {
-    let (form, key) = (candidate.form, candidate.handle);
-    let role = form.role();
+    let Candidate { role, form, handle: key, .. } = *candidate;
     const WHAT_IT_IS: [(AttributeType, &str, bool); 2] =
         [(AttributeType::Extractable, "CKA_EXTRACTABLE", false), (AttributeType::Sensitive, "CKA_SENSITIVE", true)];
     const WHAT_IT_WAS: [(AttributeType, &str, bool); 3] = [

@@ -31,7 +31,8 @@ pub(super) struct OpenSession {
 }
 
 impl OpenSession {
-    /// A new session of the token, in which every key is ready.
+    /// A new session of the token, in which every key of the mint's own is ready. Front-ends may have many keys, of
+    /// which a session copies those that it uses.
     pub(super) fn open(inventory: &Arc<Inventory>) -> Result<Self, Error> {
         let session = inventory.context.open_ro_session(inventory.slot).map_err(failed)?;
         let keys = Guard::into_inner(inventory.keys());
@@ -48,7 +49,7 @@ impl OpenSession {
     /// The key `kid`, and where it is in this session.
     fn sealing_key(&mut self, kid: &str) -> Result<(&Sealing, At<'_>), Error> {
         self.catch_up();
-        let key = named(&self.keys.sealing, kid)?;
+        let key = named(self.keys.sealing.iter(), kid)?;
         let object = self.sealing.of(&self.session, key)?;
         Ok((&key.kind, At { session: &self.session, calls: &self.inventory.calls, key: object }))
     }
@@ -58,8 +59,8 @@ impl OpenSession {
         let now = self.inventory.keys();
         if !Arc::ptr_eq(&now, &self.keys) {
             self.keys = Guard::into_inner(now);
-            self.signing.keep(&self.session, &self.keys.signing);
-            self.sealing.keep(&self.session, &self.keys.sealing);
+            self.signing.keep(&self.session, || self.keys.signers());
+            self.sealing.keep(&self.session, || self.keys.sealing.iter());
         }
     }
 }
@@ -85,9 +86,13 @@ impl<Kind> Objects<Kind> {
     }
 
     /// Destroys the copies of keys that are not among `keys` any more.
-    fn keep(&mut self, session: &Pkcs11Session, keys: &[Arc<Key<Kind>>]) {
+    fn keep<'a, Keys>(&mut self, session: &Pkcs11Session, keys: impl Fn() -> Keys)
+    where
+        Kind: 'a,
+        Keys: Iterator<Item = &'a Arc<Key<Kind>>>,
+    {
         self.0.retain(|(known, object)| {
-            let is_there = keys.iter().any(|key| Arc::ptr_eq(key, known));
+            let is_there = keys().any(|key| Arc::ptr_eq(key, known));
             if !is_there && *object != known.object.handle {
                 // It cannot be used any more in any case.
                 let _ = session.destroy_object(*object);
@@ -97,14 +102,14 @@ impl<Kind> Objects<Kind> {
     }
 }
 
-fn named<'a, Kind>(keys: &'a [Arc<Key<Kind>>], kid: &str) -> Result<&'a Arc<Key<Kind>>, Error> {
-    keys.iter().find(|key| key.kid == kid).ok_or_else(|| Error::UnknownKey(kid.to_owned()))
+fn named<'a, Kind>(mut keys: impl Iterator<Item = &'a Arc<Key<Kind>>>, kid: &str) -> Result<&'a Arc<Key<Kind>>, Error> {
+    keys.find(|key| key.kid == kid).ok_or_else(|| Error::UnknownKey(kid.to_owned()))
 }
 
 impl Session for OpenSession {
     fn sign(&mut self, kid: &str, digest: &[u8; 32]) -> Result<Signature, Error> {
         self.catch_up();
-        let key = self.signing.of(&self.session, named(&self.keys.signing, kid)?)?;
+        let key = self.signing.of(&self.session, named(self.keys.signers(), kid)?)?;
         sign(&self.session, &self.inventory.calls, key, digest)
     }
 
@@ -142,6 +147,10 @@ impl Session for OpenSession {
 
     fn generate(&mut self, role: Role) -> Result<(), Error> {
         self.inventory.generate(role)
+    }
+
+    fn destroy(&mut self, kid: &str) -> Result<(), Error> {
+        self.inventory.destroy_created(kid)
     }
 
     fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {

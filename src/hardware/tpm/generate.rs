@@ -2,31 +2,42 @@
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 
 use secrecy::zeroize::Zeroizing;
 use tss_esapi::structures::Auth;
 use tss_esapi::traits::Marshall as _;
 
 use super::connection::Connection;
-use super::key_file::{KeyFile, files, refused, write_private};
+use super::key_file::{KeyFile, delegated_files, files, refused, write_private};
 use super::keys;
 use super::places::no_place;
 use super::{Protection, TpmSettings};
 use crate::entropy::Entropy;
-use crate::hardware::{Error, Generated, Role};
+use crate::hardware::{DelegatedKeys, Error, Generated, KeyName, Role};
 use crate::jose::base64url;
 use crate::secret_source::SecretSource;
 
 /// Generates the keys whose files are missing. A run that fails half-way is taken up by the next one.
 pub(super) fn generate_missing(settings: &TpmSettings, entropy: &dyn Entropy) -> Result<Generated, Error> {
-    let there = [(Role::Signing, files(settings, Role::Signing)?), (Role::Sealing, files(settings, Role::Sealing)?)];
-    let [has_signing, has_sealing] = [!there[0].1.is_empty(), !there[1].1.is_empty()];
+    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    let delegated = delegated_files(settings)?;
+    for role in own_roles(settings) {
+        let paths = match role {
+            Role::Signing | Role::Sealing => files(settings, role)?,
+            Role::Delegated(name) => of_name(&delegated, name),
+        };
+        if paths.is_empty() {
+            missing.push(role);
+        }
+        there.extend(paths.into_iter().map(|path| (role, path)));
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&settings.keys)
         .map_err(|error| refused(&settings.keys, error))?;
-    if !has_signing && !has_sealing {
+    if there.is_empty() {
         // Where there is a key, a new value would not fit it.
         make_authorization(settings, entropy)?;
     }
@@ -34,15 +45,33 @@ pub(super) fn generate_missing(settings: &TpmSettings, entropy: &dyn Entropy) ->
     // Always encrypted: this once the authorization value goes to the TPM as it is.
     let mut connection = Connection::open(settings, Protection::Encrypted)?;
     // What is there has to be good before anything is added beside it.
-    for (role, path) in there.iter().flat_map(|(role, paths)| paths.iter().map(move |path| (*role, path))) {
+    for (role, path) in &there {
         let file = KeyFile::read(path)?;
-        let key = keys::load(&mut connection, role, (path, &file), settings.provenance, &authorization)?;
+        let key = keys::load(&mut connection, *role, (path, &file), settings.provenance, &authorization)?;
         connection.flush(key.ok_or_else(no_place)?.handle)?;
     }
-    for (role, _) in there.iter().filter(|(_, paths)| paths.is_empty()) {
-        create(&mut connection, *role, &authorization)?.write(&settings.first_path(*role))?;
+    for role in &missing {
+        let file = create(&mut connection, *role, &authorization)?;
+        let kid = keys::claimed_kid(&file).ok_or_else(not_p256)?;
+        file.write(&settings.first_path(*role, &kid))?;
     }
-    Ok(Generated { signing: !has_signing, sealing: !has_sealing })
+    Ok(Generated(missing))
+}
+
+/// The roles that have keys without anybody asking for one.
+fn own_roles(settings: &TpmSettings) -> impl Iterator<Item = Role> {
+    let profiles = settings.profiles.iter().filter(|one| one.keys == DelegatedKeys::One);
+    [Role::Signing, Role::Sealing].into_iter().chain(profiles.map(|one| Role::Delegated(one.profile)))
+}
+
+/// Of the `files` of keys for front-ends, those of one key.
+fn of_name(files: &[(KeyName, PathBuf)], name: KeyName) -> Vec<PathBuf> {
+    files.iter().filter(|(known, _)| *known == name).map(|(_, path)| path.clone()).collect()
+}
+
+/// Of a TPM that makes what it was not asked for.
+pub(super) fn not_p256() -> Error {
+    Error::Call { call: "TPM2_Create".to_owned(), reason: "not a P-256 key".to_owned() }
 }
 
 /// A new key of `role`, which nobody has checked yet. The authorization value goes to the TPM as it is, so the

@@ -11,7 +11,7 @@ use der::pem::{LineEnding, PemLabel};
 use der::{DecodePem as _, EncodePem as _, Sequence};
 
 use super::TpmSettings;
-use crate::hardware::{Error, Role};
+use crate::hardware::{Error, KeyName, Role};
 use crate::jose::base64url;
 
 /// `id-loadablekey` (TPM 2.0 Key Files §3.1).
@@ -22,28 +22,56 @@ const OWNER: u32 = 0x4000_0001;
 
 /// The files of the keys of `role`: `LABEL.pem` and `LABEL.KID.pem`. None where there are none.
 pub(super) fn files(settings: &TpmSettings, role: Role) -> Result<Vec<PathBuf>, Error> {
+    let label = settings.label(role);
+    let names = names(settings)?.into_iter().filter(|name| is_key_of(name, &label));
+    Ok(names.map(|name| settings.keys.join(name)).collect())
+}
+
+/// The files of all keys for front-ends: `LABEL:PROFILE.KID.pem` and `LABEL:PROFILE:NAME.KID.pem`.
+pub(super) fn delegated_files(settings: &TpmSettings) -> Result<Vec<(KeyName, PathBuf)>, Error> {
+    let names = names(settings)?.into_iter();
+    let delegated = names.filter_map(|file| Some((name_in(&file, &settings.delegated_label)?, file)));
+    Ok(delegated.map(|(name, file)| (name, settings.keys.join(file))).collect())
+}
+
+/// All names in the folder, in order: that of a folder is none.
+fn names(settings: &TpmSettings) -> Result<Vec<String>, Error> {
     let folder = &settings.keys;
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(refused(folder, error)),
     };
-    let mut files = Vec::new();
+    let mut names = Vec::new();
     for entry in entries {
-        let name = entry.map_err(|error| refused(folder, error))?.file_name();
-        if name.to_str().is_some_and(|name| is_key_of(name, settings.label(role))) {
-            files.push(folder.join(name));
-        }
+        // What is not text is none of ours.
+        names.extend(entry.map_err(|error| refused(folder, error))?.file_name().into_string());
     }
-    // Not in the order of the folder, which is none.
-    files.sort();
-    Ok(files)
+    names.sort();
+    Ok(names)
 }
 
 fn is_key_of(name: &str, label: &str) -> bool {
     let Some(between) = name.strip_prefix(label).and_then(|rest| rest.strip_suffix(".pem")) else { return false };
     // A label may have dots of its own; no other label ends like a thumbprint.
-    between.is_empty() || between.strip_prefix('.').is_some_and(|kid| base64url::decode_array::<32>(kid).is_ok())
+    between.is_empty() || between.strip_prefix('.').is_some_and(is_kid)
+}
+
+/// The name of the key for front-ends that is kept in the file `file`, where that is one. Such a file is always called
+/// by its `kid` too, because a name may end like one.
+fn name_in(file: &str, label: &str) -> Option<KeyName> {
+    let (name, kid) = file.strip_prefix(label)?.strip_prefix(':')?.strip_suffix(".pem")?.rsplit_once('.')?;
+    if !is_kid(kid) {
+        return None;
+    }
+    match name.split_once(':') {
+        Some((profile, created)) => KeyName::created(profile, created).ok(),
+        None => KeyName::parse(name).ok().filter(|name| name.created_name().is_none()),
+    }
+}
+
+fn is_kid(text: &str) -> bool {
+    base64url::decode_array::<32>(text).is_ok()
 }
 
 /// A key as the TPM gave it out: `TPM2B_PUBLIC` and `TPM2B_PRIVATE`, lengths included.
@@ -166,6 +194,24 @@ mod tests {
             (format!("a.b{kid}.pem"), false),
         ] {
             assert_eq!(is_key_of(&name, "a.b"), is_one, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_key_for_front_ends_is_in_its_file() {
+        let kid = base64url::encode([7; 32]);
+        for (file, name) in [
+            (format!("d:dex.{kid}.pem"), Some("dex")),
+            (format!("d:spire:a.b.{kid}.pem"), Some("spire/a.b")),
+            // A name that ends like a thumbprint is told apart by the one after it.
+            (format!("d:dex.{kid}.{kid}.pem"), Some(&*format!("dex.{kid}"))),
+            ("d:dex.pem".to_owned(), None),
+            (format!("d:dex:a:b.{kid}.pem"), None),
+            (format!("d:dex/a.{kid}.pem"), None),
+            (format!("d:.{kid}.pem"), None),
+            (format!("e:dex.{kid}.pem"), None),
+        ] {
+            assert_eq!(name_in(&file, "d").map(|name| name.to_string()).as_deref(), name, "{file}");
         }
     }
 

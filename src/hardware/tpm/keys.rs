@@ -22,18 +22,15 @@ impl Role {
     /// The key that `keys init` makes: it stays in this TPM below this parent for good, was made in it, and a
     /// wrong authorization value does not count towards the TPM's lockout.
     pub(super) fn template(self) -> Result<Public, TssError> {
-        let attributes = unmovable().with_sign_encrypt(self == Self::Signing).with_decrypt(self == Self::Sealing);
-        let scheme = match self {
-            Self::Signing => ecdsa(),
-            Self::Sealing => EccScheme::Null,
-        };
+        let attributes = unmovable().with_sign_encrypt(self.signs()).with_decrypt(!self.signs());
+        let scheme = if self.signs() { ecdsa() } else { EccScheme::Null };
         let mut parameters = PublicEccParametersBuilder::new()
             .with_curve(EccCurve::NistP256)
             .with_ecc_scheme(scheme)
             .with_key_derivation_function_scheme(KeyDerivationFunctionScheme::Null);
-        parameters = match self {
-            Self::Signing => parameters.with_is_signing_key(true),
-            Self::Sealing => parameters.with_is_decryption_key(true),
+        parameters = match self.signs() {
+            true => parameters.with_is_signing_key(true),
+            false => parameters.with_is_decryption_key(true),
         };
         ecc(attributes.build()?, parameters.build()?)
     }
@@ -167,7 +164,7 @@ fn check(public: &Public, role: Role, path: &str, provenance: Provenance) -> Res
     if parameters.ecc_curve() != EccCurve::NistP256 {
         return Err(refuse("curveID", format!("{:?}", parameters.ecc_curve()), "P-256", ""));
     }
-    let signs = role == Role::Signing;
+    let signs = role.signs();
     let required = [
         ("fixedTPM", attributes.fixed_tpm(), true),
         ("fixedParent", attributes.fixed_parent(), true),

@@ -48,7 +48,7 @@ pub(super) fn try_out(
     entropy: &dyn Entropy,
 ) -> Result<(), Error> {
     match role {
-        Role::Signing => try_signing(connection, handle, public),
+        Role::Signing | Role::Delegated(_) => try_signing(connection, handle, public),
         Role::Sealing => try_agreement(public, ZGEN, entropy, |epk| agree(connection, handle, epk)),
     }
 }

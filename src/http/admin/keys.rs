@@ -115,9 +115,9 @@ pub async fn carry_out(caretaker: &Caretaker, order: KeyOrder) -> Result<KeyRepo
     match order {
         KeyOrder::Rotate { device, role } => {
             let published = caretaker.rotate(device.as_deref(), role).await?;
-            let ahead = |record: &KeyRecord| caretaker.schedule().of(record.role).publish_ahead;
+            let schedule = caretaker.schedule();
             let remarks = published.iter().filter_map(|record| {
-                let at = record.life.published_at?.plus(ahead(record));
+                let at = record.life.published_at?.plus(schedule.of(record.role)?.publish_ahead);
                 Some(format!("{} takes over at {at} or soon after, when everybody knows it", record.kid))
             });
             Ok(KeyReport { remarks: remarks.collect(), keys: published.into_iter().map(Key::from).collect() })
@@ -135,15 +135,18 @@ fn one(record: KeyRecord) -> KeyReport {
 fn revoked(Revocation { revoked, successor }: Revocation) -> KeyReport {
     let mut remarks = vec![match revoked.role {
         Role::Signing => "every access token that it signed is worthless: introspection says so from now on, and whoever verifies by the published keys when it fetches them again (tokens.jwks_max_age)",
+        Role::Delegated(_) => "everything that it signed is worthless to whoever verifies by the published keys, when they are fetched again",
         Role::Sealing => "every refresh token that it sealed is worthless: the workloads that hold one need a new grant",
     }
     .to_owned()];
     match (&successor, revoked.life.activated_at) {
-        (Some(successor), _) if revoked.role == Role::Signing => remarks.push(format!(
+        (Some(successor), _) if revoked.role.signs() => remarks.push(format!(
             "{} signs in its place from now on; whoever has not fetched the published keys since refuses its tokens until it does",
             successor.kid
         )),
         (Some(successor), _) => remarks.push(format!("{} seals in its place from now on", successor.kid)),
+        // What a front-end had made has no successor.
+        (None, _) if matches!(revoked.role, Role::Delegated(name) if name.created_name().is_some()) => {}
         (None, Some(_)) if revoked.life.retired_at.is_none() => {
             remarks.push("no key is in its place: its device is down, or makes none".to_owned());
         }
@@ -179,7 +182,9 @@ fn told(outcome: Result<KeyReport, KeyError>) -> Response {
         Ok(report) => not_stored(StatusCode::OK, &report),
         Err(error) => {
             let (status, code) = match &error {
-                KeyError::Unknown(_) | KeyError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "not_found"),
+                KeyError::Unknown(_) | KeyError::UnknownDevice(_) | KeyError::NotReplaced(_) => {
+                    (StatusCode::NOT_FOUND, "not_found")
+                }
                 KeyError::NotNow { .. } | KeyError::Raced(_) => (StatusCode::CONFLICT, "conflict"),
                 KeyError::Store(_) | KeyError::Device { .. } => {
                     (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")

@@ -23,7 +23,7 @@ use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 use super::streams::{Reason, Streams};
-use super::{Limits, Peer};
+use super::{Limits, Peer, Protocol};
 use crate::http::tls::{Handshakes, Secured};
 
 /// The most bytes that the head of a request may have.
@@ -60,9 +60,16 @@ type Guarded<Stream> = Pin<Box<TimeoutStream<Stream>>>;
 
 impl Connection {
     /// Serves `stream`, in the clear. A client that breaks off or breaks HTTP is no event of ours.
-    pub(super) async fn serve<Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: Stream) {
+    pub(super) async fn serve<Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self,
+        stream: Stream,
+        protocol: Protocol,
+    ) {
         let stream = self.guarded(stream);
-        self.serve_http1(stream).await;
+        match protocol {
+            Protocol::Http1 => self.serve_http1(stream).await,
+            Protocol::Http2 => self.serve_http2(stream).await,
+        }
     }
 
     /// Serves `stream` after its handshake.

@@ -39,19 +39,31 @@ impl FailureAnswers {
     }
 
     /// The answer to a request of `peer` that failed by `error`, once its time has come.
-    pub(super) async fn answer(
+    pub(in crate::http) async fn answer(
         &self,
         peer: &Peer,
         headers: &HeaderMap,
         claimed: Option<Claimed<'_>>,
         error: &OAuthError,
     ) -> Response {
+        self.answer_as(peer, headers, claimed, error, oauth_error(error)).await
+    }
+
+    /// The same, where an answer that is within its budget is `response`.
+    pub(in crate::http) async fn answer_as(
+        &self,
+        peer: &Peer,
+        headers: &HeaderMap,
+        claimed: Option<Claimed<'_>>,
+        error: &OAuthError,
+        response: Response,
+    ) -> Response {
         let source = peer.address.map(|address| self.trusted_proxies.source(address, headers));
         match self.attempts.count(error, source, claimed) {
-            Verdict::Within => return oauth_error(error),
+            Verdict::Within => return response,
             Verdict::Over => {}
         }
-        let mut response = over_limit(error);
+        let mut response = over_limit(response);
         match self.places.try_acquire() {
             Ok(_place) => tokio::time::sleep(self.delay).await,
             // The next attempt then costs a connection at least; on HTTP/2 the listener sees to it.
@@ -91,7 +103,7 @@ mod tests {
     #[tokio::test]
     async fn no_more_answers_are_held_back_than_there_are_places() {
         let answers = answers(ONE_LEFT_IN + 1);
-        let peer = Peer { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), certificate: None };
+        let peer = Peer { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), uid: None, certificate: None };
         let headers = HeaderMap::new();
         let ask = || answers.answer(&peer, &headers, None, &ERROR);
         let mut look = Context::from_waker(Waker::noop());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -15,20 +15,21 @@ use crate::http::render::with_status;
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::{PresentedBasic, claimed_id};
 use crate::oauth::parameters::PresentedParameters;
+use crate::oauth::refresh_cookie::PresentedBrowser;
 use crate::oauth::request::PresentedRequest;
 
 /// Where a proof of possession is (RFC 9449 §4.1).
 pub(super) const DPOP: &str = "dpop";
 
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 const TOO_LARGE: OAuthError = OAuthError::InvalidRequest("the body is too large or was not received whole");
 
 /// A body that was received whole.
-pub(super) struct Body(Bytes);
+pub(in crate::http) struct Body(Bytes);
 
 impl Body {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::http) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -56,7 +57,7 @@ impl<'a> Form<'a> {
         }
         let parameters = PresentedParameters::parse(&body.0)?;
         let (basic, dpop, certificate) = (basic(headers)?, dpop(headers)?, peer.certificate.clone());
-        Ok(Self(PresentedRequest { parameters, basic, dpop, certificate }))
+        Ok(Self(PresentedRequest { parameters, basic, dpop, certificate, browser: browser(headers) }))
     }
 
     /// Whom it names, proven or not.
@@ -66,7 +67,7 @@ impl<'a> Form<'a> {
 }
 
 /// Refuses a body that says it is too large before any of it is read.
-pub(super) async fn refuse_oversized(request: Request, next: Next) -> Response {
+pub(in crate::http) async fn refuse_oversized(request: Request, next: Next) -> Response {
     let limit = u64::try_from(BODY_LIMIT).unwrap_or(u64::MAX);
     if request.body().size_hint().lower() > limit {
         return with_status(StatusCode::PAYLOAD_TOO_LARGE, HeaderMap::new(), &TOO_LARGE);
@@ -75,20 +76,20 @@ pub(super) async fn refuse_oversized(request: Request, next: Next) -> Response {
 }
 
 /// The answer to methods that an endpoint does not take; axum adds `Allow`.
-pub(super) async fn method_not_allowed() -> Response {
+pub(in crate::http) async fn method_not_allowed() -> Response {
     const OTHER: OAuthError = OAuthError::InvalidRequest("this endpoint does not take this method: see Allow");
     with_status(StatusCode::METHOD_NOT_ALLOWED, HeaderMap::new(), &OTHER)
 }
 
 /// Whether the body says that it is of `media_type`.
-pub(super) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+pub(in crate::http) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
     let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // A parameter such as a charset may follow; ours is UTF-8 whatever it says.
     named.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
 /// The one `DPoP` header, where there is one (RFC 9449 §4.3 check 1).
-fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
+pub(super) fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
     let mut values = headers.get_all(DPOP).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -97,6 +98,16 @@ fn dpop(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
         }
         (Some(_), Some(_)) => Err(OAuthError::InvalidDpopProof("the DPoP header is included more than once")),
     }
+}
+
+/// What a browser adds. Of several origins, and of one that cannot be read, none is anybody's.
+fn browser(headers: &HeaderMap) -> PresentedBrowser<'_> {
+    let mut origins = headers.get_all(ORIGIN).iter().map(|origin| origin.to_str().unwrap_or_default());
+    let origin = match (origins.next(), origins.next()) {
+        (Some(_), Some(_)) => Some(""),
+        (origin, _) => origin,
+    };
+    PresentedBrowser { cookies: headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).collect(), origin }
 }
 
 /// The credentials of the `Authorization` header, where there is one.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
+use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 
@@ -18,7 +19,7 @@ use crate::oauth::issuer::TokenResponse;
 use crate::oauth::trusted_token::{ACCESS_TOKEN_KIND, TokenKind};
 
 /// Where a client learns the nonce of its next proof (RFC 9449 §8).
-const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 pub(super) async fn exchange(
     State(api): State<Arc<PublicApi>>,
@@ -30,13 +31,26 @@ pub(super) async fn exchange(
         Ok(form) => form,
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
-    let mut response = match api.token_endpoint.exchange(&form.0).await {
-        Ok(response) => not_stored(StatusCode::OK, &response),
+    let response = match api.token_endpoint.exchange(&form.0).await {
+        Ok(response) => {
+            let mut answer = not_stored(StatusCode::OK, &response);
+            let cookie = response.refresh_cookie.as_ref().map(|cookie| HeaderValue::try_from(cookie.as_str()));
+            if let Some(Ok(mut cookie)) = cookie {
+                cookie.set_sensitive(true);
+                answer.headers_mut().insert(SET_COOKIE, cookie);
+            }
+            answer
+        }
         Err(error) => {
             let id = form.claimed_id();
             api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::Client), &error).await
         }
     };
+    with_nonce(&api, &form, response)
+}
+
+/// `response`, with the nonce of the next proof for who brought one.
+pub(super) fn with_nonce(api: &PublicApi, form: &Form<'_>, mut response: Response) -> Response {
     if form.0.dpop.is_some()
         && let Ok(nonce) = HeaderValue::try_from(api.token_endpoint.dpop_nonce())
     {
@@ -64,7 +78,11 @@ pub(super) fn description() -> Description {
             Parameter::optional("actor_token", "A token of who acts for the subject."),
             Parameter::optional("actor_token_type", "Required with actor_token.").one_of(TOKEN_KINDS),
             Parameter::optional("requested_token_type", "What token exchange is to give.").one_of([ACCESS_TOKEN_KIND]),
-            Parameter::optional("refresh_token", "Required for the grant refresh_token."),
+            Parameter::optional("code", "Required for the grant authorization_code."),
+            Parameter::optional("redirect_uri", "Required with code: that of the authorization request."),
+            Parameter::optional("code_verifier", "Required with code (RFC 7636 §4.1)."),
+            Parameter::optional("device_code", "Required for the device code grant (RFC 8628)."),
+            Parameter::optional("refresh_token", "Required for the grant refresh_token, but where a cookie has it."),
         ])
         .header(DPOP, "A proof of the key that the token is to be bound to (RFC 9449).")
         .answer_of::<TokenResponse>(200, JSON, uncached("The tokens."))

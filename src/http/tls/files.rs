@@ -19,24 +19,30 @@ use crate::secret_source::SecretSource;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The certificate of the listener.
-    #[error("listen.tls.certificate {}: {reason}", .path.display())]
+    #[error("{table}.certificate {}: {reason}", .path.display())]
     Certificate {
+        /// Its table of the configuration.
+        table: &'static str,
         /// The file.
         path: PathBuf,
         /// What was expected, or found.
         reason: String,
     },
     /// Its private key.
-    #[error("listen.tls.key {}: {reason}", .path.display())]
+    #[error("{table}.key {}: {reason}", .path.display())]
     Key {
+        /// Its table of the configuration.
+        table: &'static str,
         /// The file.
         path: PathBuf,
         /// What was expected, or found.
         reason: String,
     },
     /// The authorities of clients.
-    #[error("listen.tls.client_ca {}: {reason}", .path.display())]
+    #[error("{table}.client_ca {}: {reason}", .path.display())]
     Authorities {
+        /// Its table of the configuration.
+        table: &'static str,
         /// The file.
         path: PathBuf,
         /// What was expected, or found.
@@ -49,13 +55,13 @@ pub enum TlsError {
 
 impl TlsError {
     pub(super) fn certificate(settings: &TlsSettings, reason: impl fmt::Display) -> Self {
-        Self::Certificate { path: settings.certificate.clone(), reason: reason.to_string() }
+        Self::Certificate { table: settings.table, path: settings.certificate.clone(), reason: reason.to_string() }
     }
 }
 
 /// The certificates with their key, which fits.
 pub(super) fn certified_key(settings: &TlsSettings, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let key_error = |reason: String| TlsError::Key { path: settings.key.clone(), reason };
+    let key_error = |reason: String| TlsError::Key { table: settings.table, path: settings.key.clone(), reason };
     let chain = certificates(&settings.certificate).map_err(|reason| TlsError::certificate(settings, reason))?;
     let pem = SecretSource::File(settings.key.clone()).read().map_err(|reason| key_error(reason.to_string()))?;
     let unusable = || key_error("expected a private key in PEM, not encrypted: PKCS#8, SEC1 or PKCS#1".to_owned());
@@ -74,8 +80,12 @@ pub(super) fn certified_key(settings: &TlsSettings, provider: &CryptoProvider) -
 }
 
 /// The authorities in the file at `path`.
-pub(super) fn authorities(path: &Path, provider: &std::sync::Arc<CryptoProvider>) -> Result<Authorities, TlsError> {
-    let failed = |reason: String| TlsError::Authorities { path: path.to_owned(), reason };
+pub(super) fn authorities(
+    settings: &TlsSettings,
+    path: &Path,
+    provider: &std::sync::Arc<CryptoProvider>,
+) -> Result<Authorities, TlsError> {
+    let failed = |reason: String| TlsError::Authorities { table: settings.table, path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path).map_err(failed)? {
         roots.add(certificate).map_err(|error| failed(format!("expected certificates of authorities: {error}")))?;

@@ -187,6 +187,7 @@ mod tests {
                 fs::set_permissions(path(name), Permissions::from_mode(0o600)).unwrap();
             }
             let settings = TlsSettings {
+                table: "listen.tls",
                 certificate: path("certificate"),
                 key: path("key"),
                 client_certificates: ClientCertificates::Optional { authorities: Some(path("authority")) },

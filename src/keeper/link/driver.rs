@@ -21,14 +21,13 @@ pub(in crate::keeper) struct Driver {
 }
 
 impl Driver {
-    /// Runs until the keeper closes the connection, breaks the protocol, or is suspected to hang.
+    /// Runs until the keeper closes the connection, breaks the protocol, or is silent for too long.
     /// Every request still waiting is then lost.
     pub(in crate::keeper) async fn run(self) -> &'static str {
         let Self { link, incoming, writer } = self;
         let reason = tokio::select! {
             reason = incoming.deliver_to(&link) => reason,
             _ = write_queued(&link, writer) => "writing to it failed",
-            () = link.suspected.notified() => "it did not answer in time",
             () = silence(&link) => "it did not answer in time",
         };
         link.close();

@@ -34,7 +34,11 @@ impl Caretaker {
     pub async fn rotate(&self, device: Option<&str>, role: Option<Role>) -> Result<Vec<KeyRecord>, KeyError> {
         let names = self.keepers.members().iter().map(|member| &member.name);
         let devices = names.filter(|name| device.is_none_or(|device| device == *name));
-        let roles = || [Role::Signing, Role::Sealing].into_iter().filter(|one| role.is_none_or(|role| role == *one));
+        let schedule = self.schedule();
+        let roles = || schedule.chains().filter(|one| role.is_none_or(|role| role == *one));
+        if let Some(role) = role.filter(|_| roles().next().is_none()) {
+            return Err(KeyError::NotReplaced(role));
+        }
         let wanted: BTreeSet<_> = devices.flat_map(|name| roles().map(|role| (name.clone(), role))).collect();
         if let Some(unknown) = device.filter(|_| wanted.is_empty()) {
             return Err(KeyError::UnknownDevice(unknown.to_owned()));
@@ -46,7 +50,7 @@ impl Caretaker {
         let settled = self.settle(&mut turn).await;
         let wanted = std::mem::take(&mut turn.wanted);
         settled?;
-        let view = self.view(&turn);
+        let view = self.view(&turn, &schedule);
         let is_wanted =
             |record: &KeyRecord| view.home(record).is_some_and(|home| wanted.contains(&(home.to_owned(), record.role)));
         let next = turn.records.iter().filter(|record| record.state() == KeyState::Published && is_wanted(record));
@@ -68,7 +72,8 @@ impl Caretaker {
             let (kid, found) = (kid.to_owned(), record.state().name());
             Err(KeyError::NotNow { kid, found, expected: expected.to_owned() })
         };
-        let view = self.view(&turn);
+        let schedule = self.schedule();
+        let view = self.view(&turn, &schedule);
         let step = match record.state() {
             KeyState::Active if !has_another => {
                 return refuse(
@@ -149,7 +154,7 @@ impl Caretaker {
         step: impl Fn(&View<'_>, &KeyRecord) -> Move,
     ) -> Result<KeyRecord, KeyError> {
         let record = self.find(turn, kid).await?;
-        self.carry_out_move(step(&self.view(turn), &record)).await?;
+        self.carry_out_move(step(&self.view(turn, &self.schedule()), &record)).await?;
         self.read(turn).await?;
         self.find(turn, kid).await
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hardware::SealingKey;
+use crate::hardware::{DelegatedKey, SealingKey};
 use crate::jose::jwk::P256PublicKey;
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -19,7 +19,7 @@ fn public_key(number: u8) -> P256PublicKey {
 
 fn schedule(rotate_every: Option<Duration>) -> Schedule {
     let role = |rotate_after| RoleSchedule { rotate_every, rotate_after, publish_ahead: AHEAD, needed_for: TOKEN };
-    Schedule { signing: role(u64::MAX), sealing: role(1000) }
+    Schedule { signing: role(u64::MAX), sealing: role(1000), delegated: Vec::new() }
 }
 
 /// A store, and what the devices hold.
@@ -36,7 +36,11 @@ struct World {
 impl World {
     /// One device with a signing and a sealing key that nobody has seen yet.
     fn new(rotate_every: Option<Duration>) -> Self {
-        let keys = DeviceKeys { signing: vec![public_key(1)], sealing: vec![SealingKey::Direct("aes-1".to_owned())] };
+        let keys = DeviceKeys {
+            signing: vec![public_key(1)],
+            sealing: vec![SealingKey::Direct("aes-1".to_owned())],
+            delegated: Vec::new(),
+        };
         Self {
             records: Vec::new(),
             devices: vec![("hsm".to_owned(), keys)],
@@ -53,7 +57,7 @@ impl World {
             names: self.names.clone(),
             devices: self.devices.clone(),
             wanted: &self.wanted,
-            schedule: self.schedule,
+            schedule: &self.schedule,
             tolerance: Duration::ZERO,
             now,
         }
@@ -86,7 +90,14 @@ impl World {
                 match role {
                     Role::Signing => keys.signing.push(public_key(self.generated)),
                     Role::Sealing => keys.sealing.push(SealingKey::Direct(format!("aes-{}", self.generated))),
+                    Role::Delegated(name) => {
+                        keys.delegated.push(DelegatedKey { name, public_key: public_key(self.generated) });
+                    }
                 }
+            }
+            Action::Destroy { device, kid, .. } => {
+                let keys = &mut self.devices.iter_mut().find(|(name, _)| *name == device).unwrap().1;
+                keys.delegated.retain(|key| key.public_key.kid() != kid);
             }
             Action::LookAgain { device } => panic!("{device} has all that is awaited"),
         }
@@ -187,7 +198,11 @@ fn a_key_that_waits_is_used_before_another_is_generated() {
 fn a_second_device_is_published_before_it_signs() {
     let mut world = World::new(None);
     world.settle(START);
-    let keys = DeviceKeys { signing: vec![public_key(50)], sealing: vec![SealingKey::Direct("aes-50".to_owned())] };
+    let keys = DeviceKeys {
+        signing: vec![public_key(50)],
+        sealing: vec![SealingKey::Direct("aes-50".to_owned())],
+        delegated: Vec::new(),
+    };
     world.devices.push(("other".to_owned(), keys));
     world.names.push("other".to_owned());
     world.settle(START);

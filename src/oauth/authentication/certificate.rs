@@ -37,6 +37,10 @@ impl CertificateSubject {
 }
 
 /// Whether `certificate` is one of those that a client registered itself (RFC 8705 §2.2), and good at `now`.
-pub(super) fn is_registered(certificate: &PresentedCertificate, registered: &[Thumbprint], now: Timestamp) -> bool {
+pub(in crate::oauth) fn is_registered(
+    certificate: &PresentedCertificate,
+    registered: &[Thumbprint],
+    now: Timestamp,
+) -> bool {
     registered.contains(&certificate.thumbprint) && certificate.is_valid_at(now)
 }

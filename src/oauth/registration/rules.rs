@@ -7,6 +7,7 @@ use subtle::Choice;
 use super::document::Registration;
 use super::metadata::{AuthenticationMethod, ClientMetadata, Proof};
 use crate::clock::Timestamp;
+use crate::fetch::HttpsSettings;
 use crate::jose::claims::Audience;
 use crate::oauth::client::{Client, ClientAuthentication, GrantType, RefreshRules, RequestLimits};
 use crate::oauth::scope::Scope;
@@ -137,6 +138,15 @@ impl RegistrationRules {
             access_token_lifetime: self.access_token_lifetime.min(rest),
             share_tokens_for: None,
             refresh: self.refresh,
+            // Nobody logs in for a client that registered itself.
+            redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            backchannel_logout_uri: None,
+            backchannel_logout_settings: HttpsSettings::default(),
+            require_pushed_authorization_requests: false,
+            require_signed_request_object: false,
+            request_object_keys: None,
+            refresh_token_cookie: false,
         })
     }
 }

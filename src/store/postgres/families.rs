@@ -13,9 +13,9 @@ use crate::store::{Error, Family, Page, Selection};
 
 const INSERT_FAMILIES: &str =
     "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
-                        created_at, last_used_at, expires_at, revoked_at, jkt)
+                        created_at, last_used_at, expires_at, revoked_at, jkt, login, session)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::bigint[],
-                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bytea[])
+                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bytea[], $13::text[], $14::text[])
     ON CONFLICT (fid) DO NOTHING";
 
 /// Begins `family`.
@@ -64,6 +64,20 @@ pub(super) async fn revoke(pool: &Pool, selection: &Selection, now: Timestamp) -
     Ok(usize::try_from(step.await?).unwrap_or(usize::MAX))
 }
 
+/// Revokes the families of `session` that were not revoked; gives them.
+pub(super) async fn revoke_session(pool: &Pool, session: String, now: Timestamp) -> Result<Vec<Family>, Error> {
+    let text = format!(
+        "UPDATE family SET revoked_at = $2 WHERE fid IN
+             (SELECT fid FROM family WHERE session = $1 AND revoked_at IS NULL ORDER BY fid FOR UPDATE)
+         RETURNING {FAMILY_COLUMNS}"
+    );
+    let step = pool.within(LONG_LIMIT, |connection| {
+        let (text, session) = (text.clone(), session.clone());
+        Box::pin(async move { families_of(&connection.query(&text, &[&session, &now.unix_seconds()]).await?) })
+    });
+    step.await
+}
+
 /// Writes those of `families` that are not there; says how many.
 pub(super) async fn insert_families(connection: &Object, families: &[Family]) -> Result<u64, PostgresError> {
     let columns: Columns = families.iter().collect();
@@ -84,6 +98,8 @@ pub(super) async fn insert_families(connection: &Object, families: &[Family]) ->
                 &columns.expires_at,
                 &columns.revoked_at,
                 &columns.jkt,
+                &columns.login,
+                &columns.session,
             ],
         )
         .await

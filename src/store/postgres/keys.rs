@@ -1,7 +1,7 @@
 //! The keys' statements.
 
 use deadpool_postgres::Object;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Error, Row};
 
 use crate::clock::Timestamp;
@@ -36,7 +36,7 @@ pub(super) async fn insert_key(connection: &Object, key: &KeyRecord) -> Result<(
     let [published_at, activated_at, retired_at, removed_at] = times(key.life);
     let values: [&(dyn ToSql + Sync); 12] = [
         &key.kid,
-        &key.role.name(),
+        &key.role.to_string(),
         &key.device,
         &public_key,
         &key.found_at.unix_seconds(),
@@ -86,15 +86,28 @@ fn times(life: Life) -> [Option<i64>; 4] {
         .map(|time| time.map(Timestamp::unix_seconds))
 }
 
+/// A role as a column has it. A key of a role that nobody knows is an error, and never one of another role.
+struct RoleText(Role);
+
+impl<'a> FromSql<'a> for RoleText {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        let text = <&str>::from_sql(kind, raw)?;
+        Role::named(text).map(Self).ok_or_else(|| format!("{text:?} is no role of a key").into())
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        <&str as FromSql<'_>>::accepts(kind)
+    }
+}
+
 fn key_of(row: &Row) -> Result<KeyRecord, Error> {
     let time = |index| row.try_get(index).map(Timestamp::from_unix_seconds);
     let time_or_none = |index| row.try_get::<_, Option<i64>>(index).map(|time| time.map(Timestamp::from_unix_seconds));
-    let role: String = row.try_get(1)?;
+    let RoleText(role) = row.try_get(1)?;
     let public_key: Option<Vec<u8>> = row.try_get(3)?;
     Ok(KeyRecord {
         kid: row.try_get(0)?,
-        // The columns' own checks leave nothing else.
-        role: Role::named(&role).unwrap_or(Role::Signing),
+        role,
         device: row.try_get(2)?,
         public_key: public_key.and_then(|point| P256PublicKey::try_from(point).ok()),
         found_at: time(4)?,

@@ -10,7 +10,7 @@ use crate::store::{Family, FamilyId, TokenId};
 
 /// The columns of a family, in the order that [`family_of`] reads them.
 pub(super) const FAMILY_COLUMNS: &str = "fid, client_id, subject, scope, generation, current_used, superseded_at,
-    created_at, last_used_at, expires_at, revoked_at, jkt";
+    created_at, last_used_at, expires_at, revoked_at, jkt, login, session";
 
 /// A family from a row of [`FAMILY_COLUMNS`].
 pub(super) fn family_of(row: &Row) -> Result<Family, PostgresError> {
@@ -30,6 +30,8 @@ pub(super) fn family_of(row: &Row) -> Result<Family, PostgresError> {
         expires_at: time(9)?,
         revoked_at: time_or_none(10)?,
         jkt: row.try_get::<_, Option<Bytes32>>(11)?.map(|Bytes32(jkt)| Thumbprint(jkt)),
+        login: row.try_get(12)?,
+        session: row.try_get(13)?,
     })
 }
 
@@ -72,6 +74,8 @@ pub(super) struct Columns {
     pub(super) expires_at: Vec<i64>,
     pub(super) revoked_at: Vec<Option<i64>>,
     pub(super) jkt: Vec<Option<Vec<u8>>>,
+    pub(super) login: Vec<Option<String>>,
+    pub(super) session: Vec<Option<String>>,
 }
 
 impl<'a> FromIterator<&'a Family> for Columns {
@@ -90,6 +94,8 @@ impl<'a> FromIterator<&'a Family> for Columns {
             columns.expires_at.push(family.expires_at.unix_seconds());
             columns.revoked_at.push(family.revoked_at.map(Timestamp::unix_seconds));
             columns.jkt.push(family.jkt.map(|jkt| jkt.0.to_vec()));
+            columns.login.push(family.login.clone());
+            columns.session.push(family.session.clone());
         }
         columns
     }

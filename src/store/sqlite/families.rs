@@ -8,7 +8,7 @@ use crate::jose::thumbprint::Thumbprint;
 use crate::store::{Family, FamilyId, Selection};
 
 pub(super) const FAMILY_COLUMNS: &str = "fid, client_id, subject, scope, generation, current_used, superseded_at,
-    created_at, last_used_at, expires_at, revoked_at, jkt";
+    created_at, last_used_at, expires_at, revoked_at, jkt, login, session";
 
 /// A [`Selection`] in SQL: only the conditions that it has, so that each finds its index.
 pub(super) struct Query {
@@ -46,9 +46,9 @@ impl Query {
 pub(super) fn insert_family(connection: &Connection, family: &Family) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO family (fid, client_id, subject, scope, generation, current_used, superseded_at,
-                             created_at, last_used_at, expires_at, revoked_at, jkt)
+                             created_at, last_used_at, expires_at, revoked_at, jkt, login, session)
          VALUES (:fid, :client_id, :subject, :scope, :generation, :current_used, :superseded_at,
-                 :created_at, :last_used_at, :expires_at, :revoked_at, :jkt)",
+                 :created_at, :last_used_at, :expires_at, :revoked_at, :jkt, :login, :session)",
     )?;
     statement.execute(named_params! {
         ":fid": family.fid.0,
@@ -63,6 +63,8 @@ pub(super) fn insert_family(connection: &Connection, family: &Family) -> rusqlit
         ":expires_at": family.expires_at.unix_seconds(),
         ":revoked_at": family.revoked_at.map(Timestamp::unix_seconds),
         ":jkt": family.jkt.map(|jkt| jkt.0),
+        ":login": family.login,
+        ":session": family.session,
     })?;
     Ok(())
 }
@@ -111,5 +113,7 @@ pub(super) fn family_of(row: &Row<'_>) -> rusqlite::Result<Family> {
         expires_at: time(9)?,
         revoked_at: time_or_none(10)?,
         jkt: row.get::<_, Option<_>>(11)?.map(Thumbprint),
+        login: row.get(12)?,
+        session: row.get(13)?,
     })
 }

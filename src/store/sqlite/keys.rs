@@ -27,7 +27,7 @@ pub(super) fn insert_key(connection: &Connection, key: &KeyRecord) -> rusqlite::
     )?;
     statement.execute(named_params! {
         ":kid": key.kid,
-        ":role": key.role.name(),
+        ":role": key.role.to_string(),
         ":device": key.device,
         ":public_key": key.public_key.as_ref().map(|key| key.as_uncompressed().as_slice()),
         ":found_at": key.found_at.unix_seconds(),

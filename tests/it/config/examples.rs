@@ -108,6 +108,34 @@ fn the_trust_of_the_production_example_is_some() {
     assert_eq!(config.warnings(), [""; 0]);
 }
 
+/// The front-end that the example describes, and the listener, with one of the proofs at a time.
+#[test]
+fn the_front_end_of_the_production_example_is_one() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mintkeep.toml")).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/development.toml");
+    let development = std::fs::read_to_string(&path).unwrap();
+    let indented: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    let of_table = |name: &'static str| indented.iter().skip_while(move |line| **line != name).copied();
+    let listen: Vec<&str> = of_table("[listen.frontend]").take(9).collect();
+    let frontend: Vec<&str> = of_table("[[frontend]]").take_while(|line| *line != "[[trust]]").collect();
+    let is_proof = |line: &&&str| {
+        ["uid", "token_sha256", "tls_client_auth", "certificates"].iter().any(|name| line.starts_with(name))
+    };
+    let proofs: Vec<&&str> =
+        frontend.iter().filter(is_proof).filter(|line| !line.starts_with("certificates")).collect();
+    assert_eq!(proofs.len(), 7);
+    for proof in proofs {
+        let rest = frontend.iter().filter(|line| !is_proof(line)).copied();
+        let rest: Vec<&str> = rest.chain([*proof]).collect();
+        let text = development.replace("[hardware.softhsm]", &format!("{}\n[hardware.softhsm]", listen.join("\n")));
+        let config = Config::parse(&path, &format!("{text}\n{}", rest.join("\n"))).unwrap();
+        assert_eq!(config.warnings(), [""; 0]);
+        let [frontend] = &config.frontends[..] else { panic!("{:?}", config.frontends) };
+        assert_eq!(frontend.signing.max_lifetime, Some(std::time::Duration::from_secs(300)));
+        assert!(config.listen.frontend.unwrap().tls.is_some());
+    }
+}
+
 /// The registration that the example describes and, because whoever has the token gets in, does not have.
 #[test]
 fn the_registration_of_the_production_example_is_one() {

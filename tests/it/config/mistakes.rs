@@ -89,6 +89,54 @@ fn the_limits_of_a_client_are_one_at_least() {
 }
 
 #[test]
+fn what_a_client_has_that_people_log_in_to_goes_together() {
+    let grants = "grants = [\"refresh_token\"]";
+    let with = |grant: &str, lines: &str| format!("grants = [\"{grant}\"]\n{lines}");
+    let code = |lines: &str| with("authorization_code", lines);
+    let uri = "redirect_uris = [\"https://app.example.com/\"]";
+    assert_said(grants, &code(""), "expected redirect_uris: with the grant authorization_code");
+    assert_said(grants, &with("refresh_token", uri), "are for clients with the grant authorization_code; remove them");
+    let required = "require_pushed_authorization_requests = true";
+    assert_said(
+        grants,
+        &with("refresh_token", required),
+        "are for clients with the grant authorization_code; remove them",
+    );
+    let logout = "backchannel_logout_uri = \"https://app.example.com/logout\"";
+    assert_said(grants, &with("refresh_token", logout), "are for clients that people log in to");
+    for (text, expected) in [
+        ("http://app.example.com/", "expected https, http at a loopback host"),
+        ("https://app.example.com/#part", "expected no fragment"),
+        ("https://user@app.example.com/", "expected no user and no password"),
+        ("https://APP.example.com/", "expected an absolute URI in its normal form"),
+        ("https://app.example.com/?state=a", "expected a query without code, state"),
+        ("https://*.example.com/", "expected an absolute URI in its normal form"),
+    ] {
+        assert_said(grants, &code(&format!("redirect_uris = [\"{text}\"]")), expected);
+        assert_said(grants, &code(&format!("{uri}\npost_logout_redirect_uris = [\"{text}\"]")), expected);
+    }
+    for text in
+        ["http://app.example.com/logout", "https://app.example.com/logout#part", "https://a@app.example.com/", "/"]
+    {
+        let line = format!("{uri}\nbackchannel_logout_uri = \"{text}\"");
+        assert_said(grants, &code(&line), "expected an https URL, or http at a loopback host");
+    }
+    let signed = format!("{uri}\nrequire_signed_request_object = true");
+    assert_said(
+        grants,
+        &code(&signed),
+        "expected one of jwks, jwks_file and jwks_uri for require_signed_request_object",
+    );
+    assert_said(
+        grants,
+        &code(&format!("{uri}\nrefresh_token_cookie = true")),
+        "is for clients with the grant refresh_token",
+    );
+    let keys = "jwks_file = \"keys.json\"";
+    assert_said(grants, &with("refresh_token", keys), "or the grant authorization_code; remove them");
+}
+
+#[test]
 fn the_settings_of_tls_are_checked() {
     let tls = |lines: &str| format!("[listen.tls]\n{lines}\ncertificate = \"c\"\nkey = \"k\"\n[store]");
     assert_said("[store]", &tls("certifcate = \"c\""), "did you mean `certificate`?");

@@ -61,7 +61,7 @@ fn a_policy_has_what_its_client_has_where_it_does_not_say() {
 fn the_longest_lifetime_is_a_policys_where_that_is_longer_than_any_clients() {
     let config = parse(&format!("{POLICY}lifetime = \"3h\"\n")).unwrap();
     let longest = Duration::from_secs(3 * 60 * 60);
-    assert_eq!(config.signing_profiles()[0].rules, ClaimRules::AccessToken { max_lifetime: longest });
+    assert_eq!(config.token_profiles()[0].rules, ClaimRules::AccessToken { max_lifetime: longest });
     assert_eq!(config.keys.signing.needed_for, longest);
 }
 

@@ -121,7 +121,7 @@ fn sessions(device: &dyn Device, count: usize) -> Vec<Box<dyn Session>> {
 
 /// Everything that a session is asked, with each of its keys.
 fn assert_does_everything(session: &mut dyn Session) {
-    let DeviceKeys { signing, sealing } = session.keys();
+    let DeviceKeys { signing, sealing, .. } = session.keys();
     for key in &signing {
         assert_signs(session, key);
     }
@@ -209,7 +209,7 @@ fn on_curve() -> [u8; 65] {
 }
 
 fn assert_knows_no_other_key(session: &mut dyn Session) {
-    let DeviceKeys { signing, sealing } = session.keys();
+    let DeviceKeys { signing, sealing, .. } = session.keys();
     let point = P256PublicKey::from_uncompressed(&on_curve()).unwrap();
     let is_unknown = |answer: Result<(), Error>, kid: &str| match answer {
         Err(Error::UnknownKey(told)) => assert_eq!(told, kid),

@@ -34,6 +34,8 @@ fn settings(deployment: &Deployment, protection: Protection) -> TpmSettings {
         protection,
         signing_label: "mintkeep-signing".to_owned(),
         sealing_label: "mintkeep-sealing".to_owned(),
+        delegated_label: "mintkeep-delegated".to_owned(),
+        profiles: Vec::new(),
         provenance: Provenance::GeneratedInDevice,
     }
 }
@@ -60,7 +62,7 @@ fn assert_opens(session: &mut dyn Session, key: usize) {
 
 #[track_caller]
 fn assert_all_work(session: &mut dyn Session) {
-    let DeviceKeys { signing, sealing } = session.keys();
+    let DeviceKeys { signing, sealing, .. } = session.keys();
     // By turns, so that each is evicted in between.
     for index in 0..signing.len().max(sealing.len()) {
         assert_signs(session, index % signing.len());
@@ -147,7 +149,10 @@ fn keys_whose_files_appear_or_go_are_found_by_looking_again() {
     let (there, aside) = (format!("keys/mintkeep-signing.{kid}.pem"), "keys/aside");
     fs::rename(deployment.path(&there), deployment.path(aside)).unwrap();
     session.look_again().unwrap();
-    assert_eq!(session.keys(), DeviceKeys { signing: first.signing.clone(), sealing: both.sealing.clone() });
+    assert_eq!(
+        session.keys(),
+        DeviceKeys { signing: first.signing.clone(), sealing: both.sealing.clone(), ..DeviceKeys::default() }
+    );
     assert!(matches!(session.sign(&kid, &[0; 32]), Err(Error::UnknownKey(_))));
     fs::rename(deployment.path(aside), deployment.path(&there)).unwrap();
     session.look_again().unwrap();

@@ -54,6 +54,8 @@ fn each_path_takes_the_methods_that_are_described_and_no_other() {
     let mint = deployment.serve();
     let description = description(&mint, "/tenant/openapi.json");
     let expected = BTreeSet::from([
+        "/tenant/oauth/authorize",
+        "/tenant/oauth/par",
         "/tenant/oauth/token",
         "/tenant/oauth/revoke",
         "/tenant/oauth/introspect",
@@ -132,7 +134,7 @@ fn the_parameters_that_are_read_are_those_that_are_described() {
             sources.push_str(fs::read_to_string(path).unwrap().split("#[cfg(test)]").next().unwrap());
         }
     }
-    let found = [".find(\"", ".find_all(\""].map(|call| sources.split(call).skip(1));
+    let found = [".find(\"", ".find_once(\"", ".find_all(\""].map(|call| sources.split(call).skip(1));
     let read = found.into_iter().flatten().map(|rest| rest.split('"').next().unwrap());
     assert_eq!(read.collect::<BTreeSet<&str>>(), described);
 }

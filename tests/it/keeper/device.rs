@@ -47,7 +47,11 @@ impl FakeDevice {
         let point = signing.verifying_key().to_sec1_point(false);
         let public = P256PublicKey::from_uncompressed(point.as_bytes()).unwrap();
         Self {
-            keys: DeviceKeys { signing: vec![public], sealing: vec![SealingKey::Direct("sealing".to_owned())] },
+            keys: DeviceKeys {
+                signing: vec![public],
+                sealing: vec![SealingKey::Direct("sealing".to_owned())],
+                delegated: Vec::new(),
+            },
             signing: Arc::new(signing),
             behaviour: Arc::new((Mutex::new(Behaviour::Works), Condvar::new())),
             calls: Arc::default(),
@@ -123,6 +127,10 @@ impl Session for FakeDevice {
 
     fn generate(&mut self, _: Role) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn destroy(&mut self, kid: &str) -> Result<(), Error> {
+        Err(Error::UnknownKey(kid.to_owned()))
     }
 
     fn attest(&mut self, kid: &str, _: &Nonce, _: Timestamp) -> Result<Attestation, Error> {

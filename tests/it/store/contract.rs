@@ -4,6 +4,7 @@ pub mod binding;
 pub mod claims;
 pub mod clients;
 mod keys;
+pub mod logins;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,17 @@ pub async fn contract(open: Open<'_>) {
     clients::a_client_that_is_removed_takes_its_families_along(open).await;
     clients::clients_are_listed_and_restored_as_they_were(open).await;
     keys::a_key_is_kept_as_it_was_added_and_moved_on_by_one(open).await;
+    logins::a_login_is_found_as_it_was_begun(open).await;
+    logins::of_many_decisions_one_is_made(open).await;
+    logins::what_ended_is_decided_by_nobody(open).await;
+    logins::as_many_logins_wait_as_may(open).await;
+    logins::of_many_that_redeem_a_code_one_is_granted_and_it_is_revoked(open).await;
+    logins::a_code_is_redeemed_once_while_it_is_good(open).await;
+    logins::a_device_polls_at_its_pace_until_it_is_decided(open).await;
+    logins::a_pushed_request_is_taken_once(open).await;
+    logins::logins_that_ended_are_pruned_and_make_room(open).await;
+    logins::a_session_takes_its_families_along(open).await;
+    logins::logins_are_listed_and_restored_as_they_were(open).await;
     open().probe().await.unwrap();
 }
 
@@ -61,6 +73,8 @@ pub fn family(number: u8) -> Family {
         expires_at: NOW.plus(Duration::from_secs(1000)),
         revoked_at: None,
         jkt: None,
+        login: None,
+        session: None,
     }
 }
 

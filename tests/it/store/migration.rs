@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use mintkeep::store::postgres::{PostgresStore, PostgresUrl};
 use mintkeep::store::sqlite::SqliteStore;
-use mintkeep::store::{AddedClient, Claimed, Family, Redeemed, Redemption, Store};
+use mintkeep::store::{AddedClient, BegunLogin, Claimed, Family, Redeemed, Redemption, Store};
 use refinery::Target;
 
 use super::contract::binding::key;
 use super::contract::claims::claim;
 use super::contract::clients::client;
-use super::contract::{NOW, family, present};
+use super::contract::{NOW, family, logins, present};
 use crate::support::Postgres;
 
 mod sqlite {
@@ -48,6 +48,8 @@ async fn goes_on(store: &dyn Store) {
     assert_eq!(store.claim(claim(1, 10)).await.unwrap(), Claimed::First);
     assert_eq!(store.shared_secret("nonces", [1; 32]).await.unwrap(), [1; 32]);
     assert_eq!(store.add_client(client("a", 1), 1).await.unwrap(), AddedClient::Added);
+    assert_eq!(store.begin_login(logins::device(1), 1).await.unwrap(), BegunLogin::Begun);
+    assert!(store.push_request(logins::pushed(1), 1).await.unwrap());
 }
 
 fn make_sqlite_of_version_3(path: &Path) {
@@ -78,6 +80,6 @@ async fn a_postgres_store_of_the_release_before_is_migrated_and_its_families_are
     let url = PostgresUrl::parse(&server.url()).unwrap();
     let error = PostgresStore::open(&url).await.err().expect("it is refused").to_string();
     assert!(error.contains("run `mintkeep store migrate`"), "{error}");
-    assert_eq!(PostgresStore::migrate(&url).await, Ok(1));
+    assert_eq!(PostgresStore::migrate(&url).await, Ok(2));
     goes_on(&PostgresStore::open(&url).await.unwrap()).await;
 }

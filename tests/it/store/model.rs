@@ -152,6 +152,8 @@ async fn play(fid: FamilyId, history: &[Event], open: &dyn Fn() -> Arc<dyn Store
         expires_at: START.plus(Duration::from_secs(LIFETIME)),
         revoked_at: None,
         jkt: None,
+        login: None,
+        session: None,
     };
     store.begin_family(family.clone()).await.expect("the store works");
     let (mut model, mut now) = (Model::new(), START);

@@ -8,6 +8,7 @@ use mintkeep::store::{Family, Records, RegisteredClient, RevokedToken, Selection
 use super::contract::binding::key;
 use super::contract::claims::claim;
 use super::contract::clients::client;
+use super::contract::logins;
 use super::contract::{NOW, family};
 use crate::support::process::{one_line_of_error, succeed};
 use crate::support::{Deployment, Postgres};
@@ -27,7 +28,9 @@ async fn fill(store: &dyn Store, count: u16) {
     let shared_secrets = ["a", "b"].map(|name| SharedSecret { name: name.to_owned(), value: [3; 32] }).into();
     let used = RegisteredClient { last_used_at: Some(NOW), ..client("used", 1) };
     let clients = vec![client("unused", 2), used, client("third", 3)];
-    store.restore(Records { families, revoked_tokens, claims, shared_secrets, clients }).await.unwrap();
+    let (logins, pushed_requests) = (logins::of_every_state(), vec![logins::pushed(1), logins::pushed(2)]);
+    let records = Records { families, revoked_tokens, claims, shared_secrets, clients, logins, pushed_requests };
+    store.restore(records).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +43,16 @@ async fn everything_arrives_also_after_an_interruption_and_over_and_back() {
     fill(source.as_ref(), 2500).await;
     // What an interrupted copy left.
     fill(&target, 700).await;
-    let all = Transferred { families: 2500, revoked_tokens: 9, keys: 0, claims: 8, shared_secrets: 2, clients: 3 };
+    let all = Transferred {
+        families: 2500,
+        revoked_tokens: 9,
+        keys: 0,
+        claims: 8,
+        shared_secrets: 2,
+        clients: 3,
+        logins: logins::of_every_state().len(),
+        pushed_requests: 2,
+    };
     assert_eq!(transfer(source.as_ref(), &target).await, Ok(all));
     assert_eq!(transfer(&target, back.as_ref()).await, Ok(all));
     assert_eq!(transfer(back.as_ref(), source.as_ref()).await, Ok(all), "nothing was changed on the way");
@@ -76,12 +88,16 @@ async fn a_store_with_claims_secrets_or_clients_of_its_own_is_left_alone() {
         claims: vec![claim(1, 10)],
         shared_secrets: vec![secret(1)],
         clients: vec![client("a", 1)],
+        logins: vec![logins::device(1)],
+        pushed_requests: vec![logins::pushed(1)],
         ..Records::default()
     };
     let foreign = [
         Records { claims: vec![claim(2, 10)], ..Records::default() },
         Records { shared_secrets: vec![secret(2)], ..Records::default() },
         Records { clients: vec![client("a", 2)], ..Records::default() },
+        Records { logins: vec![logins::device(2)], ..Records::default() },
+        Records { pushed_requests: vec![logins::pushed(2)], ..Records::default() },
     ];
     for (number, foreign) in foreign.into_iter().enumerate() {
         let (source, target) = (sqlite(&format!("source-{number}")), sqlite(&format!("target-{number}")));
@@ -89,7 +105,16 @@ async fn a_store_with_claims_secrets_or_clients_of_its_own_is_left_alone() {
         target.restore(foreign).await.unwrap();
         assert_eq!(transfer(&source, &target).await, Err(TransferError::TargetInUse));
         let empty = sqlite(&format!("empty-{number}"));
-        let all = Transferred { families: 0, revoked_tokens: 0, keys: 0, claims: 1, shared_secrets: 1, clients: 1 };
+        let all = Transferred {
+            families: 0,
+            revoked_tokens: 0,
+            keys: 0,
+            claims: 1,
+            shared_secrets: 1,
+            clients: 1,
+            logins: 1,
+            pushed_requests: 1,
+        };
         assert_eq!(transfer(&source, &empty).await, Ok(all));
     }
 }
@@ -110,7 +135,7 @@ fn a_deployment_moves_to_postgres_and_no_client_notices() {
     let output = succeed(&mut copy());
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "copied and compared: sessions 2, revoked access tokens 0, keys 2, registered clients 0, used assertions and proofs 0, shared secrets 1\n"
+        "copied and compared: sessions 2, revoked access tokens 0, keys 2, registered clients 0, used assertions and proofs 0, shared secrets 1, logins under way 0, pushed requests 0\n"
     );
     deployment.use_postgres(&postgres);
     let mint = deployment.serve();

@@ -150,6 +150,9 @@ impl Fleet {
                 sid: None,
                 cnf: None,
                 act: None,
+                auth_time: None,
+                acr: None,
+                amr: &[],
             };
             SigningInput::new(ACCESS_TOKEN_TYPE, kid, &claims)
         };

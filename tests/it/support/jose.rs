@@ -31,6 +31,13 @@ pub fn claims_of(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).expect("base64url")).expect("JSON")
 }
 
+/// The header of `token`.
+#[track_caller]
+pub fn header_of(token: &str) -> Value {
+    let header = token.split('.').next().expect("a JWS");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).expect("base64url")).expect("JSON")
+}
+
 /// The claims of `token`, verified by Python's jwcrypto, which shares no code with any of ours, against
 /// `jwks`; `None` where it refuses.
 pub fn verified_by_jwcrypto(jwks: &str, token: &str) -> Option<Value> {

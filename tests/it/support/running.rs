@@ -124,13 +124,19 @@ impl RunningMint {
 
     /// A request with a bearer token, where there is one, and JSON, where there is some.
     pub fn bear(&self, method: &str, path: &str, token: Option<&str>, json: Option<&Value>) -> Answer {
-        let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let body = json.map(Value::to_string).unwrap_or_default();
-        let length = body.len();
-        self.raw(
-            format!("{method} {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{authorization}\r\n{body}")
-                .as_bytes(),
-        )
+        self.raw(&bearing(method, path, token, json.map(Value::to_string)))
+    }
+
+    /// As [`Self::bear`], to the admin socket.
+    pub fn bear_to_admin(&self, method: &str, path: &str, token: Option<&str>, json: Option<&Value>) -> Answer {
+        self.raw_to_admin(&bearing(method, path, token, json.map(Value::to_string)))
+    }
+
+    /// A request as it stands, to the admin socket.
+    pub fn raw_to_admin(&self, request: &[u8]) -> Answer {
+        let stream = UnixStream::connect(&self.admin).expect("the admin socket listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        Answer::exchange(stream, request)
     }
 
     /// A connection for many requests.
@@ -147,9 +153,7 @@ impl RunningMint {
 
     /// A request to the admin socket.
     pub fn admin(&self, path: &str) -> Answer {
-        let stream = UnixStream::connect(&self.admin).expect("the admin socket listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-        Answer::exchange(stream, format!("GET {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\n\r\n").as_bytes())
+        self.raw_to_admin(format!("GET {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\n\r\n").as_bytes())
     }
 
     /// One number of `/metrics`.
@@ -234,6 +238,15 @@ impl Kept {
         self.0.write_all(request.as_bytes()).expect("the connection is there");
         Answer::next(&mut self.0).expect("the connection goes on")
     }
+}
+
+/// A whole request with a bearer token, where there is one, and JSON, where there is some.
+pub fn bearing(method: &str, path: &str, token: Option<&str>, json: Option<String>) -> Vec<u8> {
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let body = json.unwrap_or_default();
+    let length = body.len();
+    format!("{method} {path} HTTP/1.1\r\nHost: mint\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{authorization}\r\n{body}")
+        .into_bytes()
 }
 
 /// A whole request with a form.

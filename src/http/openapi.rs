@@ -1,4 +1,4 @@
-//! The description of the public listener in OpenAPI 3.1, made of what the router routes and of the types that are
+//! The descriptions of the listeners in OpenAPI 3.1, made of what their routers route and of the types that are
 //! written.
 //!
 //! An [`Endpoint`] has both its handlers and what is said of them, so that no route is without a description.
@@ -20,11 +20,10 @@ use utoipa::openapi::{
 };
 
 use self::answers::SharedAnswer;
-use super::PublicApi;
 use crate::http::render::ErrorBody;
 use crate::keyring::Document;
 
-pub(super) use self::answers::{kept, not_modified, off, uncached};
+pub(super) use self::answers::{kept, not_modified, off, problem, uncached};
 pub(super) use self::parameter::Parameter;
 
 pub(super) const JSON: &str = "application/json";
@@ -36,10 +35,58 @@ const BASIC: &str = "client_secret_basic";
 /// What whoever registers a client holds.
 const BEARER: &str = "registration_access_token";
 
+/// What shows that somebody logged in.
+const ACCESS_TOKEN: &str = "access_token";
+/// What a front-end holds.
+const TOKEN: &str = "frontend_token";
+
+/// Whose endpoints are described.
+#[derive(Clone, Copy)]
+pub(super) enum Listener {
+    /// Those of clients and resource servers.
+    Public,
+    /// Those of front-ends.
+    Frontends,
+}
+
+impl Listener {
+    fn description(self) -> &'static str {
+        match self {
+            Self::Public => "The endpoints of clients and resource servers. What is not described is answered 404.",
+            Self::Frontends => "The endpoints of front-ends. What is not described is answered 404.",
+        }
+    }
+
+    fn schemes(self) -> Vec<(&'static str, SecurityScheme)> {
+        let bearer = |description| {
+            let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description));
+            SecurityScheme::Http(bearer.build())
+        };
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("client_id and client_secret, each in the encoding of a form (RFC 6749 §2.3.1)"));
+        match self {
+            Self::Public => vec![
+                (BASIC, SecurityScheme::Http(basic.build())),
+                (
+                    BEARER,
+                    bearer(
+                        "To register, an initial access token (RFC 7591 §3); after that, what the client was told (RFC 7592 §3)",
+                    ),
+                ),
+                (ACCESS_TOKEN, bearer("Or by the scheme DPoP, one that is bound to a key (RFC 9449 §7.1)")),
+            ],
+            Self::Frontends => {
+                vec![(TOKEN, bearer("The token of a front-end, unless it proves itself by its certificate or its uid"))]
+            }
+        }
+    }
+}
+
 /// A path, what answers there, and what is said of it.
-pub(super) struct Endpoint {
+pub(super) struct Endpoint<Api> {
     pub(super) path: String,
-    pub(super) methods: MethodRouter<Arc<PublicApi>>,
+    pub(super) methods: MethodRouter<Arc<Api>>,
     item: PathItem,
     schemas: NamedSchemas,
 }
@@ -52,9 +99,9 @@ pub(super) struct Description {
 
 type NamedSchemas = Vec<(String, RefOr<Schema>)>;
 
-impl Endpoint {
+impl<Api> Endpoint<Api> {
     /// `methods` at `path`, where a parameter of the path is written as `{name}`.
-    pub(super) fn new(path: String, methods: MethodRouter<Arc<PublicApi>>) -> Self {
+    pub(super) fn new(path: String, methods: MethodRouter<Arc<Api>>) -> Self {
         Self { path, methods, item: PathItem::default(), schemas: NamedSchemas::new() }
     }
 
@@ -89,10 +136,44 @@ impl Description {
         self.shared(&answers::TO_FORMS)
     }
 
+    /// It takes a form of `parameters`, from anybody.
+    pub(super) fn plain_form(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        let body = RequestBodyBuilder::new()
+            .content(FORM, Content::new(Some(parameter::form(parameters.into_iter()))))
+            .required(Some(Required::True));
+        self.operation = self.operation.request_body(Some(body.build()));
+        self
+    }
+
+    /// It takes `parameters` in its query.
+    pub(super) fn query(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        for parameter in parameters {
+            self.operation = self.operation.parameter(parameter.in_query());
+        }
+        self
+    }
+
     /// It takes a bearer token, with every answer that it may get where it is not a success.
     pub(super) fn bearer(mut self) -> Self {
         self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(BEARER, []));
         self.shared(&answers::TO_FORMS)
+    }
+
+    /// It takes an access token of ours, with every answer that it may get where it is not a success.
+    pub(super) fn access_token(mut self) -> Self {
+        self.operation = self.operation.security(SecurityRequirement::new::<_, _, &str>(ACCESS_TOKEN, []));
+        self = self.answer(403, problem("The token is not for this (RFC 6750 §3.1)."));
+        self.shared(&answers::TO_FORMS)
+    }
+
+    /// It is for front-ends, with every answer that they may get where it is not a success.
+    pub(super) fn frontend(mut self) -> Self {
+        self.operation = self
+            .operation
+            .security(SecurityRequirement::new::<_, _, &str>(TOKEN, []))
+            // Or by a certificate or a uid.
+            .security(SecurityRequirement::default());
+        self.shared(&answers::TO_FRONTENDS)
     }
 
     /// It takes a `T` in JSON.
@@ -151,22 +232,16 @@ impl Description {
     }
 }
 
-/// The description of `endpoints`.
+/// The description of the `endpoints` of `listener`.
 ///
 /// # Panics
 /// Where it cannot be written as JSON, which is for no endpoint so.
-pub(super) fn description(endpoints: &[Endpoint]) -> Document {
-    let basic = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Basic)
-        .description(Some("client_id and client_secret, each in the encoding of a form (RFC 6749 §2.3.1)"));
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-        "To register, an initial access token (RFC 7591 §3); after that, what the client was told (RFC 7592 §3)",
-    ));
-    let mut components = ComponentsBuilder::new()
-        .security_scheme(BASIC, SecurityScheme::Http(basic.build()))
-        .security_scheme(BEARER, SecurityScheme::Http(bearer.build()))
-        .responses_from_iter(answers::shared())
-        .schema_from::<ErrorBody>();
+pub(super) fn description<Api>(listener: Listener, endpoints: &[Endpoint<Api>]) -> Document {
+    let mut components =
+        ComponentsBuilder::new().responses_from_iter(answers::shared(listener)).schema_from::<ErrorBody>();
+    for (name, scheme) in listener.schemes() {
+        components = components.security_scheme(name, scheme);
+    }
     let mut paths = PathsBuilder::new();
     for Endpoint { path, item, schemas, .. } in endpoints {
         components = components.schemas_from_iter(schemas.iter().cloned());
@@ -174,7 +249,7 @@ pub(super) fn description(endpoints: &[Endpoint]) -> Document {
     }
     let info = InfoBuilder::new()
         .title("mintkeep")
-        .description(Some("The endpoints of clients and resource servers. What is not described is answered 404."))
+        .description(Some(listener.description()))
         .version(env!("CARGO_PKG_VERSION"));
     let whole = OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build();
     let mut description = serde_json::to_value(whole).expect("a description is JSON");

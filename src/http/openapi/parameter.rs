@@ -1,12 +1,13 @@
 //! The parameters of the forms.
 
-use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, Type};
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, Required, Schema, Type};
 
 use crate::oauth::authentication::ASSERTION_TYPE;
 
 /// What is said of one parameter. One that is empty counts as left out; one that nobody knows is ignored; unless it is repeatable,
 /// none may be there twice (RFC 6749 §3.2).
-pub(in crate::http::public) struct Parameter {
+pub(in crate::http) struct Parameter {
     name: &'static str,
     description: &'static str,
     is_required: bool,
@@ -16,27 +17,27 @@ pub(in crate::http::public) struct Parameter {
 
 impl Parameter {
     /// One that has to be there.
-    pub(in crate::http::public) fn required(name: &'static str, description: &'static str) -> Self {
+    pub(in crate::http) fn required(name: &'static str, description: &'static str) -> Self {
         Self { name, description, is_required: true, is_repeatable: false, values: Vec::new() }
     }
 
     /// One that may be left out.
-    pub(in crate::http::public) fn optional(name: &'static str, description: &'static str) -> Self {
+    pub(in crate::http) fn optional(name: &'static str, description: &'static str) -> Self {
         Self { is_required: false, ..Self::required(name, description) }
     }
 
     /// It has one of `values`.
-    pub(in crate::http::public) fn one_of(self, values: impl IntoIterator<Item = &'static str>) -> Self {
+    pub(in crate::http) fn one_of(self, values: impl IntoIterator<Item = &'static str>) -> Self {
         Self { values: values.into_iter().collect(), ..self }
     }
 
     /// It may be there several times.
-    pub(in crate::http::public) fn repeatable(self) -> Self {
+    pub(in crate::http) fn repeatable(self) -> Self {
         Self { is_repeatable: true, ..self }
     }
 
     /// The kind of a token (RFC 7009 §2.1, RFC 7662 §2.1).
-    pub(in crate::http::public) fn token_type_hint() -> Self {
+    pub(in crate::http) fn token_type_hint() -> Self {
         Self::optional("token_type_hint", "Not looked at: a token says by itself what it is.")
     }
 
@@ -50,24 +51,36 @@ impl Parameter {
             Self::optional("client_assertion", "A JWT that it signed, where it is registered for private_key_jwt."),
         ]
     }
+
+    /// As a part of the query.
+    pub(super) fn in_query(self) -> ParameterBuilder {
+        let required = if self.is_required { Required::True } else { Required::False };
+        let (name, description) = (self.name, self.description);
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).required(required);
+        parameter.description(Some(description)).schema(Some(self.schema()))
+    }
+
+    fn schema(self) -> Schema {
+        let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(self.description));
+        let schema = match self.is_required {
+            // Empty is left out.
+            true => schema.min_length(Some(1)),
+            false => schema,
+        };
+        let schema = if self.values.is_empty() { schema } else { schema.enum_values(Some(self.values)) };
+        match self.is_repeatable {
+            true => ArrayBuilder::new().items(schema).into(),
+            false => schema.into(),
+        }
+    }
 }
 
 /// The schema of a form of `parameters`.
 pub(super) fn form(parameters: impl Iterator<Item = Parameter>) -> Object {
     parameters
         .fold(ObjectBuilder::new().schema_type(Type::Object), |form, parameter| {
-            let Parameter { name, description, is_required, is_repeatable, values } = parameter;
-            let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(description));
-            let schema = match is_required {
-                // Empty is left out.
-                true => schema.min_length(Some(1)),
-                false => schema,
-            };
-            let schema = if values.is_empty() { schema } else { schema.enum_values(Some(values)) };
-            let form = match is_repeatable {
-                true => form.property(name, ArrayBuilder::new().items(schema)),
-                false => form.property(name, schema),
-            };
+            let (name, is_required) = (parameter.name, parameter.is_required);
+            let form = form.property(name, parameter.schema());
             if is_required { form.required(name) } else { form }
         })
         .build()

@@ -12,11 +12,11 @@ use governor::{Quota, RateLimiter};
 use crate::clock::Clock;
 
 /// One budget.
-pub(super) struct Budget(RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Instant>>);
+pub(crate) struct Budget(RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Instant>>);
 
 /// Our clock, as governor reads one.
 #[derive(Clone)]
-pub(super) struct Ticks(pub(super) Arc<dyn Clock>);
+pub(crate) struct Ticks(pub(super) Arc<dyn Clock>);
 
 impl GovernorClock for Ticks {
     type Instant = Instant;
@@ -28,12 +28,12 @@ impl GovernorClock for Ticks {
 
 impl Budget {
     /// `number` at once, and as many a second.
-    pub(super) fn per_second(number: NonZeroU32, clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn per_second(number: NonZeroU32, clock: &Arc<dyn Clock>) -> Self {
         Self::new(Quota::per_second(number), clock)
     }
 
     /// `number` at once, and as many a minute.
-    pub(super) fn per_minute(number: NonZeroU32, clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn per_minute(number: NonZeroU32, clock: &Arc<dyn Clock>) -> Self {
         Self::new(Quota::per_minute(number), clock)
     }
 
@@ -42,7 +42,7 @@ impl Budget {
     }
 
     /// Uses one up, where there is one; whether there was.
-    pub(super) fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.0.check().is_ok()
     }
 }

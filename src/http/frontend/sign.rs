@@ -1,0 +1,77 @@
+//! `POST /admin/v1/sign`: claims in, a compact JWS out; and the keys that verify it.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use super::{Caller, FrontendApi};
+use crate::http::document::serve;
+use crate::http::openapi::{Description, JSON, kept, not_modified, uncached};
+use crate::http::public::discovery::JWK_SET;
+use crate::http::public::form::Body;
+use crate::http::render::{not_stored, oauth_error};
+use crate::jose::foreign::json::{self, Bounds};
+use crate::jose::jwk::JwkSet;
+use crate::oauth::OAuthError;
+use crate::oauth::delegated::{SignRequest, SignedClaims};
+
+/// The path where claims are signed.
+pub const SIGN_PATH: &str = "/admin/v1/sign";
+/// The path of the keys of a profile.
+pub(super) const PROFILE_JWKS_PATH: &str = "/admin/v1/sign/{profile}/jwks";
+
+const PROFILE: &str = "profile";
+
+const NO_REQUEST: OAuthError =
+    OAuthError::InvalidRequest("expected JSON with profile, claims and, optionally, key and typ, each once");
+
+/// How much of a request is read: of the claims, one less deep.
+const BOUNDS: Bounds = Bounds { depth: 17, members: 1024 };
+
+pub(super) async fn sign(
+    State(api): State<Arc<FrontendApi>>,
+    Caller(caller): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let outcome = async { api.signing.sign(&caller, request(&headers, &body)?).await };
+    match outcome.await {
+        Ok(signed) => not_stored(StatusCode::OK, &signed),
+        Err(error) => oauth_error(&error),
+    }
+}
+
+pub(super) async fn jwks(
+    State(api): State<Arc<FrontendApi>>,
+    Caller(caller): Caller,
+    Path(profile): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match api.signing.jwks_for(&caller, &profile) {
+        Ok(keys) => serve(&keys, JWK_SET, api.max_age, &headers),
+        Err(error) => oauth_error(&error),
+    }
+}
+
+/// What two readers could read in two ways is refused: one of them may be who verifies the token.
+fn request(headers: &HeaderMap, body: &Body) -> Result<SignRequest, OAuthError> {
+    let members = json::object(super::json(headers, body)?, BOUNDS).map_err(|_| NO_REQUEST)?;
+    serde_json::from_value(members.into()).map_err(|_| NO_REQUEST)
+}
+
+pub(super) fn description() -> Description {
+    Description::new("sign", "Has claims signed under a signing profile, which the keeper enforces")
+        .json::<SignRequest>()
+        .frontend()
+        .answer_of::<SignedClaims>(200, JSON, uncached("The signed token."))
+}
+
+pub(super) fn jwks_description() -> Description {
+    Description::new("profileJwks", "The keys that verify what is signed under a profile (RFC 7517)")
+        .in_path(PROFILE, "The name of the signing profile.")
+        .frontend()
+        .answer_of::<JwkSet>(200, JWK_SET, kept("The keys."))
+        .answer(304, not_modified())
+}
