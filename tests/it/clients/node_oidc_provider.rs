@@ -23,7 +23,7 @@ fn node_oidc_provider_signs_by_a_key_in_the_hardware() {
         types = ["", "at+jwt"]
         max_lifetime = "1h""#
     ));
-    deployment.add_frontend("oidc-provider", "profiles = [\"oidc-provider\"]");
+    deployment.add_example("oidc-provider", "profiles = [\"oidc-provider\"]");
     succeed(&mut deployment.command(&["keys", "init"]));
     let (_mint, _) = deployment.serve_at_issuer("");
     let provider = deployment.start_example("node-oidc-provider", &[("ISSUER", &provider_issuer)]);

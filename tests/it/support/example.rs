@@ -8,9 +8,6 @@ use std::process::{Child, Command, Stdio};
 use super::node::clients_folder;
 use super::{Deployment, RunningMint};
 
-/// Where front-ends come in.
-const SOCKET: &str = "frontend.sock";
-
 /// A running server, ended with its value.
 pub struct Example {
     process: Child,
@@ -64,19 +61,18 @@ fn node() -> PathBuf {
 }
 
 impl Deployment {
-    /// Lets the front-end `name` come in at a socket, by the secret of [`super::SERVICE`], with further `lines` of its
-    /// table.
-    pub fn add_frontend(&self, name: &str, lines: &str) {
+    /// Registers the front-end `name`, which comes in at a socket by the secret of [`super::SERVICE`], with these lines.
+    pub fn add_example(&self, name: &str, lines: &str) {
+        let hash = self.secret_hash();
         self.append(&format!(
-            "[listen.frontend]\nsocket = \"{SOCKET}\"\n[[frontend]]\nname = \"{name}\"\ntoken_sha256 = \"{}\"\n{lines}",
-            self.secret_hash()
+            "[listen.frontend]\nsocket = \"frontend.sock\"\n[[frontend]]\nname = \"{name}\"\ntoken_sha256 = \"{hash}\"\n{lines}"
         ));
     }
 
     /// Starts an example as a front-end.
     #[track_caller]
     pub fn start_example(&self, name: &str, environment: &[(&str, &str)]) -> Example {
-        let mint = format!("unix:{}", self.path(SOCKET).display());
+        let mint = format!("unix:{}", self.path("frontend.sock").display());
         Example::start(name, &[&[("MINT", mint.as_str()), ("MINT_TOKEN", &self.secret)], environment].concat())
     }
 
@@ -85,7 +81,7 @@ impl Deployment {
     pub fn serve_with_frontend(&self, clients: &[&str]) -> (Example, RunningMint, String) {
         let frontend = self.start_example("frontend", &[("LISTEN", "127.0.0.1:0")]);
         let url = &frontend.url;
-        self.add_frontend(
+        self.add_example(
             "login-pages",
             &format!(
                 "clients = {clients:?}\nlogin_url = \"{url}/login\"\ndevice_url = \"{url}/device\"\nlogout_url = \"{url}/logout\""
