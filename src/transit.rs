@@ -82,7 +82,7 @@ impl Transit {
     /// # Errors
     /// [`TransitError::NotFound`].
     pub async fn describe(&self, caller: &Frontend, name: &str) -> Result<KeyDescription, TransitError> {
-        let mut key = self.find(caller, name).ok_or(TransitError::NotFound)?;
+        let mut key = self.find(caller, name).await.ok_or(TransitError::NotFound)?;
         if key.is_created() {
             return self.description(caller, name, &key);
         }
@@ -93,7 +93,7 @@ impl Transit {
         // The second reading is told in any case but that another one came between the two.
         while let Reading::Wait(time) = read(&key) {
             tokio::time::sleep(time).await;
-            key = self.find(caller, name).ok_or(TransitError::NotFound)?;
+            key = self.find(caller, name).await.ok_or(TransitError::NotFound)?;
         }
         self.description(caller, name, &key)
     }
@@ -103,8 +103,19 @@ impl Transit {
         KeyDescription::new(name, &key.versions, key.latest_version(), deletion_allowed)
     }
 
-    /// The key that `caller` calls `name`: of its profiles in their order, the first that has one.
-    fn find(&self, caller: &Frontend, name: &str) -> Option<FoundKey> {
+    /// The key that `caller` calls `name`: of its profiles in their order, the first that has one. Where none has, the store
+    /// is asked once more: SPIRE makes a key at one node and reads it at another.
+    async fn find(&self, caller: &Frontend, name: &str) -> Option<FoundKey> {
+        if let Some(found) = self.known(caller, name) {
+            return Some(found);
+        }
+        // What is no name is nowhere.
+        KeyName::parse(name).ok()?;
+        self.signer.look_again().await;
+        self.known(caller, name)
+    }
+
+    fn known(&self, caller: &Frontend, name: &str) -> Option<FoundKey> {
         caller.signing.profiles.iter().find_map(|profile| {
             let own = KeyName::parse(profile).ok().filter(|_| profile == name);
             let created = KeyName::created(profile, name).ok();

@@ -15,3 +15,4 @@ pub mod policy;
 pub mod trust;
 pub mod frames;
 pub mod certificate;
+pub mod redirect;

@@ -1,10 +1,12 @@
 //! `mintkeep dev`: a whole mint on a SoftHSM2 token or a TPM in software of its own, in one folder, from one
 //! command.
 
+mod frontends;
 mod https;
 mod record;
 mod setup;
 mod swtpm;
+mod template;
 mod usage;
 mod workloads;
 
@@ -85,12 +87,12 @@ impl Files {
 pub async fn run(options: DevOptions) -> Result<(), Failure> {
     let files = Files { state: setup::make_private_folder(&options.state)? };
     // The TPM ends when this does.
-    let Prepared { secret, workloads, tpm: _tpm } = setup::prepare(&files, &options)?;
+    let Prepared { secret, workloads, frontends, tpm: _tpm } = setup::prepare(&files, &options)?;
     let config_path = files.config();
     let config = Config::load(&config_path)?;
     let mint = Mint::start(&config_path, &config).await?;
     let workload_token = workload_token(&files, &mint).await?;
-    let mut record = Record::new(&config, secret, workload_token, &workloads);
+    let mut record = Record::new(&config, secret, workload_token, &workloads, &frontends);
     record.running = Running::now(mint.services.keepers.members()[0].keeper.process_id());
     record.write(&files.record())?;
     usage::print(&record, &files.record());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Config;
+use super::{Config, Hardware};
 
 /// Who is registered or trusted by one reading and not by another, or in another way: `client ID`,
 /// `resource server ID`, `resource ID`, `front-end NAME`, `trust policy NAME`, `trusted issuer ISSUER` or `registration`, by name within
@@ -89,11 +89,11 @@ impl Config {
             ("[limits]", *attempt_limits == other.attempt_limits),
             ("[keeper]", *keeper == other.keeper),
             // Where its keeper is, and what it remembers, is of a device here.
-            ("[hardware] (or [keeper] socket, user, mint_user, state)", *hardware == other.hardware),
-            // When their keys are replaced is in the schedule.
+            ("[hardware] (or [keeper] socket, user, mint_user, state)", are_same(hardware, &other.hardware)),
+            ("[keys]", keys.without_delegated().replaces_as(&other.keys.without_delegated())),
             (
-                "[keys] or [[signing_profile]]",
-                keys.replaces_as(&other.keys) && *signing_profiles == other.signing_profiles,
+                "[[signing_profile]]",
+                (signing_profiles, &keys.delegated) == (&other.signing_profiles, &other.keys.delegated),
             ),
             ("[tokens] jwks_max_age", *jwks_max_age == other.jwks_max_age),
             ("[store]", *store == other.store),
@@ -101,6 +101,11 @@ impl Config {
         ];
         compared.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
     }
+}
+
+/// Whether these are the same devices, whatever profiles have keys in them.
+fn are_same(devices: &[Hardware], others: &[Hardware]) -> bool {
+    devices.iter().map(Hardware::without_profiles).eq(others.iter().map(Hardware::without_profiles))
 }
 
 #[cfg(test)]
@@ -195,6 +200,8 @@ client = "robot"
         assert_eq!(differ(client, &table("[keeper]\nstate = \"state\"")), hardware);
         assert_eq!(differ("module.so", "other.so"), hardware);
         assert_eq!(differ(client, &table("[keys.sealing]\nrotate_every = \"30d\"")), "[keys]");
+        let profile = "[[signing_profile]]\nname = \"dex\"\ncontent = \"any\"";
+        assert_eq!(differ(client, &table(profile)), "[[signing_profile]]");
         assert_eq!(differ(client, &table("[tokens]\njwks_max_age = \"7m\"")), "[tokens] jwks_max_age");
         assert_eq!(differ("mintkeep.db", "other.db"), "[store]");
         assert_eq!(differ(client, &table("[log]\nlevel = \"debug\"")), "[log]");

@@ -221,7 +221,7 @@ impl ClientTable {
             refresh_token_cookie: self.refresh_token_cookie,
         };
         let request_object_keys = request_keys.or_else(|| authentication.keys().cloned());
-        let login = login.checked(&grants, request_object_keys, &id_span)?;
+        let login = login.checked(&grants, request_object_keys, &grants_span)?;
         // Who presents a certificate anyway need not say so.
         let certificate_bound_access_tokens =
             self.tls_client_certificate_bound_access_tokens.unwrap_or(authentication.is_by_certificate());

@@ -109,6 +109,18 @@ impl Hardware {
         }
     }
 
+    /// The same device without the keys of any signing profile.
+    #[must_use]
+    pub(super) fn without_profiles(&self) -> Self {
+        let mut hardware = self.clone();
+        match &mut hardware {
+            Self::Pkcs11(token) => token.device.profiles.clear(),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(tpm) => tpm.device.profiles.clear(),
+        }
+        hardware
+    }
+
     /// What the keys of `role` are labelled, or what their files are called.
     pub fn label(&self, role: Role) -> String {
         match self {

@@ -93,6 +93,11 @@ impl DelegatedSigner {
         self.keyring().ring(name).map(|ring| ring.keys.clone()).unwrap_or_default()
     }
 
+    /// Reads the store once more: another node may just have had a key made that this one does not know yet.
+    pub async fn look_again(&self) {
+        self.caretaker.keyring().newer().await;
+    }
+
     /// When a key was added to [`Self::keys`], or taken from them, for the last time; the epoch where there never was
     /// one.
     pub fn changed_at(&self, name: &KeyName) -> Timestamp {

@@ -61,6 +61,12 @@ impl Schedule {
         matches!(role, Role::Delegated(name) if name.created_name().is_some()) && self.of(role).is_some()
     }
 
+    /// The part of it that is for the mint's own keys.
+    #[must_use]
+    pub fn without_delegated(&self) -> Self {
+        Self { delegated: Vec::new(), ..*self }
+    }
+
     /// The same, but that keys are needed at least as long as by `other`.
     #[must_use]
     pub fn needed_as_long_as(&self, other: &Self) -> Self {

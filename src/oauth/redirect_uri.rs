@@ -27,6 +27,9 @@ pub enum RedirectUriError {
     /// It is none, or not as it would be written by the rules of URLs: by these it has two readings.
     #[error("expected an absolute URI in its normal form: lower case host, no default port, no \"..\", no white space")]
     NotNormal,
+    /// It looks like many.
+    #[error("expected no \"*\": a redirect URI is compared character for character")]
+    Wildcard,
     /// RFC 6749 §3.1.2.
     #[error("expected no fragment")]
     Fragment,
@@ -53,6 +56,9 @@ impl RedirectUri {
             return Err(RedirectUriError::TooLong);
         }
         let url = Url::parse(text).map_err(|_| RedirectUriError::NotNormal)?;
+        if text.contains('*') {
+            return Err(RedirectUriError::Wildcard);
+        }
         if text.contains('#') {
             return Err(RedirectUriError::Fragment);
         }
@@ -149,6 +155,8 @@ mod tests {
             ("https://user@app.example.com/", Error::User),
             ("https://user:password@app.example.com/", Error::User),
             ("https://@app.example.com/", Error::User),
+            ("https://*.example.com/", Error::Wildcard),
+            ("https://app.example.com/*", Error::Wildcard),
             ("https://APP.example.com/", Error::NotNormal),
             ("HTTPS://app.example.com/", Error::NotNormal),
             ("https://app.example.com:443/", Error::NotNormal),

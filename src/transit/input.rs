@@ -13,6 +13,8 @@ use crate::jose::foreign::json::{self, Bounds};
 /// How much of a JWT is read.
 const BOUNDS: Bounds = Bounds { depth: 16, members: 1024 };
 
+const NOT_BASE64: &str = "unable to decode input as base64: expected the standard alphabet, with padding";
+
 /// What is signed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Input {
@@ -25,9 +27,7 @@ impl Input {
     /// What `item` brings. Base64 is taken in its one spelling only: with padding, no line ends, no bits left over.
     pub(super) fn of(item: &Item, prehashed: bool) -> Result<Self, TransitError> {
         let text = item.input.as_deref().ok_or_else(|| TransitError::invalid("missing input"))?;
-        let input = STANDARD
-            .decode(text)
-            .map_err(|error| TransitError::Invalid(format!("unable to decode input as base64: {error}")))?;
+        let input = STANDARD.decode(text).map_err(|_| TransitError::invalid(NOT_BASE64))?;
         if item.context.as_deref().is_some_and(|context| STANDARD.decode(context).is_err()) {
             return Err(TransitError::invalid("failed to base64-decode context"));
         }
@@ -90,8 +90,7 @@ mod tests {
         assert_eq!(of("", false), Ok(Input::Message(Vec::new())));
         for text in ["bWludA", "bWludA=", "bWludB==", "bWlu\ndA==", " bWludA==", "bWlu-A==", "bWludA===", "!", "mint!"]
         {
-            let error = of(text, false).unwrap_err();
-            assert!(error.starts_with("unable to decode input as base64: "), "{text:?}: {error}");
+            assert_eq!(of(text, false), Err(NOT_BASE64.to_owned()), "{text:?}");
         }
         let item = Item { input: Some(String::new()), context: Some("%".to_owned()), ..Item::default() };
         assert_eq!(Input::of(&item, false).unwrap_err().to_string(), "failed to base64-decode context");

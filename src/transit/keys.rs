@@ -38,7 +38,7 @@ impl Transit {
             }
         }
         parameters.check_possible()?;
-        if let Some(existing) = self.find(caller, name) {
+        if let Some(existing) = self.find(caller, name).await {
             return self.existing(caller, name, &existing);
         }
         let profile = caller.signing.profiles.iter().find(|profile| self.has_created_keys(profile));
@@ -52,7 +52,7 @@ impl Transit {
                 Ok(Written { key, warning: None })
             }
             // Somebody else was quicker.
-            Err(DelegatedError::Exists) => match self.find(caller, name) {
+            Err(DelegatedError::Exists) => match self.find(caller, name).await {
                 Some(existing) => self.existing(caller, name, &existing),
                 None => Err(TransitError::Unavailable(RETRY_AFTER)),
             },
@@ -75,7 +75,7 @@ impl Transit {
     ///
     /// # Errors
     /// [`TransitError`].
-    pub fn configure(
+    pub async fn configure(
         &self,
         caller: &Frontend,
         name: &str,
@@ -83,7 +83,7 @@ impl Transit {
     ) -> Result<Written, TransitError> {
         caller.signing.check_creates_keys()?;
         let missing = || TransitError::Invalid(format!("no existing key named {} could be found", quoted(name)));
-        let key = self.find(caller, name).ok_or_else(missing)?;
+        let key = self.find(caller, name).await.ok_or_else(missing)?;
         parameters.check_possible()?;
         match (parameters.deletion_allowed.map(|flag| flag.0), key.is_created()) {
             (None, _) | (Some(true), true) | (Some(false), false) => {}
@@ -106,7 +106,7 @@ impl Transit {
     pub async fn delete(&self, caller: &Frontend, name: &str) -> Result<(), TransitError> {
         caller.signing.check_creates_keys()?;
         let refused = |reason| TransitError::Invalid(format!("error deleting policy {name}: {reason}"));
-        let key = self.find(caller, name).ok_or_else(|| refused("could not delete key; not found"))?;
+        let key = self.find(caller, name).await.ok_or_else(|| refused("could not delete key; not found"))?;
         if !key.is_created() {
             return Err(refused("deletion is not allowed for this key"));
         }
@@ -118,8 +118,8 @@ impl Transit {
 
     /// Why no other version is put in the place of the key `name`: one that was made here has one version for ever, and the
     /// others are the operator's.
-    pub fn refuse_rotation(&self, caller: &Frontend, name: &str) -> TransitError {
-        TransitError::invalid(match self.find(caller, name) {
+    pub async fn refuse_rotation(&self, caller: &Frontend, name: &str) -> TransitError {
+        TransitError::invalid(match self.find(caller, name).await {
             None => "key not found",
             Some(key) if key.is_created() => {
                 "cannot rotate the key: one that was made here has one version; make another key"

@@ -86,7 +86,7 @@ impl Transit {
         parameters: SigningParameters,
     ) -> Result<Signed, TransitError> {
         let manner = parameters.manner(path_algorithm)?;
-        let key = self.find(caller, name).ok_or_else(|| TransitError::invalid("signing key not found"))?;
+        let key = self.find(caller, name).await.ok_or_else(|| TransitError::invalid("signing key not found"))?;
         let version = parameters.version();
         match parameters.into_items(MOST_ITEMS)? {
             Items::One(item) => self.sign_one(caller, &key, version, manner, &item).await.map(Signed::One),
@@ -135,7 +135,7 @@ impl Transit {
     ///
     /// # Errors
     /// [`TransitError`]; of a batch, each element has its own.
-    pub fn verify(
+    pub async fn verify(
         &self,
         caller: &Frontend,
         name: &str,
@@ -143,8 +143,10 @@ impl Transit {
         parameters: SigningParameters,
     ) -> Result<Verified, TransitError> {
         let manner = parameters.manner(path_algorithm)?;
-        let key =
-            self.find(caller, name).ok_or_else(|| TransitError::invalid("signature verification key not found"))?;
+        let key = self
+            .find(caller, name)
+            .await
+            .ok_or_else(|| TransitError::invalid("signature verification key not found"))?;
         match parameters.into_items(MOST_ITEMS)? {
             Items::One(item) => key.verify_one(manner, &item).map(Verified::One),
             Items::Batch(items) => {

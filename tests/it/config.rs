@@ -1,4 +1,5 @@
 mod examples;
 mod frontend;
 mod mistakes;
+mod signing_profile;
 mod trust;

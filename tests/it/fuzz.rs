@@ -18,7 +18,7 @@ mod targets;
 
 type Target = fn(&[u8]) -> bool;
 
-const TARGETS: [(&str, Target); 8] = [
+const TARGETS: [(&str, Target); 9] = [
     ("form", targets::form::run),
     ("jws", targets::jws::run),
     ("dpop", targets::dpop::run),
@@ -27,6 +27,7 @@ const TARGETS: [(&str, Target); 8] = [
     ("trust", targets::trust::run),
     ("frames", targets::frames::run),
     ("certificate", targets::certificate::run),
+    ("redirect", targets::redirect::run),
 ];
 
 fn folder(name: &str) -> PathBuf {

@@ -1,2 +1,3 @@
+mod delegated;
 pub mod orders;
 mod rotation;

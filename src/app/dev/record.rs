@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::frontends::{Frontends, REDIRECT_URI, TRANSIT_KEY, WEB_APP};
 use super::workloads::{JOB, POLICY, ROBOT, Workloads};
 use super::{SERVICE, WORKLOAD, write_private};
 use crate::app::{Failure, trust};
@@ -26,6 +27,9 @@ pub(super) struct Record {
     /// Absent in the record of a release that had none.
     #[serde(flatten)]
     trust: Option<TrustRecord>,
+    /// Likewise.
+    #[serde(flatten)]
+    frontends: Option<FrontendRecord>,
     clients: Vec<ClientRecord>,
 }
 
@@ -49,6 +53,22 @@ pub(super) struct TrustRecord {
     client: String,
 }
 
+/// Where front-ends come in, and what they prove themselves by.
+#[derive(Deserialize, Serialize)]
+pub(super) struct FrontendRecord {
+    /// The API of the login page.
+    pub(super) admin_url: String,
+    pub(super) frontend_token: String,
+    /// `ExternalJWTSigner` of Kubernetes, for this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kubernetes_socket: Option<String>,
+    /// The address of the Vault that the transit engine would be in.
+    pub(super) transit_url: String,
+    pub(super) transit_token: String,
+    /// A key for digests.
+    pub(super) transit_key: String,
+}
+
 /// The processes of this run.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Running {
@@ -67,6 +87,8 @@ struct ClientRecord {
     private_key_file: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    redirect_uri: Option<String>,
 }
 
 impl Running {
@@ -81,6 +103,7 @@ impl Record {
         service_secret: SecretString,
         workload_token: String,
         workloads: &Workloads,
+        frontends: &Frontends,
     ) -> Self {
         let issuer = config.issuer.as_str();
         let client = |id: &str| ClientRecord { client_id: id.to_owned(), ..ClientRecord::default() };
@@ -92,6 +115,7 @@ impl Record {
             kid: Some(workloads.robot.kid().to_owned()),
             ..client(ROBOT)
         };
+        let web_app = ClientRecord { redirect_uri: Some(REDIRECT_URI.to_owned()), ..client(WEB_APP) };
         Self {
             issuer: issuer.to_owned(),
             token_endpoint: format!("{issuer}{TOKEN_PATH}"),
@@ -100,7 +124,8 @@ impl Record {
             admin_socket: config.listen.admin.display().to_string(),
             running: Running::default(),
             trust: TrustRecord::of(config, workloads),
-            clients: vec![workload, service, robot, client(JOB)],
+            frontends: FrontendRecord::of(config, frontends),
+            clients: vec![workload, service, robot, client(JOB), web_app],
         }
     }
 
@@ -146,6 +171,18 @@ impl Record {
         self.client(client_id)?.refresh_token.clone()
     }
 
+    pub(super) fn frontends(&self) -> Option<&FrontendRecord> {
+        self.frontends.as_ref()
+    }
+
+    pub(super) fn frontend_token(&self) -> Option<String> {
+        Some(self.frontends.as_ref()?.frontend_token.clone())
+    }
+
+    pub(super) fn transit_token(&self) -> Option<String> {
+        Some(self.frontends.as_ref()?.transit_token.clone())
+    }
+
     fn client(&self, client_id: &str) -> Option<&ClientRecord> {
         self.clients.iter().find(|client| client.client_id == client_id)
     }
@@ -161,6 +198,20 @@ impl TrustRecord {
             audience: policy.audience,
             claims: policy.claims,
             client: policy.client,
+        })
+    }
+}
+
+impl FrontendRecord {
+    fn of(config: &Config, frontends: &Frontends) -> Option<Self> {
+        let url = format!("http://{}", config.listen.frontend.as_ref()?.address?);
+        Some(Self {
+            admin_url: url.clone(),
+            frontend_token: frontends.login_token.expose_secret().to_owned(),
+            kubernetes_socket: None,
+            transit_url: url,
+            transit_token: frontends.transit_token.expose_secret().to_owned(),
+            transit_key: TRANSIT_KEY.to_owned(),
         })
     }
 }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use secrecy::{ExposeSecret as _, SecretString};
 use toml_edit::{DocumentMut, Item, Table, value};
 
+use super::frontends::Frontends;
 use super::https::CertificateFiles;
 use super::record::Record;
 use super::swtpm::Swtpm;
@@ -53,6 +54,7 @@ pub(super) struct Prepared {
     /// The secret of the confidential client: that of the run before, where there was one.
     pub(super) secret: SecretString,
     pub(super) workloads: Workloads,
+    pub(super) frontends: Frontends,
     /// It runs as long as this value.
     pub(super) tpm: Option<Swtpm>,
 }
@@ -63,18 +65,26 @@ struct Settings<'a> {
     certificate: Option<&'a CertificateFiles>,
     secret: &'a SecretString,
     workloads: &'a Workloads,
+    frontends: &'a Frontends,
 }
 
 /// Makes what is missing.
 pub(super) fn prepare(files: &Files, options: &DevOptions) -> Result<Prepared, Failure> {
     refuse_running(files)?;
-    let known_secret = Record::read(&files.record()).and_then(|record| record.client_secret(SERVICE));
+    let before = Record::read(&files.record());
+    let known_secret = before.as_ref().and_then(|record| record.client_secret(SERVICE));
     let secret = known_secret.map_or_else(|| secret::generate(&SystemEntropy::new()), SecretString::from);
     let hardware = hardware(files, options.hardware)?;
     let certificate = certificate(files, options.tls)?;
     let workloads = Workloads::prepare(files)?;
-    let settings =
-        Settings { listen: options.listen, certificate: certificate.as_ref(), secret: &secret, workloads: &workloads };
+    let frontends = Frontends::prepare(before.as_ref());
+    let settings = Settings {
+        listen: options.listen,
+        certificate: certificate.as_ref(),
+        secret: &secret,
+        workloads: &workloads,
+        frontends: &frontends,
+    };
     let tpm = match hardware {
         DevHardware::SoftHsm => {
             let module = module()?;
@@ -89,7 +99,7 @@ pub(super) fn prepare(files: &Files, options: &DevOptions) -> Result<Prepared, F
         }
     };
     make_keys(files)?;
-    Ok(Prepared { secret, workloads, tpm })
+    Ok(Prepared { secret, workloads, frontends, tpm })
 }
 
 /// What the configuration says of the device: SoftHSM2's module, or how to reach the TPM.
@@ -141,7 +151,7 @@ fn certificate(files: &Files, is_wanted: bool) -> Result<Option<CertificateFiles
 }
 
 fn write_config(files: &Files, settings: &Settings<'_>, device: &Device) -> Result<(), Failure> {
-    let Settings { listen, certificate, secret, workloads } = *settings;
+    let Settings { listen, certificate, secret, workloads, frontends } = *settings;
     let path = files.config();
     let known = fs::read_to_string(&path).ok();
     let text = known.as_deref().unwrap_or(TEMPLATE);
@@ -201,6 +211,8 @@ fn write_config(files: &Files, settings: &Settings<'_>, device: &Device) -> Resu
         }
     }
     workloads.configure(&mut document)?;
+    let public = document["listen"]["public"].as_str().and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LISTEN);
+    frontends.configure(&mut document, files, || address_beside(public))?;
     let text = document.to_string();
     if known.as_deref() == Some(text.as_str()) { Ok(()) } else { write_private(&path, &text) }
 }
@@ -228,6 +240,16 @@ fn refuse_running(files: &Files) -> Result<(), Failure> {
             Err(Failure::new(Kind::Listen, format!("another mint runs in {}; end it first", files.state.display())))
         }
         Err(_) => Ok(()),
+    }
+}
+
+/// The next port of `public`, or a free one where that is taken.
+fn address_beside(public: SocketAddr) -> Result<SocketAddr, Failure> {
+    let host = if public.ip().is_unspecified() { DEFAULT_LISTEN.ip() } else { public.ip() };
+    let next = public.port().checked_add(1).map(|port| SocketAddr::new(host, port));
+    match next.filter(|next| TcpListener::bind(next).is_ok()) {
+        Some(next) => Ok(next),
+        None => free_port(SocketAddr::new(host, 0)),
     }
 }
 

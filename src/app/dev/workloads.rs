@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret as _;
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Value, value};
 
+use super::template::{add_missing, find, set, tables};
 use super::{Files, write_private};
+use crate::app::Failure;
 use crate::app::development_key::DevelopmentKey;
-use crate::app::{Failure, Kind};
 use crate::jose::jwk::JwkSet;
 
 /// Their part of the configuration. A folder of a release that had none gets it too.
@@ -47,19 +48,7 @@ impl Workloads {
 
     /// Adds what the configuration lacks of them, and keeps the rest in step with the keys and with the issuer.
     pub(super) fn configure(&self, document: &mut DocumentMut) -> Result<(), Failure> {
-        let template: DocumentMut = TEMPLATE.parse().map_err(Failure::while_doing("cannot read the template"))?;
-        for (array, name) in TABLES {
-            let wanted = template[array].as_array_of_tables().into_iter().flatten();
-            let tables = tables(document, array)?;
-            for table in wanted {
-                if find(tables, name, text(table, name).unwrap_or_default()).is_none() {
-                    let mut table = table.clone();
-                    // Behind the others, and not where it was in the template.
-                    table.set_position(None);
-                    tables.push(table);
-                }
-            }
-        }
+        add_missing(document, TEMPLATE, &TABLES)?;
         // Where the file was removed, there is a new key now. Whoever keeps its keys elsewhere has no `jwks` here.
         if let Some(robot) = find(tables(document, "client")?, "id", ROBOT)
             && let Some(known) = robot.get("jwks").map(Item::to_string)
@@ -98,26 +87,4 @@ fn inline(key: &DevelopmentKey) -> Item {
     let mut set = InlineTable::new();
     set.insert("keys", Value::Array(Array::from_iter([jwk])));
     value(set)
-}
-
-fn tables<'a>(document: &'a mut DocumentMut, name: &str) -> Result<&'a mut ArrayOfTables, Failure> {
-    let item = document.entry(name).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
-    item.as_array_of_tables_mut().ok_or_else(|| {
-        Failure::new(Kind::Configuration, format!("expected [[{name}]] tables; write them so, or start afresh"))
-    })
-}
-
-fn find<'a>(tables: &'a mut ArrayOfTables, name: &str, wanted: &str) -> Option<&'a mut Table> {
-    tables.iter_mut().find(|table| text(table, name) == Some(wanted))
-}
-
-fn text<'a>(table: &'a Table, name: &str) -> Option<&'a str> {
-    table.get(name)?.as_str()
-}
-
-/// Leaves a value that is right as it is written.
-fn set(table: &mut Table, name: &str, wanted: &str) {
-    if text(table, name) != Some(wanted) {
-        table[name] = value(wanted);
-    }
 }

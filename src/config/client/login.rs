@@ -51,17 +51,17 @@ pub(super) struct Login {
 }
 
 impl LoginSettings {
-    /// Those of the client at `client`, which has `grants`, and keys where `keys` are.
+    /// Those of a client that has `grants`, written at `span`, and keys where `keys` are.
     pub(super) fn checked(
         self,
         grants: &[GrantType],
         keys: Option<KeyPlace>,
-        client: &Range<usize>,
+        span: &Range<usize>,
     ) -> Result<Login, Problem> {
         let uris = |texts: Vec<UriText>| texts.into_iter().map(|text| text.0).collect::<Vec<_>>();
         let has_codes = grants.contains(&GrantType::AuthorizationCode);
         let logs_in = has_codes || grants.contains(&GrantType::DeviceCode);
-        let refused = |message: &str| Err(Problem::at(client.clone(), message.to_owned()));
+        let refused = |message: &str| Err(Problem::at(span.clone(), message.to_owned()));
         if has_codes && self.redirect_uris.is_empty() {
             return refused(
                 "expected redirect_uris: with the grant authorization_code, browsers are sent back to the client",

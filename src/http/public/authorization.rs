@@ -12,9 +12,9 @@ use utoipa::openapi::{Content, Object, ResponseBuilder, Type};
 
 use super::PublicApi;
 use super::form::{Body, DPOP, FORM, Form, is_of_type};
-use super::openapi::{Description, JSON, Parameter, uncached};
 use super::token::with_nonce;
 use crate::http::listener::Peer;
+use crate::http::openapi::{Description, JSON, Parameter, uncached};
 use crate::http::render::{not_stored, oauth_error};
 use crate::oauth::OAuthError;
 use crate::oauth::attempts::Claimed;

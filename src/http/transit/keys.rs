@@ -69,7 +69,7 @@ pub(super) async fn configure(
     Names(name): Names<String>,
     Body(parameters): Body<KeyParameters>,
 ) -> Response {
-    written(&api.transit, api.transit.engine.configure(&caller, &name, &parameters))
+    written(&api.transit, api.transit.engine.configure(&caller, &name, &parameters).await)
 }
 
 fn written(api: &TransitApi, outcome: Result<Written, TransitError>) -> Response {
@@ -97,5 +97,5 @@ pub(super) async fn rotate(
     Caller(caller): Caller,
     Names(name): Names<String>,
 ) -> Response {
-    refused(&api.transit.engine.refuse_rotation(&caller, &name))
+    refused(&api.transit.engine.refuse_rotation(&caller, &name).await)
 }

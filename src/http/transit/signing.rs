@@ -41,7 +41,7 @@ pub(super) async fn verify(
     Names(name): Names<String>,
     Body(parameters): Body<SigningParameters>,
 ) -> Response {
-    told(&api.transit, api.transit.engine.verify(&caller, &name, None, parameters))
+    told(&api.transit, api.transit.engine.verify(&caller, &name, None, parameters).await)
 }
 
 /// `POST /v1/transit/verify/{name}/{algorithm}`.
@@ -51,7 +51,7 @@ pub(super) async fn verify_hashed_by(
     Names((name, algorithm)): Names<(String, String)>,
     Body(parameters): Body<SigningParameters>,
 ) -> Response {
-    told(&api.transit, api.transit.engine.verify(&caller, &name, Some(&algorithm), parameters))
+    told(&api.transit, api.transit.engine.verify(&caller, &name, Some(&algorithm), parameters).await)
 }
 
 fn told(api: &TransitApi, outcome: Result<impl Serialize, TransitError>) -> Response {

@@ -1,3 +1,4 @@
+mod frontends;
 mod workloads;
 
 use std::fs;
@@ -32,13 +33,13 @@ fn one_command_sets_everything_up_and_the_lines_that_it_prints_work() {
     }
 
     let commands = dev.commands();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 7, "{commands:?}");
     assert_eq!(shell(&commands[0])["scope"], "read:metrics write:deployments");
     let service = shell(&commands[1]);
     assert_eq!(service["expires_in"], 300);
     assert_eq!(claims_of(&access_token(&shell(&commands[2])))["sub"], "deploy-robot");
     assert_eq!(claims_of(&access_token(&shell(&commands[3])))["client_id"], "ci-job");
-    let jwks = shell(&commands[4]).to_string();
+    let jwks = shell(&commands[6]).to_string();
     let token = service["access_token"].as_str().unwrap();
     let claims = crate::support::jose::verified_by_jwcrypto(&jwks, token).expect("the signature verifies");
     assert_eq!(claims["iss"], issuer.as_str());
@@ -58,7 +59,7 @@ fn it_speaks_https_with_a_certificate_of_its_own_and_goes_on_to() {
         assert_eq!(fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
     }
     let commands = dev.commands();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 7, "{commands:?}");
     for command in &commands {
         shell(command);
     }

@@ -63,6 +63,8 @@ fn schemathesis_finds_no_answer_that_is_not_described() {
         ("oauth/token", &[200, 400, 401][..]),
         ("oauth/revoke", &[200, 400, 401]),
         ("oauth/introspect", &[200, 400, 401]),
+        ("oauth/par", &[400, 401]),
+        ("oauth/authorize", &[400]),
     ] {
         for status in statuses {
             assert!(seen.contains(&("POST".to_owned(), path.to_owned(), *status)), "{status} at {path}: {seen:?}");

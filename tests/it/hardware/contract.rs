@@ -15,7 +15,9 @@ use mintkeep::hardware::attestation::{Expected, Nonce};
 use mintkeep::hardware::pkcs11::Pkcs11Device;
 #[cfg(feature = "tpm")]
 use mintkeep::hardware::tpm::TpmDevice;
-use mintkeep::hardware::{Device, DeviceKeys, Error, PinTrust, PinnedPublicKey, Provenance, Role, SealingKey, Session};
+use mintkeep::hardware::{
+    Device, DeviceKeys, Error, KeyName, PinTrust, PinnedPublicKey, Provenance, Role, SealingKey, Session,
+};
 use mintkeep::jose::ecdh_es::seal;
 use mintkeep::jose::jwe::{KeyManagement, PresentedJwe};
 use mintkeep::jose::jwk::P256PublicKey;
@@ -37,7 +39,7 @@ fn softhsm_behind_another_module_keeps_the_contract() {
     let faulty = FaultyModule::before(&deployment);
     faulty.script("");
     judge(&deployment);
-    assert!(faulty.count("C_Sign") > 50 && faulty.count("C_GenerateKeyPair") == 2, "the wrapper was not asked");
+    assert!(faulty.count("C_Sign") > 50 && faulty.count("C_GenerateKeyPair") == 6, "the wrapper was not asked");
 }
 
 /// A token of this kind opens by an agreement, as a TPM does.
@@ -64,6 +66,9 @@ fn a_tpm_keeps_the_contract() {
 /// Has a process of its own judge the device of `deployment`.
 #[track_caller]
 fn judge(deployment: &Deployment) {
+    deployment.append(
+        "[[signing_profile]]\nname = \"dex\"\ncontent = \"any\"\n[[signing_profile]]\nname = \"spire\"\ncontent = \"any\"\nkeys = \"created\"",
+    );
     let config = Config::load(&deployment.config_path()).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "hardware::contract::of_the_device_that_is_named", "--ignored", "--nocapture"]);
@@ -80,7 +85,7 @@ fn of_the_device_that_is_named() {
     let config = Config::load(path.as_ref()).unwrap();
     let device = open(&config.hardware[0]);
     let first = device.keys();
-    assert_eq!((first.signing.len(), first.sealing.len()), (1, 1));
+    assert_eq!((first.signing.len(), first.sealing.len(), first.delegated.len()), (1, 1, 0));
     assert!(!device.description().is_empty());
     let mut sessions = sessions(device.as_ref(), config.hardware[0].sessions());
     for session in &mut sessions {
@@ -89,6 +94,7 @@ fn of_the_device_that_is_named() {
     }
     assert_all_work_at_the_same_time(&mut sessions);
     assert_generates(&mut sessions, &first);
+    assert_generates_for_front_ends(&mut sessions);
     let all = sessions[0].keys();
     assert_eq!(device.keys(), all);
     sessions[0].look_again().unwrap();
@@ -121,8 +127,8 @@ fn sessions(device: &dyn Device, count: usize) -> Vec<Box<dyn Session>> {
 
 /// Everything that a session is asked, with each of its keys.
 fn assert_does_everything(session: &mut dyn Session) {
-    let DeviceKeys { signing, sealing, .. } = session.keys();
-    for key in &signing {
+    let DeviceKeys { signing, sealing, delegated } = session.keys();
+    for key in signing.iter().chain(delegated.iter().map(|key| &key.public_key)) {
         assert_signs(session, key);
     }
     for key in &sealing {
@@ -269,4 +275,38 @@ fn assert_generates(sessions: &mut [Box<dyn Session>], first: &DeviceKeys) {
         assert_does_everything(session.as_mut());
     }
     assert_all_work_at_the_same_time(sessions);
+}
+
+/// Keys for front-ends are used as others are; those that a front-end had made can be destroyed, and no others.
+fn assert_generates_for_front_ends(sessions: &mut [Box<dyn Session>]) {
+    let [dex, made] = ["dex", "spire/x509-CA-A"].map(|name| KeyName::parse(name).unwrap());
+    for name in [dex, dex, made] {
+        sessions[0].generate(Role::Delegated(name)).unwrap();
+    }
+    let taken = sessions.last_mut().unwrap().generate(Role::Delegated(made));
+    assert!(matches!(taken, Err(Error::KeyTaken(name)) if name == made));
+    let keys = sessions[0].keys();
+    let mut names: Vec<KeyName> = keys.delegated.iter().map(|key| key.name).collect();
+    names.sort();
+    assert_eq!(names, [dex, dex, made]);
+    for session in sessions.iter_mut() {
+        assert_eq!(session.keys(), keys);
+        assert_does_everything(session.as_mut());
+    }
+    let kid_of = |name| keys.delegated.iter().find(|key| key.name == name).unwrap().public_key.kid();
+    let is_unknown = |answer: Result<(), Error>| assert!(matches!(answer, Err(Error::UnknownKey(_))));
+    for kid in [kid_of(dex), keys.signing[0].kid(), keys.sealing[0].kid(), "nobody".to_owned()] {
+        is_unknown(sessions[0].destroy(&kid));
+    }
+    sessions.last_mut().unwrap().destroy(&kid_of(made)).unwrap();
+    for session in sessions.iter_mut() {
+        is_unknown(session.sign(&kid_of(made), &[0; 32]).map(drop));
+        is_unknown(session.destroy(&kid_of(made)));
+        assert_eq!(session.keys().delegated.len(), 2);
+        assert_does_everything(session.as_mut());
+    }
+    // The name is free again.
+    sessions[0].generate(Role::Delegated(made)).unwrap();
+    let again = sessions[0].keys().delegated.into_iter().find(|key| key.name == made).unwrap();
+    assert_ne!(again.public_key.kid(), kid_of(made));
 }

@@ -96,6 +96,7 @@ fn introspection_is_there_and_described_also_where_nobody_may_ask_so_far() {
 fn what_the_metadata_name_is_described() {
     let deployment = Deployment::new();
     deployment.allow_registration("");
+    let_people_log_in(&deployment);
     deployment.add_resource_server("https://api.example.com");
     let mint = deployment.serve();
     let description = description(&mint, "/openapi.json");
@@ -108,7 +109,7 @@ fn what_the_metadata_name_is_described() {
             named += 1;
         }
     }
-    assert!(named >= 5, "{metadata}");
+    assert!(named >= 7, "{metadata}");
 }
 
 /// A parameter that the protocol reads and the description does not name, or the other way round, is a mistake.
@@ -139,12 +140,25 @@ fn the_parameters_that_are_read_are_those_that_are_described() {
     assert_eq!(read.collect::<BTreeSet<&str>>(), described);
 }
 
+/// Has people log in to the client `web-app`, which signs its requests.
+fn let_people_log_in(deployment: &Deployment) {
+    let jwk = ClientKey::new(1).jwk();
+    deployment.add_client(&format!(
+        "id = \"web-app\"\nauthentication = \"none\"\ngrants = [\"authorization_code\"]\nscope = \"openid\"
+audience = \"https://api.example.com\"\nredirect_uris = [\"https://app.example.com/\"]
+jwks = {{ keys = [{{ kty = \"EC\", crv = \"P-256\", x = {}, y = {} }}] }}
+[[frontend]]\nname = \"people\"\nuid = 4711\nclients = [\"web-app\"]\nlogin_url = \"https://login.example.com/\"",
+        jwk["x"], jwk["y"]
+    ));
+}
+
 /// Each member of an answer is in the schema, and each that the schema requires is in the answer.
 #[test]
 fn the_answers_are_as_their_schemas_say() {
     let deployment = Deployment::new();
     deployment.add_resource_server("https://api.example.com");
     deployment.allow_registration("");
+    let_people_log_in(&deployment);
     let mint = deployment.serve();
     let description = description(&mint, "/openapi.json");
     let check = |method: &str, path: &str, answer: &Answer| {
@@ -161,6 +175,16 @@ fn the_answers_are_as_their_schemas_say() {
     for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"] {
         check("get", path, &mint.get(path));
     }
+    let request = [
+        ("client_id", "web-app"),
+        ("response_type", "code"),
+        ("redirect_uri", "https://app.example.com/"),
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("code_challenge_method", "S256"),
+    ];
+    check("post", "/oauth/par", &mint.post_form_to("/oauth/par", &[], &form(&request)));
+    check("post", "/oauth/par", &mint.post_form_to("/oauth/par", &[], &form(&request[1..])));
+    check("post", "/oauth/par", &mint.post_form_to("/oauth/par", &[], &form(&request[..4])));
     for token in [grant.text("access_token"), "x".to_owned()] {
         let form = form(&[("token", &token)]);
         let answer = mint.post_form_to("/oauth/introspect", &[&basic(API, &deployment.secret)], &form);

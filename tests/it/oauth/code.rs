@@ -216,7 +216,7 @@ fn a_mint_that_dies_between_signature_and_commit_uses_no_code_up() {
     let mint = deployment.serve();
     let code = log_in(&mint, WEB_APP, &[("scope", "openid")], &alice());
     // The second signature, that of the ID token, takes its time: the access token is signed, and nothing is committed.
-    faulty.script("C_Sign 2 delay 10s");
+    faulty.script("C_Sign 2 delay 10000ms");
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             crate::support::running::try_post(mint.address(), "/oauth/token", &redemption(WEB_APP, &code, &[]))

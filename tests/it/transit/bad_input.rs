@@ -9,20 +9,12 @@ use super::scene::{assert_refused, base64, data, document_digest};
 fn base64_is_read_in_one_spelling_wherever_it_is() {
     let scene = Scene::new();
     let sign = |body: Value| scene.sign("notary", "documents", &body);
-    for (text, reason) in [
-        ("YQ", "Invalid padding"),
-        ("YQ=", "Invalid padding"),
-        ("YR==", "Invalid last symbol 82, offset 1."),
-        ("Y-==", "Invalid symbol 45, offset 1."),
-        ("YW\nI=", "Invalid symbol 10, offset 2."),
-        (" YQ==", "Invalid symbol 32, offset 0."),
-        ("%", "Invalid input length: 1"),
-    ] {
-        let expected = format!("unable to decode input as base64: {reason}");
-        assert_refused(&sign(json!({"input": text})), 400, &[&expected]);
+    let expected = "unable to decode input as base64: expected the standard alphabet, with padding";
+    for text in ["YQ", "YQ=", "YR==", "Y-==", "YW\nI=", " YQ==", "YQ== ", "YQ===", "%"] {
+        assert_refused(&sign(json!({"input": text})), 400, &[expected]);
         let signature = format!("vault:v1:{}", base64([1, 2, 3]));
         let verify = json!({"input": text, "signature": signature});
-        assert_refused(&scene.ask("notary", "POST", "/v1/transit/verify/documents", &verify), 400, &[&expected]);
+        assert_refused(&scene.ask("notary", "POST", "/v1/transit/verify/documents", &verify), 400, &[expected]);
     }
     let message = base64("a");
     assert_refused(&sign(json!({"input": message, "context": "?"})), 400, &["failed to base64-decode context"]);

@@ -177,13 +177,13 @@ fn a_jwt_keeps_to_the_profile_and_to_what_its_front_end_may() {
     // The keeper's rules: they hold for everybody.
     type Change = fn(&mut Value, &mut Value);
     let changes: [(Change, &str); 7] = [
-        (|_, claims| claims["iss"] = json!("https://evil.example.com"), "iss"),
-        (|_, claims| claims["exp"] = json!(claims["iat"].as_i64().unwrap() + 601), "exp"),
-        (|_, claims| claims["iat"] = json!(0), "iat"),
-        (|header, _| header["kid"] = json!("another"), "kid"),
-        (|header, _| header["alg"] = json!("none"), "alg"),
-        (|header, _| header["jku"] = json!("https://evil.example.com"), ""),
-        (|header, _| header["typ"] = json!("at+jwt"), "typ"),
+        (|_, claims| claims["iss"] = json!("https://evil.example.com"), "iss: "),
+        (|_, claims| claims["exp"] = json!(claims["iat"].as_i64().unwrap() + 601), "lifetime: "),
+        (|_, claims| claims["iat"] = json!(0), "iat: "),
+        (|header, _| header["kid"] = json!("another"), "kid: "),
+        (|header, _| header["alg"] = json!("none"), "alg: "),
+        (|header, _| header["jku"] = json!("https://evil.example.com"), "format: "),
+        (|header, _| header["typ"] = json!("at+jwt"), "typ: "),
     ];
     for (change, rule) in changes {
         let answer = sign("notary", &jwt(&scene, "notary", "dex", change));

@@ -64,9 +64,9 @@ fn messages_are_signed_in_both_forms_and_batches_one_by_one() {
     let [one, two, three, four] = &<[Value; 4]>::try_from(results.as_array().unwrap().clone()).unwrap();
     assert_eq!((&one["reference"], &one["key_version"], &one["error"]), (&json!("first"), &json!(1), &Value::Null));
     assert_eq!(four, &json!({"error": "missing input"}));
-    assert!(
-        two["error"].as_str().unwrap().starts_with("unable to decode input as base64: ")
-            && two.as_object().unwrap().len() == 1
+    assert_eq!(
+        two,
+        &json!({"error": "unable to decode input as base64: expected the standard alphabet, with padding"})
     );
     let verify = json!({"batch_input": [
         {"input": base64("one"), "signature": one["signature"]},

@@ -149,17 +149,21 @@ fn a_folder_of_the_release_before_gets_them_once_and_keeps_what_was_written_into
     before.interrupt();
     // What that release knew nothing of.
     let mut document: DocumentMut = config(state).parse().unwrap();
-    document.remove("trust");
-    document.remove("trusted_issuer");
+    for name in ["trust", "trusted_issuer", "frontend", "signing_profile", "kubernetes"] {
+        document.remove(name);
+    }
+    document["listen"].as_table_mut().unwrap().remove("frontend");
     document["client"]
         .as_array_of_tables_mut()
         .unwrap()
-        .retain(|client| !matches!(client["id"].as_str(), Some("deploy-robot" | "ci-job")));
+        .retain(|client| !matches!(client["id"].as_str(), Some("deploy-robot" | "ci-job" | "web-app")));
     let old = format!("{document}access_token_lifetime = \"2m\" # Ours.\n# And this is the end.\n");
     fs::write(state.join("mintkeep.toml"), &old).unwrap();
     let mut record: Value = serde_json::from_str(&fs::read_to_string(state.join("dev.json")).unwrap()).unwrap();
     record["clients"].as_array_mut().unwrap().truncate(2);
-    record.as_object_mut().unwrap().retain(|name, _| !name.starts_with("trust_"));
+    record.as_object_mut().unwrap().retain(|name, _| {
+        !["trust_", "frontend_", "transit_", "kubernetes_", "admin_url"].iter().any(|added| name.starts_with(added))
+    });
     fs::write(state.join("dev.json"), record.to_string()).unwrap();
     for name in ["deploy-robot.pem", "trust-issuer.pem", "trust-issuer.jwks.json"] {
         fs::remove_file(state.join(name)).unwrap();
@@ -170,7 +174,7 @@ fn a_folder_of_the_release_before_gets_them_once_and_keeps_what_was_written_into
     assert_eq!(upgraded.record["clients"][1], secret);
     upgraded.interrupt();
     let new = config(state);
-    for line in old.lines().chain(["id = \"deploy-robot\"", "name = \"deploy-from-main\""]) {
+    for line in old.lines().chain(["id = \"deploy-robot\"", "name = \"deploy-from-main\"", "id = \"web-app\""]) {
         assert!(new.contains(line), "{line} is not in\n{new}");
     }
     let again = Dev::start_with(state, &[]);

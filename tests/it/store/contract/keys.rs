@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mintkeep::hardware::Role;
+use mintkeep::hardware::{KeyName, Role};
 use mintkeep::jose::jwk::P256PublicKey;
 use mintkeep::store::{KeyRecord, Life};
 
@@ -25,11 +25,17 @@ pub async fn a_key_is_kept_as_it_was_added_and_moved_on_by_one(open: Open<'_>) {
     let point = [[4].as_slice(), &[7; 64]].concat();
     let signing = key("Zz-signing", Role::Signing, Some(P256PublicKey::from_uncompressed(&point).unwrap()));
     let sealing = key("aa_sealing", Role::Sealing, None);
+    let name = KeyName::created(&"p".repeat(64), &"n".repeat(64)).unwrap();
+    let delegated = KeyRecord { role: Role::Delegated(name), ..KeyRecord { kid: "zz".to_owned(), ..signing.clone() } };
     let store = open();
     assert_eq!(store.keys().await.unwrap(), []);
-    store.add_keys(vec![sealing.clone(), signing.clone()]).await.unwrap();
+    store.add_keys(vec![sealing.clone(), signing.clone(), delegated.clone()]).await.unwrap();
     store.add_keys(vec![KeyRecord { uses: 99, ..signing.clone() }]).await.unwrap();
-    assert_eq!(open().keys().await.unwrap(), [signing.clone(), sealing.clone()], "by the bytes of their names, once");
+    assert_eq!(
+        open().keys().await.unwrap(),
+        [signing.clone(), sealing.clone(), delegated.clone()],
+        "by the bytes of their names, once"
+    );
 
     let published = Life { published_at: Some(NOW), ..Life::default() };
     let later = NOW.plus(Duration::from_secs(100));
@@ -72,6 +78,7 @@ pub async fn a_key_is_kept_as_it_was_added_and_moved_on_by_one(open: Open<'_>) {
     let expected = [
         KeyRecord { life: from, needed_until: later, ..signing },
         KeyRecord { uses: 7, needed_until: later, ..sealing },
+        delegated,
     ];
     assert_eq!(open().keys().await.unwrap(), expected, "the later end stays");
 }
