@@ -271,7 +271,7 @@ impl Config {
         let is_named = |issuer: &TrustedIssuer| self.trust.iter().any(|policy| policy.issuer == issuer.issuer);
         let unnamed = self.trusted_issuers.iter().filter(|issuer| !is_named(issuer));
         let unnamed = unnamed.map(|issuer| format!("no trust policy names the trusted issuer {:?}", issuer.issuer));
-        let out = self.frontends.iter().filter_map(|frontend| self.warning_of(frontend));
+        let out = self.frontends.iter().flat_map(|frontend| self.warnings_of(frontend));
         let nobody = self.clients.iter().filter_map(|client| self.warning_of_client(client));
         self.trust.iter().flat_map(TrustPolicy::warnings).chain(unnamed).chain(out).chain(nobody).collect()
     }
@@ -289,19 +289,28 @@ impl Config {
         ))
     }
 
-    /// That nobody could ever prove to be `frontend`, where it is so.
-    fn warning_of(&self, frontend: &Frontend) -> Option<String> {
+    /// That nobody could ever prove to be `frontend`, and that its limits do not hold for all that it has signed.
+    fn warnings_of(&self, frontend: &Frontend) -> impl Iterator<Item = String> {
         let listen = self.listen.frontend.as_ref();
         let missing = match &frontend.proof {
-            FrontendProof::Token { .. } if listen.is_none() => "[listen.frontend]",
+            FrontendProof::Token { .. } if listen.is_none() => Some("[listen.frontend]"),
             FrontendProof::Certificate { .. } | FrontendProof::SelfSignedCertificate { .. }
                 if !listen.is_some_and(FrontendListen::takes_certificates) =>
             {
-                "[listen.frontend.tls] with client_certificates = \"optional\""
+                Some("[listen.frontend.tls] with client_certificates = \"optional\"")
             }
             // The admin socket and that of Kubernetes tell uids too.
-            _ => return None,
+            _ => None,
         };
-        Some(format!("the front-end {:?} has no listener to prove itself at; it needs {missing}", frontend.name))
+        let name = &frontend.name;
+        let missing = missing
+            .map(|missing| format!("the front-end {name:?} has no listener to prove itself at; it needs {missing}"));
+        let has_blind_spot = frontend.signing.prehashed && frontend.signing.limits_claims();
+        let blind = has_blind_spot.then(|| {
+            format!(
+                "the front-end {name:?} may have digests signed, and nobody sees whether their claims keep to its issuers, audiences and max_lifetime"
+            )
+        });
+        missing.into_iter().chain(blind)
     }
 }

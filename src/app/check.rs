@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::services::KeptKeys;
-use super::{Failure, Kind, mint, store};
+use super::{Failure, Kind, frontend_listener, mint, store};
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreLocation};
@@ -68,7 +68,7 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     if let Err(reason) = config.registrations().with_keys(&KeySets::default(), &(Arc::new(SystemClock) as _)) {
         findings.push(Finding::failed("configuration", Failure::new(Kind::Configuration, reason)));
     }
-    findings.extend(certificate(&config));
+    findings.extend(certificates(&config));
     findings.extend(config.warnings().into_iter().map(|warning| Finding::warning("configuration", warning)));
     findings.push(match probe_store(&config.store).await {
         Ok(found) => Finding::ok("store", found),
@@ -106,19 +106,21 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     findings
 }
 
-/// What was found of the certificate of the public listener, where it speaks TLS.
-fn certificate(config: &Config) -> Option<Finding> {
-    match mint::certificates(config) {
+/// What was found of the certificates of the listeners that speak TLS.
+fn certificates(config: &Config) -> impl Iterator<Item = Finding> {
+    let listeners = [
+        ("certificate", mint::certificates(config)),
+        ("certificate for front-ends", frontend_listener::certificates(config)),
+    ];
+    listeners.into_iter().filter_map(|(part, loaded)| match loaded {
         Ok(None) => None,
         Ok(Some(certificates)) if certificates.not_after() < SystemClock.now() => {
             let message = format!("it expired at {}; no client accepts it", certificates.not_after());
-            Some(Finding::failed("certificate", Failure::new(Kind::Configuration, message)))
+            Some(Finding::failed(part, Failure::new(Kind::Configuration, message)))
         }
-        Ok(Some(certificates)) => {
-            Some(Finding::ok("certificate", format!("with its key, until {}", certificates.not_after())))
-        }
-        Err(failure) => Some(Finding::failed("certificate", failure)),
-    }
+        Ok(Some(certificates)) => Some(Finding::ok(part, format!("with its key, until {}", certificates.not_after()))),
+        Err(failure) => Some(Finding::failed(part, failure)),
+    })
 }
 
 /// What was found of the store. One that is not there yet is not made: that is its user's, the mint's, to do.

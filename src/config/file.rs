@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::client::{ClientTable, TokensTable};
 use super::devices::{MeetingTable, devices};
-use super::frontend::{FrontendTable, frontends};
+use super::frontend::{FrontendTable, Named, frontends};
 use super::hardware::{HardwareTable, Surroundings};
 use super::keys::{KeysTable, Lifetimes};
 use super::listen::ListenTable;
@@ -127,7 +127,6 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let sources = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
         .with_directory(file.trust_directory, &folder)?;
     let (trust, trusted_issuers) = sources.trusted(&Trusting { issuer: &issuer, clients: &clients })?;
-    let frontends = frontends(file.frontend, &clients, &folder)?;
     let registration = file.registration.map(|table| table.into_rules(&file.tokens)).transpose()?;
     let lifetimes = Lifetimes {
         access_token: longest_access_token(&clients, &trust, registration.as_ref()),
@@ -140,6 +139,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let (signing_profiles, delegated): (Vec<_>, Vec<_>) =
         signing_profiles.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let their_keys: Vec<_> = signing_profiles.iter().map(DelegatedProfile::its_keys).collect();
+    let named = Named { clients: &clients, profiles: &signing_profiles };
+    let frontends = frontends(file.frontend, &named, &folder)?;
     // The folder of this file where nothing else is said.
     let state = from_folder(&folder, file.keeper.state.clone().unwrap_or_default());
     let surroundings = Surroundings { folder: &folder, state: &state, profiles: &their_keys };

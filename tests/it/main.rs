@@ -15,6 +15,7 @@ mod keyring;
 mod oauth;
 mod transit;
 mod http;
+mod client;
 mod config;
 mod app;
 mod clients;

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod example;
 pub mod faulty;
 pub mod fleet;
+pub mod frontend;
 pub mod https_server;
 pub mod issuer;
 pub mod jose;

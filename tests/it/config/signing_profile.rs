@@ -81,9 +81,7 @@ fn a_mistake_in_a_signing_profile_says_what_was_expected() {
         );
     }
     said(&format!("audiences = [\"\"]\n{jwt}"), "none of them empty");
-    for lifetime in ["0s", "367d"] {
-        said(&format!("max_lifetime = \"{lifetime}\"\n{jwt}"), "expected \"1s\" to \"366d\"");
-    }
+    said(&format!("max_lifetime = \"367d\"\n{jwt}"), "expected at the most \"366d\"");
     said(&format!("prehashed_per_second = 0\n{jwt}"), "expected a nonzero u32");
     said(&format!("rotate_every = \"90d\"\nkeys = \"created\"\n{any}"), "are never replaced");
     said(&format!("rotate_every = \"90m\"\n{any}"), "expected at least twice publish_ahead");
