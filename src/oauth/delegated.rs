@@ -2,6 +2,7 @@
 //! a profile, which the keeper enforces.
 
 mod claims;
+mod input;
 
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ use crate::jose::jws::ES256;
 use crate::keeper::policy::{Content, DelegatedProfile};
 use crate::keyring::Document;
 use crate::keyring::delegated::{DelegatedError, DelegatedSignature, DelegatedSigner};
+
+pub use self::input::{SignInputRequest, SignedInput};
 
 /// `typ` where a profile leaves it to whoever asks.
 const DEFAULT_TYPE: &str = "JWT";
@@ -110,7 +113,9 @@ impl DelegatedSigning {
 
     fn document(&self, profile: &DelegatedProfile) -> Document {
         let names = self.signer.names().into_iter().filter(|name| name.profile() == profile.name.as_str());
-        let keys: Vec<_> = names.flat_map(|name| self.signer.keys(&name)).collect();
+        let mut keys: Vec<_> = names.flat_map(|name| self.signer.keys(&name)).collect();
+        // First what signs: for who signs by the first key of a set.
+        keys.sort_by_key(|key| !key.is_active);
         Document::of(&JwkSet::of_signing_keys(keys.iter().map(|key| &key.public_key)))
     }
 }

@@ -2,6 +2,7 @@ mod authentication;
 mod authorization;
 mod client_credentials;
 mod client_limits;
+mod delegated_input;
 mod device;
 mod code;
 mod dpop;

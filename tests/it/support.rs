@@ -6,6 +6,7 @@ pub mod client_key;
 pub mod deployment;
 pub mod dev;
 pub mod disk;
+pub mod example;
 pub mod faulty;
 pub mod fleet;
 pub mod frontend;

@@ -35,11 +35,13 @@ pub struct Devices {
     wrong: Mutex<HashMap<String, WrongCodes>>,
 }
 
-/// A device that waits, as its front-end sees it.
-#[derive(Debug, Serialize, ToSchema)]
+/// A device that waits, as its front-end sees it. No `Debug`, which would put its code into a log.
+#[derive(Serialize, ToSchema)]
 pub struct WaitingDevice {
     /// Its client.
     client_id: String,
+    /// The code as the device shows it, however it was typed.
+    user_code: String,
     /// What it asks for.
     scope: String,
     /// Who its tokens are to be for, where it said so.
@@ -76,7 +78,9 @@ impl Devices {
     pub async fn read(&self, caller: &CallingFrontend, user_code: &str) -> Result<WaitingDevice, LoginError> {
         let Mine { login, request, .. } = self.find(caller, user_code).await?;
         let DeviceRequest { scope, resources } = request;
-        Ok(WaitingDevice { client_id: login.client_id, scope, resource: resources, expires_at: login.expires_at })
+        let PendingLogin { client_id, expires_at, .. } = login;
+        let user_code = UserCode::parse(user_code).ok_or(LoginError::Unknown)?.text();
+        Ok(WaitingDevice { client_id, user_code, scope, resource: resources, expires_at })
     }
 
     /// Takes the word of `caller` that somebody logged in for the device.

@@ -91,7 +91,7 @@ fn a_device_gets_tokens_once_its_person_logged_in_and_loses_them_where_its_code_
     let expires_at = waiting["expires_at"].as_i64().expect("a time");
     assert_eq!(
         waiting,
-        json!({"client_id": "tv", "scope": "openid email read", "resource": ["https://a.example"], "expires_at": expires_at})
+        json!({"client_id": "tv", "user_code": user_code, "scope": "openid email read", "resource": ["https://a.example"], "expires_at": expires_at})
     );
     let said =
         json!({"subject": "ada", "scope": "openid email", "acr": "gold", "claims": {"email": "ada@example.com"}});

@@ -137,7 +137,7 @@ impl Deployment {
 
     /// Registers the resource server [`API`] for tokens to `audience`, with the secret of [`SERVICE`].
     pub fn add_resource_server(&self, audience: &str) {
-        let hash = self.config_text().split("secret_sha256 = \"").nth(1).unwrap()[..64].to_owned();
+        let hash = self.secret_hash();
         let text = format!(
             "{}\n[[resource_server]]\nid = \"{API}\"\nauthentication = [\"client_secret_basic\", \"client_secret_post\"]\nsecret_sha256 = \"{hash}\"\naudience = \"{audience}\"\n",
             self.config_text()
@@ -148,12 +148,17 @@ impl Deployment {
     /// Lets clients register themselves for `read:metrics` and `write:metrics`, with the secret of [`SERVICE`] as the
     /// initial access token, and further `lines`.
     pub fn allow_registration(&self, lines: &str) {
-        let hash = self.config_text().split("secret_sha256 = \"").nth(1).unwrap()[..64].to_owned();
+        let hash = self.secret_hash();
         let text = format!(
             "{}\n[registration]\ninitial_access_token_sha256 = \"{hash}\"\nscope = \"read:metrics write:metrics\"\naudience = \"https://api.example.com\"\n{lines}\n",
             self.config_text()
         );
         fs::write(self.config_path(), text).expect("a writable folder");
+    }
+
+    /// What the configuration has of [`Self::secret`].
+    pub fn secret_hash(&self) -> String {
+        self.config_text().split("secret_sha256 = \"").nth(1).expect("the service")[..64].to_owned()
     }
 
     pub fn config_text(&self) -> String {
