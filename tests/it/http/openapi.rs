@@ -76,7 +76,10 @@ fn each_path_takes_the_methods_that_are_described_and_no_other() {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
             let answer = ask(&mint, method, path);
             if methods.contains(method.to_lowercase().as_str()) {
-                assert!(![404, 405].contains(&answer.status), "{method} {path}: {answer:?}");
+                // What is off, or is not there, may say so where that is described.
+                let is_described = item[method.to_lowercase()]["responses"].get("404").is_some();
+                assert!(answer.status != 405, "{method} {path}: {answer:?}");
+                assert!(answer.status != 404 || is_described, "{method} {path}: {answer:?}");
                 continue;
             }
             answer.assert_error(405, "invalid_request");
