@@ -31,13 +31,15 @@ mod login;
 mod tls;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 pub use self::connection::ClientBuilder;
 use self::connection::{Connection, Place};
 pub use self::error::ClientError;
-pub use self::login::{Acceptance, FrontendGrant, IssuedTokens, Login, Redirection, Refusal};
+pub use self::login::{
+    Acceptance, AfterLogout, Device, EndedSession, FrontendGrant, IssuedTokens, Login, Logout, Redirection, Refusal,
+};
 pub use crate::oauth::delegated::{SignRequest, SignedClaims};
 
 /// A way to a mint.
@@ -114,5 +116,60 @@ impl Client {
     /// As [`Self::accept`].
     pub async fn refuse(&self, handle: &str, refusal: &Refusal) -> Result<Redirection, ClientError> {
         self.0.post(&["admin", "v1", "logins", handle, "refuse"], refusal).await
+    }
+
+    /// What is asked for by the device whose code somebody typed.
+    ///
+    /// # Errors
+    /// As [`Self::login`].
+    pub async fn device(&self, user_code: &str) -> Result<Device, ClientError> {
+        self.0.get(&["admin", "v1", "devices", user_code]).await
+    }
+
+    /// Decides on a device: the person is `acceptance.subject`, and agrees.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_device(&self, user_code: &str, acceptance: &Acceptance) -> Result<(), ClientError> {
+        let done: Result<Map<String, Value>, _> =
+            self.0.post(&["admin", "v1", "devices", user_code, "accept"], acceptance).await;
+        done.map(drop)
+    }
+
+    /// Decides on a device: it is refused.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn refuse_device(&self, user_code: &str, refusal: &Refusal) -> Result<(), ClientError> {
+        let done: Result<Map<String, Value>, _> =
+            self.0.post(&["admin", "v1", "devices", user_code, "refuse"], refusal).await;
+        done.map(drop)
+    }
+
+    /// What is asked for by the logout whose handle came with the browser (`?logout=`).
+    ///
+    /// # Errors
+    /// As [`Self::login`].
+    pub async fn logout(&self, handle: &str) -> Result<Logout, ClientError> {
+        self.0.get(&["admin", "v1", "logouts", handle]).await
+    }
+
+    /// Says that the person logged out: of `session`, by the front-end's own name, or of the session of the ID token that
+    /// the client showed.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_logout(&self, handle: &str, session: Option<&str>) -> Result<AfterLogout, ClientError> {
+        let body: Map<String, Value> =
+            session.map(|session| ("session".to_owned(), session.into())).into_iter().collect();
+        self.0.post(&["admin", "v1", "logouts", handle, "accept"], &body).await
+    }
+
+    /// Ends `session`, by the front-end's own name, and has its clients told.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn end_session(&self, session: &str) -> Result<EndedSession, ClientError> {
+        self.0.post(&["admin", "v1", "sessions", "end"], &json!({ "session": session })).await
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::services::KeptKeys;
-use super::{Failure, Kind, mint, store};
+use super::{Failure, Kind, frontend_listener, mint, store};
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreLocation};
@@ -18,6 +18,7 @@ use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::SigningInput;
 use crate::keeper::Member;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
+use crate::kubernetes::Address;
 use crate::oauth::key_sets::KeySets;
 
 /// One part and what was found of it.
@@ -68,7 +69,7 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
     if let Err(reason) = config.registrations().with_keys(&KeySets::default(), &(Arc::new(SystemClock) as _)) {
         findings.push(Finding::failed("configuration", Failure::new(Kind::Configuration, reason)));
     }
-    findings.extend(certificate(&config));
+    findings.extend(certificates(&config));
     findings.extend(config.warnings().into_iter().map(|warning| Finding::warning("configuration", warning)));
     findings.push(match probe_store(&config.store).await {
         Ok(found) => Finding::ok("store", found),
@@ -102,23 +103,49 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
         Ok(()) => Finding::ok("signature", "made by the hardware, and verifies under the published key"),
         Err(failure) => Finding::failed("signature", failure),
     });
+    findings.extend(kubernetes(&config, &kept_keys));
     kept_keys.stop().await;
     findings
 }
 
-/// What was found of the certificate of the public listener, where it speaks TLS.
-fn certificate(config: &Config) -> Option<Finding> {
-    match mint::certificates(config) {
+/// What was found of the way to sign for Kubernetes, where there is one. The socket may be a running mint's.
+fn kubernetes(config: &Config, kept_keys: &KeptKeys) -> Option<Finding> {
+    let settings = config.kubernetes.as_ref()?;
+    let profile = settings.profile;
+    let has_key = |member: &Member| {
+        let told = member.keeper.public_keys();
+        told.is_some_and(|told| told.keys.delegated.iter().any(|key| key.name == profile))
+    };
+    if !kept_keys.keepers.members().iter().any(has_key) {
+        let message = format!("the signing profile {:?} has no key; `mintkeep keys init` makes it", profile.as_str());
+        return Some(Finding::failed("kubernetes", Failure::new(Kind::HardwareForGood, message)));
+    }
+    if let Address::Path(path) = &settings.address
+        && !path.parent().is_some_and(Path::is_dir)
+    {
+        let message = format!("{}: its folder is not there", path.display());
+        return Some(Finding::failed("kubernetes", Failure::new(Kind::Listen, message)));
+    }
+    let most = humantime::format_duration(settings.max_lifetime);
+    let found = format!("{}, signing profile {:?}, tokens of up to {most}", settings.address, profile.as_str());
+    Some(Finding::ok("kubernetes", found))
+}
+
+/// What was found of the certificates of the listeners that speak TLS.
+fn certificates(config: &Config) -> impl Iterator<Item = Finding> {
+    let listeners = [
+        ("certificate", mint::certificates(config)),
+        ("certificate for front-ends", frontend_listener::certificates(config)),
+    ];
+    listeners.into_iter().filter_map(|(part, loaded)| match loaded {
         Ok(None) => None,
         Ok(Some(certificates)) if certificates.not_after() < SystemClock.now() => {
             let message = format!("it expired at {}; no client accepts it", certificates.not_after());
-            Some(Finding::failed("certificate", Failure::new(Kind::Configuration, message)))
+            Some(Finding::failed(part, Failure::new(Kind::Configuration, message)))
         }
-        Ok(Some(certificates)) => {
-            Some(Finding::ok("certificate", format!("with its key, until {}", certificates.not_after())))
-        }
-        Err(failure) => Some(Finding::failed("certificate", failure)),
-    }
+        Ok(Some(certificates)) => Some(Finding::ok(part, format!("with its key, until {}", certificates.not_after()))),
+        Err(failure) => Some(Finding::failed(part, failure)),
+    })
 }
 
 /// What was found of the store. One that is not there yet is not made: that is its user's, the mint's, to do.

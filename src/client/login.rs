@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use url::Url;
 
 /// A login that waits for a decision. Times are seconds since the epoch.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -75,12 +74,70 @@ pub struct Refusal {
     pub error_description: Option<String>,
 }
 
+/// A device that waits for a decision (RFC 8628). Times are seconds since the epoch.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Device {
+    /// The client on it.
+    pub client_id: String,
+    /// The scope that is asked for.
+    #[serde(default)]
+    pub scope: String,
+    /// The audiences that are asked for (RFC 8707).
+    #[serde(default)]
+    pub resource: Vec<String>,
+    /// When the code is over.
+    pub expires_at: i64,
+}
+
+/// A logout that waits for the person to confirm it. Times are seconds since the epoch.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Logout {
+    /// The client that asks.
+    pub client_id: String,
+    /// Where the browser goes afterwards.
+    #[serde(default)]
+    pub post_logout_redirect_uri: Option<String>,
+    /// Whom the client showed an ID token of.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// The front-end's session that this token is of.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// Whom the client means.
+    #[serde(default)]
+    pub logout_hint: Option<String>,
+    /// The languages of the person.
+    #[serde(default)]
+    pub ui_locales: Option<String>,
+    /// When the logout is over.
+    pub expires_at: i64,
+}
+
+/// What follows a logout.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct AfterLogout {
+    /// Where the browser goes now; without it, it stays at the front-end.
+    #[serde(default)]
+    pub redirect_to: Option<String>,
+}
+
+/// What ended with a session.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct EndedSession {
+    /// How many refresh families lived.
+    pub families: u64,
+}
+
 /// Where the browser goes now.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Redirection {
     /// The URL; it is for this browser alone.
-    pub redirect_to: Url,
+    pub redirect_to: String,
 }
 
 /// A wish for tokens without a browser.
@@ -88,6 +145,9 @@ pub struct Redirection {
 pub struct FrontendGrant {
     /// A client of this front-end.
     pub client_id: String,
+    /// The audiences of the access token (RFC 8707), at least one; the client's where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Vec<String>>,
     /// Who it is, and what was agreed to.
     #[serde(flatten)]
     pub acceptance: Acceptance,

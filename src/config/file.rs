@@ -9,9 +9,10 @@ use toml::Spanned;
 
 use super::client::{ClientTable, TokensTable};
 use super::devices::{MeetingTable, devices};
-use super::frontend::{FrontendTable, frontends};
+use super::frontend::{FrontendTable, Named, frontends};
 use super::hardware::{HardwareTable, Surroundings};
 use super::keys::{KeysTable, Lifetimes};
+use super::kubernetes::KubernetesTable;
 use super::listen::ListenTable;
 use super::problem::Problem;
 use super::registration::RegistrationTable;
@@ -54,6 +55,7 @@ struct File {
     frontend: Vec<FrontendTable>,
     #[serde(default)]
     resource: Vec<ResourceTable>,
+    kubernetes: Option<KubernetesTable>,
     registration: Option<RegistrationTable>,
     trust_directory: Option<Spanned<PathBuf>>,
     #[serde(default)]
@@ -127,7 +129,6 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let sources = TrustTables { trust: file.trust, trusted_issuer: file.trusted_issuer }
         .with_directory(file.trust_directory, &folder)?;
     let (trust, trusted_issuers) = sources.trusted(&Trusting { issuer: &issuer, clients: &clients })?;
-    let frontends = frontends(file.frontend, &clients, &folder)?;
     let registration = file.registration.map(|table| table.into_rules(&file.tokens)).transpose()?;
     let lifetimes = Lifetimes {
         access_token: longest_access_token(&clients, &trust, registration.as_ref()),
@@ -140,19 +141,24 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let (signing_profiles, delegated): (Vec<_>, Vec<_>) =
         signing_profiles.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let their_keys: Vec<_> = signing_profiles.iter().map(DelegatedProfile::its_keys).collect();
+    let named = Named { clients: &clients, profiles: &signing_profiles };
+    let frontends = frontends(file.frontend, &named, &folder)?;
     // The folder of this file where nothing else is said.
     let state = from_folder(&folder, file.keeper.state.clone().unwrap_or_default());
     let surroundings = Surroundings { folder: &folder, state: &state, profiles: &their_keys };
     let (keeper, meeting) = keeper(file.keeper);
+    let keys = file.keys.into_schedule(lifetimes, delegated)?;
+    let kubernetes = file.kubernetes.map(|table| table.into_settings(&signing_profiles, &keys, &folder)).transpose()?;
     Ok(Config {
         issuer,
         listen: file.listen.into_listen(&folder)?,
         attempt_limits: attempt_limits(&file.limits),
         keeper,
         hardware: devices(file.hardware, meeting, surroundings)?,
-        keys: file.keys.into_schedule(lifetimes, delegated)?,
+        keys,
         signing_profiles,
         jwks_max_age,
+        kubernetes,
         store: store(file.store, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
         clients,

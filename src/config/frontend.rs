@@ -1,5 +1,7 @@
 //! `[[frontend]]`.
 
+mod signing;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -10,12 +12,14 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
+use self::signing::Signing;
 use super::issuer::is_loopback;
 use super::problem::{Problem, nearest};
 use super::proof::{SubjectSettings, certificates};
 use super::values::{OneOrSeveral, Seconds, SecretHashText};
+use crate::keeper::policy::DelegatedProfile;
 use crate::oauth::client::{Client, RequestLimits};
-use crate::oauth::frontend::{Frontend, FrontendProof, Pages, SigningRights};
+use crate::oauth::frontend::{Frontend, FrontendProof, Pages};
 
 /// The longest name.
 const LONGEST_NAME: usize = 64;
@@ -48,18 +52,24 @@ pub(super) struct FrontendTable {
     concurrent_requests: Option<NonZeroU32>,
 }
 
-/// The front-ends of `tables`, for those of `clients` that they name. Relative paths are from `folder`.
+/// What front-ends name.
+pub(super) struct Named<'a> {
+    pub(super) clients: &'a [Client],
+    pub(super) profiles: &'a [DelegatedProfile],
+}
+
+/// The front-ends of `tables`, for what they name. Relative paths are from `folder`.
 pub(super) fn frontends(
     tables: Vec<FrontendTable>,
-    clients: &[Client],
+    named: &Named<'_>,
     folder: &Path,
 ) -> Result<Vec<Frontend>, Problem> {
     let mut claimed = Claimed::default();
     let mut frontends: Vec<Frontend> = Vec::new();
     for table in tables {
         let span = table.name.span();
-        claimed.clients_of(&table, clients)?;
-        let frontend = table.into_frontend(folder)?;
+        claimed.clients_of(&table, named.clients)?;
+        let frontend = table.into_frontend(named.profiles, folder)?;
         if frontends.iter().any(|known| known.name == frontend.name) {
             return Err(Problem::at(span, format!("another front-end has the name {:?} already", frontend.name)));
         }
@@ -109,7 +119,7 @@ fn have_one_proof(one: &FrontendProof, other: &FrontendProof) -> bool {
 }
 
 impl FrontendTable {
-    fn into_frontend(self, folder: &Path) -> Result<Frontend, Problem> {
+    fn into_frontend(self, profiles: &[DelegatedProfile], folder: &Path) -> Result<Frontend, Problem> {
         let span = self.name.span();
         if !is_name(self.name.get_ref()) {
             let message = "expected a name of 1 to 64 letters, digits, dots, hyphens and underscores";
@@ -142,7 +152,7 @@ impl FrontendTable {
             proof: proof.into_proof(&span, folder)?,
             clients: self.clients.into_iter().map(Spanned::into_inner).collect(),
             pages,
-            signing: signing.into_rights()?,
+            signing: signing.into_rights(profiles)?,
             limits: RequestLimits { per_second: self.requests_per_second, concurrent: self.concurrent_requests },
             name: self.name.into_inner(),
         })
@@ -182,50 +192,6 @@ impl Proof {
             _ => Err(one()),
         }
     }
-}
-
-/// What is said of signing.
-struct Signing {
-    profiles: Vec<Spanned<String>>,
-    issuers: Option<Spanned<OneOrSeveral<String>>>,
-    audiences: Option<Spanned<OneOrSeveral<String>>>,
-    max_lifetime: Option<Spanned<Seconds>>,
-    prehashed: Option<Spanned<bool>>,
-    creates_keys: Option<Spanned<bool>>,
-}
-
-impl Signing {
-    fn into_rights(self) -> Result<SigningRights, Problem> {
-        let spans = [
-            self.issuers.as_ref().map(Spanned::span),
-            self.audiences.as_ref().map(Spanned::span),
-            self.max_lifetime.as_ref().map(Spanned::span),
-            self.prehashed.as_ref().map(Spanned::span),
-            self.creates_keys.as_ref().map(Spanned::span),
-        ];
-        // What limits nothing would seem to do something.
-        if let (true, Some(span)) = (self.profiles.is_empty(), spans.into_iter().flatten().next()) {
-            let message = "this is about the signing profiles of the front-end; expected profiles too, or not this";
-            return Err(Problem::at(span, message));
-        }
-        Ok(SigningRights {
-            profiles: self.profiles.into_iter().map(Spanned::into_inner).collect(),
-            issuers: self.issuers.map(values).transpose()?,
-            audiences: self.audiences.map(values).transpose()?,
-            max_lifetime: self.max_lifetime.map(|limit| limit.into_inner().0),
-            prehashed: self.prehashed.is_some_and(Spanned::into_inner),
-            creates_keys: self.creates_keys.is_some_and(Spanned::into_inner),
-        })
-    }
-}
-
-fn values(setting: Spanned<OneOrSeveral<String>>) -> Result<Vec<String>, Problem> {
-    let (span, values) = (setting.span(), setting.into_inner().0);
-    if values.is_empty() || values.iter().any(String::is_empty) {
-        let message = "expected at least one value; without the setting, all that the profile allows is allowed";
-        return Err(Problem::at(span, message));
-    }
-    Ok(values)
 }
 
 /// A page that browsers are sent to, with a parameter more: over HTTPS, so that nobody else reads the handle.

@@ -65,10 +65,8 @@ impl SigningProfileTable {
         }
         let max_lifetime = match &self.max_lifetime {
             None => HOUR,
-            Some(setting) if (Duration::from_secs(1)..=LONGEST_LIFETIME).contains(&setting.get_ref().0) => {
-                setting.get_ref().0
-            }
-            Some(setting) => return Err(Problem::at(setting.span(), "expected \"1s\" to \"366d\"")),
+            Some(setting) if setting.get_ref().0 <= LONGEST_LIFETIME => setting.get_ref().0,
+            Some(setting) => return Err(Problem::at(setting.span(), "expected at the most \"366d\"")),
         };
         let keys = self.keys.unwrap_or(DelegatedKeys::One);
         if keys == DelegatedKeys::Created
@@ -101,7 +99,7 @@ impl SigningProfileTable {
                 max_lifetime,
             },
             ContentTable::Any => {
-                for setting in [&self.issuers, &self.audiences, &self.types].into_iter().flatten() {
+                if let Some(setting) = [&self.issuers, &self.audiences, &self.types].into_iter().flatten().next() {
                     let message = "content = \"any\" is not looked at; remove this, or have content = \"jwt\"";
                     return Err(Problem::at(setting.span(), message));
                 }

@@ -182,7 +182,7 @@ impl DelegatedSigner {
 
     /// The `kid` of each key that may do it.
     fn choose(&self, keyring: &Keyring, name: &KeyName, version: Option<u32>) -> Result<Vec<String>, DelegatedError> {
-        let ring = keyring.ring(name).ok_or(DelegatedError::UnknownKey)?;
+        let ring = keyring.ring(name).filter(|ring| !ring.keys.is_empty()).ok_or(DelegatedError::UnknownKey)?;
         let Some(version) = version else {
             // Without any, the keepers say so.
             return Ok(ring.active.clone());
@@ -193,6 +193,11 @@ impl DelegatedSigner {
             false if ring.active.is_empty() => Err(DelegatedError::Keeper(KeeperError::NoKey)),
             false => Err(DelegatedError::Refused("version: it was retired and signs no longer".to_owned())),
         }
+    }
+
+    /// Whether keys called `name` are such that front-ends have made, and never replaced.
+    pub fn is_created(&self, name: &KeyName) -> bool {
+        self.caretaker.schedule().is_created(Role::Delegated(*name))
     }
 
     /// Has a key called `name` made, in one device, which signs from now on.
@@ -215,12 +220,5 @@ impl DelegatedSigner {
 
     fn keyring(&self) -> Arc<Keyring> {
         self.caretaker.keyring().load()
-    }
-}
-
-impl DelegatedSigner {
-    /// Whether keys called `name` follow one another, or were made by a front-end.
-    pub fn is_created(&self, name: &KeyName) -> bool {
-        self.caretaker.schedule().is_created(Role::Delegated(*name))
     }
 }

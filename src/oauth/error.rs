@@ -187,6 +187,25 @@ impl From<FrontendError> for OAuthError {
     }
 }
 
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Device { .. }
+            | KeyError::Missing { .. }
+            | KeyError::Damaged(_)
+            | KeyError::Unknown(_)
+            | KeyError::UnknownDevice(_)
+            | KeyError::NotReplaced(_)
+            | KeyError::NotNow { .. }
+            | KeyError::Raced(_) => {
+                tracing::warn!(%error, "answering 503");
+                UNAVAILABLE
+            }
+        }
+    }
+}
+
 impl From<OnceError> for OAuthError {
     fn from(error: OnceError) -> Self {
         match error {
@@ -203,19 +222,6 @@ impl From<OnceError> for OAuthError {
 /// `Retry-After` has no fractions (RFC 9110 §10.2.3): rounded up, so that nobody comes too early.
 fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
-}
-
-impl From<KeyError> for OAuthError {
-    fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::Store(error) => error.into(),
-            KeyError::Device { error, .. } => error.into(),
-            error => {
-                tracing::error!(%error, "the keys cannot be used");
-                Self::ServerError
-            }
-        }
-    }
 }
 
 impl From<store::Error> for OAuthError {

@@ -1,6 +1,7 @@
 mod admin;
 mod attempts;
 mod discovery;
+mod frontend;
 mod limits;
 mod openapi;
 mod tls;

@@ -15,6 +15,8 @@ mod keyring;
 mod oauth;
 mod transit;
 mod http;
+mod client;
+mod kubernetes;
 mod config;
 mod app;
 mod clients;

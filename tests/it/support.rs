@@ -8,6 +8,7 @@ pub mod dev;
 pub mod disk;
 pub mod faulty;
 pub mod fleet;
+pub mod frontend;
 pub mod https_server;
 pub mod issuer;
 pub mod jose;

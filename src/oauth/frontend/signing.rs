@@ -38,6 +38,11 @@ impl SigningRights {
         Ok(())
     }
 
+    /// Whether some claims that the profile allows are not allowed here.
+    pub fn limits_claims(&self) -> bool {
+        self.issuers.is_some() || self.audiences.is_some() || self.max_lifetime.is_some()
+    }
+
     /// Fails where it may not have digests signed.
     ///
     /// # Errors

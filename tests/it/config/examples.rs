@@ -28,10 +28,13 @@ fn the_development_example_is_parsed() {
 #[test]
 fn what_a_development_mint_adds_to_it_is_parsed() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/development.toml");
-    let [base, workloads] = ["development", "development-workloads"]
+    let [base, workloads, frontends] = ["development", "development-workloads", "development-frontends"]
         .map(|name| std::fs::read_to_string(path.with_file_name(format!("{name}.toml"))).unwrap());
-    let config = Config::parse(&path, &(base + &workloads)).unwrap();
-    assert_eq!(config.clients.len(), 4);
+    let listen = "[listen.frontend]\naddress = \"127.0.0.1:8081\"\n";
+    // The tokens are different where it runs.
+    let frontends = frontends.replacen("0000", "1111", 1);
+    let config = Config::parse(&path, &(base + &workloads + &frontends + listen)).unwrap();
+    assert_eq!((config.clients.len(), config.frontends.len(), config.signing_profiles.len()), (5, 3, 4));
     assert_eq!(config.trust.named("deploy-from-main").unwrap().audience, config.issuer.as_str());
     assert_eq!(config.warnings(), Vec::<String>::new());
 }
@@ -41,6 +44,26 @@ fn the_production_example_is_parsed() {
     let config = load("mintkeep.toml");
     assert!(config.issuer.as_str().starts_with("https://"));
     assert!(config.clients.len() >= 2);
+}
+
+/// Each of the front-ends that the README has settings for, beside the rest of the example.
+#[test]
+fn the_front_ends_of_the_readme_are_parsed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let path = folder.join("config/development.toml");
+    let base = std::fs::read_to_string(&path).unwrap();
+    for (mark, profiles, digests) in
+        [("front-end", 0, false), ("dex", 1, true), ("spire", 1, true), ("kubernetes", 1, false)]
+    {
+        let text = readme.split(&format!("<!-- {mark} -->")).nth(1).unwrap_or_else(|| panic!("no {mark}"));
+        let settings = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let config =
+            Config::parse(&path, &format!("{base}\n{settings}")).unwrap_or_else(|error| panic!("{mark}: {error}"));
+        assert_eq!((config.frontends.len(), config.signing_profiles.len()), (1, profiles), "{mark}");
+        assert_eq!(config.frontends[0].signing.prehashed, digests, "{mark}");
+        assert_eq!(config.warnings(), Vec::<String>::new(), "{mark}");
+    }
 }
 
 /// The store that the example describes as the other one.
@@ -117,6 +140,7 @@ fn the_front_end_of_the_production_example_is_one() {
     let indented: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
     let of_table = |name: &'static str| indented.iter().skip_while(move |line| **line != name).copied();
     let listen: Vec<&str> = of_table("[listen.frontend]").take(9).collect();
+    let profile: Vec<&str> = of_table("[[signing_profile]]").take(11).collect();
     let frontend: Vec<&str> = of_table("[[frontend]]").take_while(|line| *line != "[[trust]]").collect();
     let is_proof = |line: &&&str| {
         ["uid", "token_sha256", "tls_client_auth", "certificates"].iter().any(|name| line.starts_with(name))
@@ -128,7 +152,7 @@ fn the_front_end_of_the_production_example_is_one() {
         let rest = frontend.iter().filter(|line| !is_proof(line)).copied();
         let rest: Vec<&str> = rest.chain([*proof]).collect();
         let text = development.replace("[hardware.softhsm]", &format!("{}\n[hardware.softhsm]", listen.join("\n")));
-        let config = Config::parse(&path, &format!("{text}\n{}", rest.join("\n"))).unwrap();
+        let config = Config::parse(&path, &format!("{text}\n{}\n{}", profile.join("\n"), rest.join("\n"))).unwrap();
         assert_eq!(config.warnings(), [""; 0]);
         let [frontend] = &config.frontends[..] else { panic!("{:?}", config.frontends) };
         assert_eq!(frontend.signing.max_lifetime, Some(std::time::Duration::from_secs(300)));

@@ -22,6 +22,24 @@ uid = 993
 clients = ["billing-service"]
 login_url = "https://login.example.com/login?tenant=1"
 "#;
+const PROFILES: &str = r#"
+[[signing_profile]]
+name = "dex"
+content = "jwt"
+issuers = ["https://dex.example.com"]
+max_lifetime = "10m"
+prehashed_per_second = 5
+[[signing_profile]]
+name = "spire"
+content = "jwt"
+issuers = ["https://spire.example.com"]
+audiences = ["a"]
+max_lifetime = "5m"
+keys = "created"
+[[signing_profile]]
+name = "raw"
+content = "any"
+"#;
 const HASHES: [&str; 2] = [
     "1111111111111111111111111111111111111111111111111111111111111111",
     "2222222222222222222222222222222222222222222222222222222222222222",
@@ -77,8 +95,8 @@ fn a_front_end_has_no_rights_that_nobody_gave_it() {
 #[test]
 fn all_that_is_said_of_a_front_end_is_taken() {
     let frontend = one(&format!(
-        "{FRONTEND}device_url = \"http://127.0.0.1:3000/device\"\nlogout_url = \"http://localhost/out\"\n\
-         profiles = [\"dex\"]\nissuers = \"https://dex.example.com\"\naudiences = [\"a\", \"b\"]\nmax_lifetime = \"5m\"\n\
+        "{PROFILES}{FRONTEND}device_url = \"http://127.0.0.1:3000/device\"\nlogout_url = \"http://localhost/out\"\n\
+         profiles = [\"dex\", \"spire\"]\nissuers = \"https://dex.example.com\"\naudiences = [\"a\", \"b\"]\nmax_lifetime = \"5m\"\n\
          prehashed = true\ncreates_keys = true\nrequests_per_second = 7\nconcurrent_requests = 3\n"
     ));
     assert_eq!(frontend.clients, ["billing-service"]);
@@ -179,12 +197,45 @@ fn a_mistake_says_its_line_and_what_was_expected() {
     {
         assert_said(UID, &format!("{UID}\n{setting}"), "expected profiles too, or not this");
     }
-    for values in ["[]", "\"\"", "[\"a\", \"\"]"] {
-        let setting = format!("{UID}\nprofiles = [\"dex\"]\nissuers = {values}");
-        assert_said(UID, &setting, "expected at least one value");
-    }
     assert_said(UID, &format!("{UID}\nrequests_per_second = 0"), "expected a nonzero u32");
     assert_said(UID, &format!("{UID}\nlogin_uri = 1"), "did you mean `login_url`?");
+}
+
+#[test]
+fn rights_are_within_the_profiles() {
+    let said = |lines: &str, wrong: &str, expected: &str| {
+        assert_said_of(&format!("{PROFILES}{FRONTEND}{lines}\n"), wrong, expected);
+    };
+    said("profiles = [\"dix\"]", "dix", "no signing profile has the name \"dix\"; did you mean \"dex\"?");
+    said("profiles = [\"dex\", \"raw\"]\nissuers = \"https://dex.example.com\"", "issuers", "raw signs anything");
+    said("profiles = [\"dex\"]\nissuers = []", "issuers", "expected at least one value");
+    said("profiles = [\"dex\"]\naudiences = [\"a\", \"\"]", "audiences", "expected at least one value");
+    let further = "allows \"https://spire.example.com\"; nothing here extends a profile";
+    said("profiles = [\"dex\"]\nissuers = [\"https://spire.example.com\"]", "issuers", further);
+    said("profiles = [\"spire\"]\naudiences = [\"b\"]", "audiences", "allows \"b\"");
+    said("profiles = [\"spire\"]\nmax_lifetime = \"6m\"", "max_lifetime", "expected at the most \"5m\"");
+    said(
+        "profiles = [\"spire\", \"raw\"]\nprehashed = true",
+        "prehashed",
+        "no profile of this front-end signs digests",
+    );
+    let created = "no profile of this front-end has keys that are created";
+    said("profiles = [\"dex\", \"raw\"]\ncreates_keys = true", "creates_keys", created);
+    let taken = |lines: &str| one(&format!("{PROFILES}{FRONTEND}{lines}\n")).signing;
+    assert!(taken("profiles = [\"raw\", \"dex\"]\nprehashed = true").prehashed);
+    assert!(!taken("profiles = [\"raw\"]\nprehashed = false").prehashed);
+    // One profile allows it, and the keeper holds the other to its own.
+    assert!(taken("profiles = [\"dex\", \"spire\"]\naudiences = \"b\"\nmax_lifetime = \"10m\"").audiences.is_some());
+}
+
+#[test]
+fn limits_that_digests_get_around_are_warned_of() {
+    let warnings =
+        |lines: &str| parse(&format!("{PROFILES}{FRONTEND}profiles = [\"dex\"]\n{lines}\n")).unwrap().warnings();
+    assert_eq!(warnings("prehashed = true"), [""; 0]);
+    assert_eq!(warnings("max_lifetime = \"1m\""), [""; 0]);
+    let both = warnings("prehashed = true\nmax_lifetime = \"1m\"");
+    assert!(both[0].contains("\"pages\" may have digests signed, and nobody sees"), "{both:?}");
 }
 
 #[test]

@@ -70,6 +70,11 @@ impl Identity {
         Self::of(&parameters.self_signed(&key).expect("a certificate"), key)
     }
 
+    /// Its private key.
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
     /// `x5t#S256`.
     pub fn thumbprint(&self) -> String {
         encode(digest(&SHA256, &self.certificate))
