@@ -1,12 +1,11 @@
 //! Signing inputs that front-ends have put together themselves: `POST /admin/v1/sign` with `signing_input`.
 
-use std::os::unix::net::UnixStream;
-
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use mintkeep::clock::{Clock as _, SystemClock};
 use mintkeep::jose::base64url::encode;
 use serde_json::{Value, json};
 
+use crate::support::frontend::FrontendRequest;
 use crate::support::process::succeed;
 use crate::support::{Answer, Deployment};
 
@@ -26,22 +25,17 @@ fn deployment() -> Deployment {
     deployment
 }
 
-fn ask(deployment: &Deployment, method: &str, path: &str, body: &str) -> Answer {
-    let stream = UnixStream::connect(deployment.path("frontend.sock")).expect("the mint listens");
-    let (token, length) = (&deployment.secret, body.len());
-    let head = "Host: mint\r\nConnection: close\r\nContent-Type: application/json";
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\n{head}\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    Answer::exchange(stream, request.as_bytes())
+fn ask(deployment: &Deployment, request: FrontendRequest<'_>) -> Answer {
+    let token = format!("Authorization: Bearer {}", deployment.secret);
+    deployment.ask_socket(&request.headers(&["Content-Type: application/json", &token]))
 }
 
 fn sign(deployment: &Deployment, request: &Value) -> Answer {
-    ask(deployment, "POST", "/admin/v1/sign", &request.to_string())
+    ask(deployment, FrontendRequest::post("/admin/v1/sign", &request.to_string()))
 }
 
 fn kid(deployment: &Deployment) -> (String, Value) {
-    let set = ask(deployment, "GET", "/admin/v1/sign/provider/jwks", "").json();
+    let set = ask(deployment, FrontendRequest::get("/admin/v1/sign/provider/jwks")).json();
     let key = set["keys"][0].clone();
     (key["kid"].as_str().expect("a kid").to_owned(), key)
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use super::frontend::token_line;
 use super::node::clients_folder;
 use super::{Deployment, RunningMint};
 
@@ -63,10 +64,8 @@ fn node() -> PathBuf {
 impl Deployment {
     /// Registers the front-end `name`, which comes in at a socket by the secret of [`super::SERVICE`], with these lines.
     pub fn add_example(&self, name: &str, lines: &str) {
-        let hash = self.secret_hash();
-        self.append(&format!(
-            "[listen.frontend]\nsocket = \"frontend.sock\"\n[[frontend]]\nname = \"{name}\"\ntoken_sha256 = \"{hash}\"\n{lines}"
-        ));
+        self.listen_for_frontends();
+        self.add_frontend(name, &format!("{}\n{lines}", token_line(&[&self.secret])));
     }
 
     /// Starts an example as a front-end.

@@ -62,7 +62,7 @@ fn so_many_requests_at_a_time_are_served() {
 fn what_is_no_request_is_refused_and_told_what_one_is() {
     let deployment = deployment("");
     let mint = deployment.serve();
-    let expected = "expected JSON with profile, claims and, optionally, key and typ, each once";
+    let expected = "expected JSON with profile, and claims or signing_input, and, optionally, key and typ, each once";
     let deep = format!("{{\"profile\":\"p\",\"claims\":{{\"a\":{}1{}}}}}", "[".repeat(40), "]".repeat(40));
     for body in [
         "",
