@@ -9,6 +9,7 @@ mod public_key_file;
 pub mod keeper_process;
 pub mod store;
 pub mod services;
+mod kubernetes;
 mod reload;
 mod frontend_listener;
 mod session_ends;

@@ -9,6 +9,7 @@ mod devices;
 mod hardware;
 mod issuer;
 mod keys;
+mod kubernetes;
 mod listen;
 mod problem;
 mod proof;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use crate::keeper::policy::DelegatedProfile;
 use crate::keyring::Schedule;
+use crate::kubernetes::KubernetesSettings;
 use crate::oauth::attempts::AttemptLimits;
 use crate::oauth::client::{Client, GrantType};
 use crate::oauth::frontend::{Frontend, FrontendProof};
@@ -70,6 +72,8 @@ pub struct Config {
     pub signing_profiles: Vec<DelegatedProfile>,
     /// How long others may keep the published keys.
     pub jwks_max_age: Duration,
+    /// How tokens are signed for Kubernetes, where they are.
+    pub kubernetes: Option<KubernetesSettings>,
     /// The store.
     pub store: StoreLocation,
     /// The log.
@@ -273,7 +277,9 @@ impl Config {
         let unnamed = unnamed.map(|issuer| format!("no trust policy names the trusted issuer {:?}", issuer.issuer));
         let out = self.frontends.iter().flat_map(|frontend| self.warnings_of(frontend));
         let nobody = self.clients.iter().filter_map(|client| self.warning_of_client(client));
-        self.trust.iter().flat_map(TrustPolicy::warnings).chain(unnamed).chain(out).chain(nobody).collect()
+        let uncalled = self.kubernetes.as_ref().and_then(|settings| self.warning_of_kubernetes(settings));
+        let warnings = self.trust.iter().flat_map(TrustPolicy::warnings).chain(unnamed).chain(out).chain(nobody);
+        warnings.chain(uncalled).collect()
     }
 
     /// That nobody could ever log in to `client`, where it is so.
@@ -287,6 +293,17 @@ impl Config {
             "nobody can log in to the client {:?}; it needs a [[frontend]] with a login_url that has it among its clients",
             client.id
         ))
+    }
+
+    /// That nobody may call, where it is so. No mistake: who may is read again while the mint runs.
+    fn warning_of_kubernetes(&self, settings: &KubernetesSettings) -> Option<String> {
+        let profile = settings.profile.as_str();
+        let may_call = |frontend: &Frontend| {
+            matches!(frontend.proof, FrontendProof::Uid(_)) && frontend.signing.check_profile(profile).is_ok()
+        };
+        (!self.frontends.iter().any(may_call)).then(|| {
+            format!("[kubernetes]: no front-end has a uid and the signing profile {profile:?}, so nobody may call")
+        })
     }
 
     /// That nobody could ever prove to be `frontend`, and that its limits do not hold for all that it has signed.

@@ -17,6 +17,7 @@ pub mod sealing;
 pub mod oauth;
 pub mod transit;
 pub mod http;
+pub mod kubernetes;
 pub mod client;
 pub mod telemetry;
 pub mod config;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// Crates that talk to something outside, or are there for one thing, and the one place of each.
-const DRIVERS: [(&str, &[&str]); 21] = [
+const DRIVERS: [(&str, &[&str]); 25] = [
     ("cryptoki", &["hardware/pkcs11"]),
     ("cryptoki_sys", &["hardware/pkcs11/calls"]),
     ("tss_esapi", &["hardware/tpm"]),
@@ -34,6 +34,10 @@ const DRIVERS: [(&str, &[&str]); 21] = [
     ("moka", &["oauth/access_token", "oauth/key_sets", "oauth/shared_tokens"]),
     ("governor", &["budget", "oauth/attempts"]),
     ("axum", &["http"]),
+    ("tonic", &["kubernetes"]),
+    ("tonic_prost", &["kubernetes/api"]),
+    ("prost", &["kubernetes/api"]),
+    ("prost_types", &["kubernetes"]),
     ("ipnet", &["http/forwarded"]),
     ("clap", &["cli"]),
     ("toml", &["config"]),
@@ -128,7 +132,8 @@ impl Source {
 /// The modules of `lib.rs`, in order.
 fn layers() -> Vec<String> {
     let text = fs::read_to_string(source_folder().join("lib.rs")).expect("there is a lib.rs");
-    let declared = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let declared =
+        text.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
     declared.map(str::to_owned).collect()
 }
 

@@ -2,13 +2,14 @@
 //! machines are noisy and only ratios of one run mean something.
 //!
 //! The raw rate, the mint, its keeper and the load generator are processes of their own: this program
-//! starts itself anew for the first and the last (`raw`; `load`, `prove`, `secure`), and for those who only disturb (`flood`).
+//! starts itself anew for the first and the last (`raw`; `load`, `prove`, `secure`, `sign`), and for those who only disturb (`flood`).
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 
 mod beside;
 mod devices;
 mod flood;
+mod kubernetes;
 mod load;
 mod mint;
 mod proofs;
@@ -19,6 +20,7 @@ mod support;
 mod tls;
 #[cfg(feature = "tpm")]
 mod tpm;
+mod transit;
 mod verification;
 
 use std::path::Path;
@@ -41,7 +43,11 @@ const MOST_CONNECTIONS: usize = 64;
 const FLOODS: [usize; 2] = [64, 700];
 
 /// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
-const PARTS: [&str; 7] = ["tokens", "sessions", "floods", PROOFS, TLS, TPM, DEVICES];
+const PARTS: [&str; 9] = ["tokens", "sessions", "floods", KUBERNETES, TRANSIT, PROOFS, TLS, TPM, DEVICES];
+/// The one that is asked for by a kube-apiserver.
+const KUBERNETES: &str = "kubernetes";
+/// The one that is asked for by clients of Vault.
+const TRANSIT: &str = "transit";
 /// Those that have a measure of their own, and need none of the hardware.
 const PROOFS: &str = "proofs";
 const TLS: &str = "tls";
@@ -57,6 +63,9 @@ fn main() {
         ["raw", config, sequence, threads, keys] => raw::measure(config, sequence, threads, keys, SPAN),
         #[cfg(feature = "tpm")]
         ["esys", tcti, session] => tpm::run(tcti, session, SPAN),
+        ["ask-transit"] => transit::generate(),
+        ["keeper", ..] => kubernetes::be_keeper(),
+        ["sign"] => kubernetes::generate(),
         ["load"] => load::generate(),
         ["paced"] => devices::generate(),
         ["prove"] => proofs::generate(),
@@ -99,6 +108,12 @@ fn run(named: &[&str]) {
         }
         if is_wanted("floods") {
             measure_floods(&state, &mut report);
+        }
+        if is_wanted(TRANSIT) {
+            report.transit.measure(&state, SPAN);
+        }
+        if is_wanted(KUBERNETES) {
+            report.kubernetes.measure(&state, SPAN);
         }
         if is_wanted(PROOFS) {
             report.verification.measure(&state);

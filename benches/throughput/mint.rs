@@ -10,7 +10,8 @@ use serde_json::Value;
 /// The resource server that introspects.
 pub const API: &str = "bench-api";
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mintkeep");
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mintkeep");
 
 /// A running mint with its keeper.
 pub struct Mint {
@@ -78,28 +79,7 @@ impl Mint {
 
     /// One that is configured otherwise.
     pub fn start_changed(state: &Path, verify: bool, changes: &Changes<'_>) -> Self {
-        let config = std::fs::read_to_string(state.join("mintkeep.toml")).expect("dev wrote it");
-        let hash = config.split("secret_sha256 = \"").nth(1).expect("the service has a secret")[..64].to_owned();
-        let mut config: toml_edit::DocumentMut = config.parse().expect("TOML");
-        config["keeper"]["verify_signatures"] = toml_edit::value(verify);
-        if let Some(url) = changes.url {
-            config["store"]["url"] = toml_edit::value(url);
-        }
-        let mut path = state.join("bench.toml");
-        if changes.is_second {
-            path = state.join("bench-second.toml");
-            let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-            config["listen"]["public"] = toml_edit::value(free.expect("a free port").to_string());
-            config["listen"]["admin"] = toml_edit::value("second.sock");
-            config["store"]["url"] = toml_edit::value("sqlite:second.db");
-        }
-        let address = config["listen"]["public"].as_str().expect("an address").to_owned();
-        // The resource server has the secret of the service.
-        let text = format!(
-            "{config}\n[[resource_server]]\nid = \"{API}\"\nauthentication = \"client_secret_post\"\nsecret_sha256 = \"{hash}\"\naudience = \"https://api.example.com\"\n{}",
-            changes.tables
-        );
-        std::fs::write(&path, text).expect("the folder is writable");
+        let (path, address) = configure(state, verify, changes);
         let process = Command::new(PROGRAM).args(["serve", "--config"]).arg(&path).stderr(Stdio::null()).spawn();
         let process = process.expect("mintkeep starts");
         let mut mint = Self { process, state: state.to_owned(), address, keeper_pid: 0 };
@@ -163,12 +143,40 @@ impl Drop for Mint {
     }
 }
 
+/// Writes the configuration of a mint: its file, and the address that it names.
+pub fn configure(state: &Path, verify: bool, changes: &Changes<'_>) -> (PathBuf, String) {
+    let config = std::fs::read_to_string(state.join("mintkeep.toml")).expect("dev wrote it");
+    let hash = config.split("secret_sha256 = \"").nth(1).expect("the service has a secret")[..64].to_owned();
+    let mut config: toml_edit::DocumentMut = config.parse().expect("TOML");
+    config["keeper"]["verify_signatures"] = toml_edit::value(verify);
+    if let Some(url) = changes.url {
+        config["store"]["url"] = toml_edit::value(url);
+    }
+    let mut path = state.join("bench.toml");
+    if changes.is_second {
+        path = state.join("bench-second.toml");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        config["listen"]["public"] = toml_edit::value(free.expect("a free port").to_string());
+        config["listen"]["admin"] = toml_edit::value("second.sock");
+        config["store"]["url"] = toml_edit::value("sqlite:second.db");
+    }
+    let address = config["listen"]["public"].as_str().expect("an address").to_owned();
+    // The resource server has the secret of the service.
+    let text = format!(
+        "{config}\n[[resource_server]]\nid = \"{API}\"\nauthentication = \"client_secret_post\"\nsecret_sha256 = \"{hash}\"\naudience = \"https://api.example.com\"\n{}",
+        changes.tables
+    );
+    std::fs::write(&path, text).expect("the folder is writable");
+    (path, address)
+}
+
 /// The issuer identifier of the mints in `state`.
 pub fn issuer(state: &Path) -> String {
     record(state)["issuer"].as_str().expect("a string").to_owned()
 }
 
-fn record(state: &Path) -> Value {
+/// What scripts need of the mints in `state`.
+pub fn record(state: &Path) -> Value {
     let text = std::fs::read_to_string(state.join("dev.json")).expect("dev wrote it");
     serde_json::from_str(&text).expect("dev.json is JSON")
 }

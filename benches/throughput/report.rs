@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::kubernetes::Kubernetes;
 use crate::load::{Measured, Work};
 use crate::mint::{Cpu, Memory};
 use crate::proofs::Proofs;
 use crate::raw::Sequence;
 use crate::sessions::Measured as Store;
 use crate::tls::Https;
+use crate::transit::Transit;
 use crate::verification::Verification;
 
 /// Everything that was measured, in the order of its first round.
@@ -24,6 +26,8 @@ pub struct Report {
     bytes_per_family: BTreeMap<&'static str, f64>,
     floods: BTreeMap<(&'static str, usize), Vec<Flooded>>,
     tpm: BTreeMap<(&'static str, usize), Vec<OnTpm>>,
+    pub transit: Transit,
+    pub kubernetes: Kubernetes,
     pub proofs: Proofs,
     pub verification: Verification,
     pub https: Https,
@@ -120,6 +124,12 @@ impl Report {
         let mut text = String::new();
         if !self.raw.is_empty() {
             self.write_softhsm(&mut text);
+        }
+        if !self.kubernetes.is_empty() {
+            self.kubernetes.write_table(self.ceiling(Sequence::Token), &mut text);
+        }
+        if !self.transit.is_empty() {
+            self.transit.write_table(self.ceiling(Sequence::Token), &mut text);
         }
         if !self.tpm.is_empty() {
             self.write_tpm(&mut text);
@@ -297,6 +307,7 @@ impl Report {
         let report = json!({
             "raw": raw, "tokens": tokens, "exchanges": exchanges, "introspections": introspections,
             "bytes_per_family": self.bytes_per_family, "floods": floods, "memory": memory, "tpm": tpm,
+            "kubernetes": self.kubernetes.json(), "transit": self.transit.json(),
             "proofs": self.proofs.json(), "verification_us": self.verification.json(), "https": self.https.json(),
         });
         format!("{report:#}\n")

@@ -18,6 +18,7 @@ use crate::jose::jwk::P256PublicKey;
 use crate::jose::jws::SigningInput;
 use crate::keeper::Member;
 use crate::keeper::policy::ACCESS_TOKEN_PROFILE;
+use crate::kubernetes::Address;
 use crate::oauth::key_sets::KeySets;
 
 /// One part and what was found of it.
@@ -102,8 +103,32 @@ pub async fn check(config_path: &Path) -> Vec<Finding> {
         Ok(()) => Finding::ok("signature", "made by the hardware, and verifies under the published key"),
         Err(failure) => Finding::failed("signature", failure),
     });
+    findings.extend(kubernetes(&config, &kept_keys));
     kept_keys.stop().await;
     findings
+}
+
+/// What was found of the way to sign for Kubernetes, where there is one. The socket may be a running mint's.
+fn kubernetes(config: &Config, kept_keys: &KeptKeys) -> Option<Finding> {
+    let settings = config.kubernetes.as_ref()?;
+    let profile = settings.profile;
+    let has_key = |member: &Member| {
+        let told = member.keeper.public_keys();
+        told.is_some_and(|told| told.keys.delegated.iter().any(|key| key.name == profile))
+    };
+    if !kept_keys.keepers.members().iter().any(has_key) {
+        let message = format!("the signing profile {:?} has no key; `mintkeep keys init` makes it", profile.as_str());
+        return Some(Finding::failed("kubernetes", Failure::new(Kind::HardwareForGood, message)));
+    }
+    if let Address::Path(path) = &settings.address
+        && !path.parent().is_some_and(Path::is_dir)
+    {
+        let message = format!("{}: its folder is not there", path.display());
+        return Some(Finding::failed("kubernetes", Failure::new(Kind::Listen, message)));
+    }
+    let most = humantime::format_duration(settings.max_lifetime);
+    let found = format!("{}, signing profile {:?}, tokens of up to {most}", settings.address, profile.as_str());
+    Some(Finding::ok("kubernetes", found))
 }
 
 /// What was found of the certificates of the listeners that speak TLS.

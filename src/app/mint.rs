@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::frontend_listener::{self, FrontendListeners};
+use super::kubernetes::KubernetesListener;
 use super::reload::{self, Parts, Reloader};
 use super::services::Services;
 use super::session_ends::Ending;
@@ -27,6 +28,7 @@ use crate::http::public::{self, PublicApi};
 use crate::http::tls::Certificates;
 use crate::http::transit::TransitApi;
 use crate::keyring::Signer;
+use crate::kubernetes;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::authorization::{AuthorizationEndpoint, IdTokenHints};
 use crate::oauth::device::{DeviceEndpoint, Devices};
@@ -58,6 +60,7 @@ pub struct Mint {
     certificates: Option<Arc<Certificates>>,
     admin: UnixSocket,
     frontends: FrontendListeners,
+    kubernetes: Option<KubernetesListener>,
     public_api: PublicApi,
     frontend_api: Arc<FrontendApi>,
     ending: Ending,
@@ -78,7 +81,9 @@ impl Mint {
         let listen = &config.listen;
         let certificates = certificates(config)?.map(Arc::new);
         let listeners = 1 + frontend_listener::count(config);
-        descriptors::make_room_for(listeners * listen.limits.max_connections + ADMIN_CONNECTIONS)?;
+        descriptors::make_room_for(
+            listeners * listen.limits.max_connections + ADMIN_CONNECTIONS + kubernetes::CONNECTIONS,
+        )?;
         let public = TcpListener::bind(listen.public).await.map_err(|error| {
             Failure::new(
                 Kind::Listen,
@@ -92,6 +97,7 @@ impl Mint {
             Failure::new(Kind::Listen, format!("cannot listen at {}: {error}", listen.admin.display()))
         })?;
         let frontends = FrontendListeners::bind(config).await?;
+        let kubernetes = KubernetesListener::bind(config)?;
         let services = tokio::select! {
             started = Services::start(config_path, config) => started?,
             // A keeper that is being started is killed with its value.
@@ -122,6 +128,7 @@ impl Mint {
             certificates,
             admin,
             frontends,
+            kubernetes,
             public_api,
             frontend_api,
             ending,
@@ -143,8 +150,8 @@ impl Mint {
     /// Serves until SIGINT or SIGTERM, reads the certificate and the registrations again at SIGHUP, lets the requests
     /// under way finish, and ends the keeper.
     pub async fn run(self) {
-        let Self { services, public, certificates, admin, frontends, public_api, frontend_api, .. } = self;
-        let Self { ending, attempts, reloader, limits, mut signals, .. } = self;
+        let Self { services, public, certificates, admin, frontends, kubernetes, public_api, .. } = self;
+        let Self { frontend_api, ending, attempts, reloader, limits, mut signals, .. } = self;
         let client_limits = Arc::clone(&services.client_limits);
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
@@ -169,7 +176,8 @@ impl Mint {
         let frontends = frontends.serve(&frontend_api, limits, &stopped);
         // Operators are few, and must get in when clients are many.
         let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
-        let admin = tokio::spawn(serve(admin, None, admin::router(admin_api), admin_limits, stopped));
+        let admin = tokio::spawn(serve(admin, None, admin::router(admin_api), admin_limits, stopped.clone()));
+        let kubernetes = kubernetes.map(|listener| listener.spawn(&services, limits, stopped));
         let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock), attempts));
         let caretaker = Arc::clone(&services.caretaker);
         let caring = tokio::spawn(async move { caretaker.run().await });
@@ -179,6 +187,9 @@ impl Mint {
         tracing::info!("ending");
         stop.send_replace(true);
         let _ = tokio::join!(public, admin, frontends.join_all());
+        if let Some(kubernetes) = kubernetes {
+            let _ = kubernetes.await;
+        }
         following.abort_all();
         pruning.abort();
         caring.abort();

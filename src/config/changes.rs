@@ -72,6 +72,7 @@ impl Config {
             keys,
             signing_profiles,
             jwks_max_age,
+            kubernetes,
             store,
             log,
             clients: _,
@@ -96,6 +97,7 @@ impl Config {
                 (signing_profiles, &keys.delegated) == (&other.signing_profiles, &other.keys.delegated),
             ),
             ("[tokens] jwks_max_age", *jwks_max_age == other.jwks_max_age),
+            ("[kubernetes]", *kubernetes == other.kubernetes),
             ("[store]", *store == other.store),
             ("[log]", *log == other.log),
         ];

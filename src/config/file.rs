@@ -12,6 +12,7 @@ use super::devices::{MeetingTable, devices};
 use super::frontend::{FrontendTable, Named, frontends};
 use super::hardware::{HardwareTable, Surroundings};
 use super::keys::{KeysTable, Lifetimes};
+use super::kubernetes::KubernetesTable;
 use super::listen::ListenTable;
 use super::problem::Problem;
 use super::registration::RegistrationTable;
@@ -54,6 +55,7 @@ struct File {
     frontend: Vec<FrontendTable>,
     #[serde(default)]
     resource: Vec<ResourceTable>,
+    kubernetes: Option<KubernetesTable>,
     registration: Option<RegistrationTable>,
     trust_directory: Option<Spanned<PathBuf>>,
     #[serde(default)]
@@ -145,15 +147,18 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
     let state = from_folder(&folder, file.keeper.state.clone().unwrap_or_default());
     let surroundings = Surroundings { folder: &folder, state: &state, profiles: &their_keys };
     let (keeper, meeting) = keeper(file.keeper);
+    let keys = file.keys.into_schedule(lifetimes, delegated)?;
+    let kubernetes = file.kubernetes.map(|table| table.into_settings(&signing_profiles, &keys, &folder)).transpose()?;
     Ok(Config {
         issuer,
         listen: file.listen.into_listen(&folder)?,
         attempt_limits: attempt_limits(&file.limits),
         keeper,
         hardware: devices(file.hardware, meeting, surroundings)?,
-        keys: file.keys.into_schedule(lifetimes, delegated)?,
+        keys,
         signing_profiles,
         jwks_max_age,
+        kubernetes,
         store: store(file.store, &folder)?,
         log: LogConfig { format: file.log.format, level: format!("{:?}", file.log.level).to_lowercase() },
         clients,

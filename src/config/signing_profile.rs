@@ -99,7 +99,7 @@ impl SigningProfileTable {
                 max_lifetime,
             },
             ContentTable::Any => {
-                for setting in [&self.issuers, &self.audiences, &self.types].into_iter().flatten() {
+                if let Some(setting) = [&self.issuers, &self.audiences, &self.types].into_iter().flatten().next() {
                     let message = "content = \"any\" is not looked at; remove this, or have content = \"jwt\"";
                     return Err(Problem::at(setting.span(), message));
                 }

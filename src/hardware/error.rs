@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::key_name::KeyName;
-
 /// What a fault of a device means for what comes next.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Fault {
@@ -162,7 +160,7 @@ pub enum Error {
     },
     /// A front-end asks for a key by a name that one has.
     #[error("there is a key called {0} already, and none is ever made in the place of another one")]
-    KeyTaken(KeyName),
+    KeyTaken(Box<str>),
     /// There are several keys where exactly one is wanted.
     #[error("the token has {count} {what} where exactly one is expected; remove the others")]
     KeyAmbiguous {

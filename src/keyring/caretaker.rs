@@ -97,7 +97,7 @@ impl Caretaker {
         let missing = self.view(&turn, &schedule).missing().next().cloned();
         match missing {
             Some(KeyRecord { kid, role, device, life, .. }) => {
-                Err(KeyError::Missing { kid, role, device, state: life.state().name() })
+                Err(KeyError::Missing { kid, role: role.into(), device, state: life.state().name() })
             }
             None => Ok(()),
         }

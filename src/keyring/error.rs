@@ -27,7 +27,7 @@ pub enum KeyError {
         /// Its `kid`.
         kid: String,
         /// What it is for.
-        role: Role,
+        role: Box<Role>,
         /// The device that it should be in.
         device: String,
         /// What it is good for.
@@ -46,7 +46,7 @@ pub enum KeyError {
     #[error(
         "no keys of the role {0} are replaced; expected signing, sealing, or delegated: and the name of a [[signing_profile]] that has one key"
     )]
-    NotReplaced(Role),
+    NotReplaced(Box<Role>),
     /// The key is not in a state in which that can be done.
     #[error("the key {kid} is {found}; {expected}")]
     NotNow {

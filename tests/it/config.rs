@@ -1,5 +1,6 @@
 mod examples;
 mod frontend;
+mod kubernetes;
 mod mistakes;
 mod signing_profile;
 mod trust;

@@ -16,6 +16,7 @@ mod oauth;
 mod transit;
 mod http;
 mod client;
+mod kubernetes;
 mod config;
 mod app;
 mod clients;

@@ -63,6 +63,12 @@ impl Frontends {
             frontend["address"] = value(address()?.to_string());
             listen["frontend"] = Item::Table(frontend);
         }
+        if !document.contains_key("kubernetes") {
+            let mut kubernetes = Table::new();
+            kubernetes["socket"] = value(files.state.join("kubernetes.sock").display().to_string());
+            kubernetes["profile"] = value("kubernetes");
+            document["kubernetes"] = Item::Table(kubernetes);
+        }
         let frontends = tables(document, "frontend")?;
         for (name, token) in [(LOGIN, &self.login_token), (TRANSIT, &self.transit_token)] {
             if let Some(frontend) = find(frontends, "name", name) {

@@ -208,7 +208,7 @@ impl FrontendRecord {
         Some(Self {
             admin_url: url.clone(),
             frontend_token: frontends.login_token.expose_secret().to_owned(),
-            kubernetes_socket: None,
+            kubernetes_socket: config.kubernetes.as_ref().map(|kubernetes| kubernetes.address.to_string()),
             transit_url: url,
             transit_token: frontends.transit_token.expose_secret().to_owned(),
             transit_key: TRANSIT_KEY.to_owned(),

@@ -166,7 +166,7 @@ impl Inventory {
                 let mut created = all_delegated(session, &self.settings)?;
                 created.retain(|(known, ..)| known.created_name().is_some());
                 if created.iter().any(|(known, ..)| *known == name) {
-                    return Err(Error::KeyTaken(name));
+                    return Err(Error::KeyTaken(name.as_str().into()));
                 }
                 is_full(created.len(), MOST_CREATED_KEYS)
             }

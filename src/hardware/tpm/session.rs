@@ -180,7 +180,7 @@ impl OpenSession {
             return is_full(of_name, MOST_KEYS);
         }
         if of_name > 0 {
-            return Err(Error::KeyTaken(name));
+            return Err(Error::KeyTaken(name.as_str().into()));
         }
         is_full(delegated.iter().filter(|(known, _)| known.created_name().is_some()).count(), MOST_CREATED_KEYS)
     }

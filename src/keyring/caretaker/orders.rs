@@ -37,7 +37,7 @@ impl Caretaker {
         let schedule = self.schedule();
         let roles = || schedule.chains().filter(|one| role.is_none_or(|role| role == *one));
         if let Some(role) = role.filter(|_| roles().next().is_none()) {
-            return Err(KeyError::NotReplaced(role));
+            return Err(KeyError::NotReplaced(role.into()));
         }
         let wanted: BTreeSet<_> = devices.flat_map(|name| roles().map(|role| (name.clone(), role))).collect();
         if let Some(unknown) = device.filter(|_| wanted.is_empty()) {

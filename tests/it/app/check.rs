@@ -47,3 +47,17 @@ fn it_works_beside_a_running_mint() {
     assert_eq!(findings(&deployment).0, Some(0));
     mint.client_credentials().text("access_token");
 }
+
+#[test]
+fn it_says_where_kubernetes_finds_the_mint() {
+    let deployment = crate::kubernetes::deployment();
+    let (code, found) = findings(&deployment);
+    let last = found["findings"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((code, &last["part"], &last["ok"]), (Some(0), &"kubernetes".into(), &Value::Bool(true)), "{found}");
+    let text = last["found"].as_str().unwrap();
+    assert!(text.ends_with("kubernetes.sock, signing profile \"kubernetes\", tokens of up to 1h"), "{text}");
+    deployment.edit(|config| config["kubernetes"]["socket"] = toml_edit::value("nowhere/kubernetes.sock"));
+    let (code, found) = findings(&deployment);
+    let last = found["findings"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((code, &last["part"], &last["ok"]), (Some(6), &"kubernetes".into(), &Value::Bool(false)), "{found}");
+}

@@ -284,7 +284,7 @@ fn assert_generates_for_front_ends(sessions: &mut [Box<dyn Session>]) {
         sessions[0].generate(Role::Delegated(name)).unwrap();
     }
     let taken = sessions.last_mut().unwrap().generate(Role::Delegated(made));
-    assert!(matches!(taken, Err(Error::KeyTaken(name)) if name == made));
+    assert!(matches!(taken, Err(Error::KeyTaken(name)) if *name == *made.as_str()));
     let keys = sessions[0].keys();
     let mut names: Vec<KeyName> = keys.delegated.iter().map(|key| key.name).collect();
     names.sort();

@@ -18,7 +18,8 @@ fn a_malformed_request_is_answered_as_rfc_6749_has_it() {
     error(&format!("{good}&scope=%ff%fe"), "invalid_request");
     let many: String = (0..5000).map(|number| format!("&p{number}=")).collect();
     error(&format!("{good}{}", &many[..15_000]), "invalid_request");
-    error("grant_type=authorization_code", "unsupported_grant_type");
+    error("grant_type=password", "unsupported_grant_type");
+    error("grant_type=authorization_code", "unauthorized_client");
     error("grant_type=Client_Credentials", "unsupported_grant_type");
     mint.post_form(&[], &form(&[("grant_type", "refresh_token"), ("client_id", WORKLOAD)]))
         .assert_error(400, "invalid_request");

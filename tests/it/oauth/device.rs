@@ -162,7 +162,8 @@ fn a_confidential_client_proves_itself_at_both_endpoints() {
 fn requests_that_are_not_good_begin_nothing() {
     let deployment = deployment();
     let mint = deployment.serve();
-    let cases: [(&[(&str, &str)], u16, &str, &str); 7] = [
+    type Case = (&'static [(&'static str, &'static str)], u16, &'static str, &'static str);
+    let cases: [Case; 7] = [
         (&[], 401, "invalid_client", ""),
         (&[("client_id", "nobody")], 401, "invalid_client", ""),
         (&[("client_id", "plain")], 400, "unauthorized_client", "the client may not use this grant"),

@@ -80,6 +80,6 @@ async fn a_postgres_store_of_the_release_before_is_migrated_and_its_families_are
     let url = PostgresUrl::parse(&server.url()).unwrap();
     let error = PostgresStore::open(&url).await.err().expect("it is refused").to_string();
     assert!(error.contains("run `mintkeep store migrate`"), "{error}");
-    assert_eq!(PostgresStore::migrate(&url).await, Ok(2));
+    assert_eq!(PostgresStore::migrate(&url).await, Ok(3));
     goes_on(&PostgresStore::open(&url).await.unwrap()).await;
 }

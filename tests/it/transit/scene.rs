@@ -48,7 +48,7 @@ const FRONTENDS: [(&str, &str); 7] = [
     ("notary", "profiles = [\"documents\", \"dex\"]"),
     ("spire", "profiles = [\"spire\"]\nprehashed = true\ncreates_keys = true"),
     ("reader", "profiles = [\"spire\", \"documents\"]\nprehashed = true"),
-    ("narrow", "profiles = [\"dex\", \"documents\"]\naudiences = \"https://a.example.com\"\nmax_lifetime = \"1m\""),
+    ("narrow", "profiles = [\"dex\"]\naudiences = \"https://a.example.com\"\nmax_lifetime = \"1m\""),
     ("elsewhere", "profiles = [\"elsewhere\"]\ncreates_keys = true"),
 ];
 

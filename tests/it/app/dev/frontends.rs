@@ -1,6 +1,7 @@
 //! The front-ends of a development mint.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -88,6 +89,7 @@ fn a_person_logs_in_and_others_have_their_tokens_signed() {
     let created = transit("keys/x509-CA-A", &json!({"type": "ecdsa-p256"}));
     assert_eq!(created["data"]["latest_version"], 1, "{created}");
     assert!(transit("sign/x509-CA-A", &digest)["data"]["signature"].is_string());
+    assert!(Path::new(&dev.text("kubernetes_socket")).exists());
     dev.interrupt();
 }
 
