@@ -81,9 +81,8 @@ impl Mint {
         let listen = &config.listen;
         let certificates = certificates(config)?.map(Arc::new);
         let listeners = 1 + frontend_listener::count(config);
-        descriptors::make_room_for(
-            listeners * listen.limits.max_connections + ADMIN_CONNECTIONS + kubernetes::CONNECTIONS,
-        )?;
+        let for_kubernetes = if config.kubernetes.is_some() { kubernetes::CONNECTIONS } else { 0 };
+        descriptors::make_room_for(listeners * listen.limits.max_connections + ADMIN_CONNECTIONS + for_kubernetes)?;
         let public = TcpListener::bind(listen.public).await.map_err(|error| {
             Failure::new(
                 Kind::Listen,
