@@ -3,7 +3,8 @@
 # crash  kills mints, keepers and the database at random under load, for longer than the tests do
 # faults has every call into the hardware go wrong in every way, where the tests take a sample
 # bench  measures throughput, latency and memory against the raw rate of the hardware; PART names one of
-#        its parts: tokens, sessions, floods, kubernetes, proofs, tls, tpm, devices
+#        its parts: tokens, sessions, floods, kubernetes, transit, logins, proofs, tls,
+#        tpm, devices
 # fuzz   makes up what strangers send and looks for what breaks, each target for SECONDS_EACH (60); TARGET
 #        names one of fuzz/fuzz_targets
 #

@@ -239,7 +239,7 @@ async fn answer<'a, Stream: AsyncRead + Unpin>(stream: &mut Stream, buffer: &'a 
 }
 
 /// The string member `name` of a flat JSON object whose strings have no escapes.
-fn member<'a>(json: &'a str, name: &str) -> &'a str {
+pub fn member<'a>(json: &'a str, name: &str) -> &'a str {
     let start = json.find(&format!("\"{name}\":\"")).map_or(json.len(), |start| start + name.len() + 4);
     json[start..].split('"').next().unwrap_or_default()
 }

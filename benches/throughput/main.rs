@@ -2,7 +2,7 @@
 //! machines are noisy and only ratios of one run mean something.
 //!
 //! The raw rate, the mint, its keeper and the load generator are processes of their own: this program
-//! starts itself anew for the first and the last (`raw`; `load`, `prove`, `secure`, `sign`), and for those who only disturb (`flood`).
+//! starts itself anew for the first and the last (`raw`; `load`, `redeem`, `prove`, `secure`, `sign`), and for those who only disturb (`flood`).
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 
@@ -11,6 +11,7 @@ mod devices;
 mod flood;
 mod kubernetes;
 mod load;
+mod logins;
 mod mint;
 mod proofs;
 mod raw;
@@ -43,11 +44,13 @@ const MOST_CONNECTIONS: usize = 64;
 const FLOODS: [usize; 2] = [64, 700];
 
 /// What can be measured by itself: `cargo bench --bench throughput -- sessions`.
-const PARTS: [&str; 9] = ["tokens", "sessions", "floods", KUBERNETES, TRANSIT, PROOFS, TLS, TPM, DEVICES];
+const PARTS: [&str; 10] = ["tokens", "sessions", "floods", KUBERNETES, TRANSIT, LOGINS, PROOFS, TLS, TPM, DEVICES];
 /// The one that is asked for by a kube-apiserver.
 const KUBERNETES: &str = "kubernetes";
 /// The one that is asked for by clients of Vault.
 const TRANSIT: &str = "transit";
+/// The token step of people's logins.
+const LOGINS: &str = "logins";
 /// Those that have a measure of their own, and need none of the hardware.
 const PROOFS: &str = "proofs";
 const TLS: &str = "tls";
@@ -63,6 +66,7 @@ fn main() {
         ["raw", config, sequence, threads, keys] => raw::measure(config, sequence, threads, keys, SPAN),
         #[cfg(feature = "tpm")]
         ["esys", tcti, session] => tpm::run(tcti, session, SPAN),
+        ["redeem"] => logins::generate(),
         ["ask-transit"] => transit::generate(),
         ["keeper", ..] => kubernetes::be_keeper(),
         ["sign"] => kubernetes::generate(),
@@ -90,7 +94,7 @@ fn run(named: &[&str]) {
     }
     #[cfg(feature = "tpm")]
     let on_tpm = is_wanted(TPM).then(|| tpm::OnTpm::set_up(&state.with_file_name("bench-tpm")));
-    let has_own_measure = |part: &&str| [PROOFS, TLS, TPM].contains(part);
+    let has_own_measure = |part: &&str| [PROOFS, TLS, TPM, LOGINS].contains(part);
     let is_on_softhsm = named.is_empty() || !named.iter().all(has_own_measure);
     let (stores, _servers) = if is_wanted("sessions") { sessions::set_up(&state) } else { Default::default() };
     for round in 1..=ROUNDS {
@@ -114,6 +118,9 @@ fn run(named: &[&str]) {
         }
         if is_wanted(KUBERNETES) {
             report.kubernetes.measure(&state, SPAN);
+        }
+        if is_wanted(LOGINS) {
+            report.logins.measure(&state, SPAN);
         }
         if is_wanted(PROOFS) {
             report.verification.measure(&state);

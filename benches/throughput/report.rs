@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::Kubernetes;
 use crate::load::{Measured, Work};
+use crate::logins::Logins;
 use crate::mint::{Cpu, Memory};
 use crate::proofs::Proofs;
 use crate::raw::Sequence;
@@ -27,6 +28,7 @@ pub struct Report {
     floods: BTreeMap<(&'static str, usize), Vec<Flooded>>,
     tpm: BTreeMap<(&'static str, usize), Vec<OnTpm>>,
     pub transit: Transit,
+    pub logins: Logins,
     pub kubernetes: Kubernetes,
     pub proofs: Proofs,
     pub verification: Verification,
@@ -133,6 +135,9 @@ impl Report {
         }
         if !self.tpm.is_empty() {
             self.write_tpm(&mut text);
+        }
+        if !self.logins.0.is_empty() {
+            self.logins.0.write_table("the token step of a login", &mut text);
         }
         if !self.proofs.is_empty() {
             self.proofs.write_table(&mut text);
@@ -307,7 +312,7 @@ impl Report {
         let report = json!({
             "raw": raw, "tokens": tokens, "exchanges": exchanges, "introspections": introspections,
             "bytes_per_family": self.bytes_per_family, "floods": floods, "memory": memory, "tpm": tpm,
-            "kubernetes": self.kubernetes.json(), "transit": self.transit.json(),
+            "kubernetes": self.kubernetes.json(), "transit": self.transit.json(), "logins": self.logins.0.json(),
             "proofs": self.proofs.json(), "verification_us": self.verification.json(), "https": self.https.json(),
         });
         format!("{report:#}\n")

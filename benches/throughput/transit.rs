@@ -1,4 +1,5 @@
-//! Signatures in the form of Vault's transit engine, over HTTP: of digests as Dex has them signed, and of whole messages.
+//! Signatures for front-ends, over HTTP: in the form of Vault's transit engine, of digests as Dex has them signed and of whole
+//! messages; and of claims, in the form of our own.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -26,21 +27,42 @@ enum Asked {
     Digest,
     /// A message, which the keeper hashes.
     Message,
+    /// Claims, which the keeper holds against a profile.
+    Claims,
 }
 
-const ASKED: [(Asked, &str); 2] = [(Asked::Digest, "a digest"), (Asked::Message, "a message of 500 bytes")];
+const ASKED: [(Asked, &str); 3] = [
+    (Asked::Digest, "a digest, by transit"),
+    (Asked::Message, "a message of 500 bytes, by transit"),
+    (Asked::Claims, "claims, by /admin/v1/sign"),
+];
 
 impl Asked {
-    fn body(self) -> String {
-        let (input, prehashed) = match self {
-            Self::Digest => (STANDARD.encode([7; 32]), true),
-            Self::Message => (STANDARD.encode(MESSAGE), false),
+    /// The request to the front-end listener of the mint that `dev` is the record of.
+    fn request(self, dev: &Value) -> String {
+        let text = |name: &str| dev[name].as_str().unwrap_or_else(|| panic!("no {name}"));
+        let transit = |input: String, is_digest: bool| {
+            let body = json!({
+                "input": input, "prehashed": is_digest, "hash_algorithm": "sha2-256", "marshaling_algorithm": "jws",
+                "signature_algorithm": "pkcs1v15",
+            });
+            let path = format!("/v1/transit/sign/{}", text("transit_key"));
+            (path, format!("X-Vault-Token: {}", text("transit_token")), body)
         };
-        json!({
-            "input": input, "prehashed": prehashed, "hash_algorithm": "sha2-256", "marshaling_algorithm": "jws",
-            "signature_algorithm": "pkcs1v15",
-        })
-        .to_string()
+        let (path, token, body) = match self {
+            Self::Digest => transit(STANDARD.encode([7; 32]), true),
+            Self::Message => transit(STANDARD.encode(MESSAGE), false),
+            Self::Claims => {
+                let claims = json!({"sub": "ada", "aud": "https://api.example.com", "groups": ["admin", "staff"]});
+                let token = format!("Authorization: Bearer {}", text("frontend_token"));
+                ("/admin/v1/sign".to_owned(), token, json!({"profile": "frontend", "claims": claims}))
+            }
+        };
+        let body = body.to_string();
+        let length = body.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: mint\r\n{token}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
     }
 }
 
@@ -55,7 +77,7 @@ struct Signing {
 /// What is told of it: by what was asked, without and with a look at each signature.
 #[derive(Default)]
 pub struct Transit {
-    samples: [[Vec<Sample>; 2]; 2],
+    samples: [[Vec<Sample>; 2]; 3],
 }
 
 impl Transit {
@@ -63,17 +85,12 @@ impl Transit {
     pub fn measure(&mut self, state: &Path, span: Duration) {
         lift_limit(state);
         let dev = record(state);
-        let text = |name: &str| dev[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
-        let (url, token, key) = (text("transit_url"), text("transit_token"), text("transit_key"));
+        let url = dev["transit_url"].as_str().expect("a mint with front-ends");
         let address = url.strip_prefix("http://").expect("no TLS").trim_end_matches('/').to_owned();
         for verify in [false, true] {
             let mint = Mint::start(state, verify);
             for (number, (asked, _)) in ASKED.into_iter().enumerate() {
-                let body = asked.body();
-                let length = body.len();
-                let request = format!(
-                    "PUT /v1/transit/sign/{key} HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: {token}\r\nContent-Length: {length}\r\n\r\n{body}"
-                );
+                let request = asked.request(&dev);
                 let milliseconds = span.as_millis().try_into().expect("a few seconds");
                 let before = mint.cpu();
                 let signing = Signing { address: address.clone(), request, milliseconds };
@@ -90,7 +107,7 @@ impl Transit {
     /// Against `ceiling`, what the module itself signs.
     pub fn write_table(&self, ceiling: f64, text: &mut String) {
         text.push_str(
-            "\n| signatures by transit, 64 connections | verified | per second | against the ceiling | p50 ms | p99 ms | mint µs | keeper µs |\n|---|---|---:|---:|---:|---:|---:|---:|\n",
+            "\n| signatures for front-ends, 64 connections | verified | per second | against the ceiling | p50 ms | p99 ms | mint µs | keeper µs |\n|---|---|---:|---:|---:|---:|---:|---:|\n",
         );
         for ((_, name), samples) in ASKED.into_iter().zip(&self.samples) {
             for (verified, samples) in ["no", "yes"].into_iter().zip(samples) {
@@ -155,7 +172,8 @@ async fn run(mut connection: Connection, request: String, end: Instant) -> Histo
     let mut now = Instant::now();
     while now < end {
         let (status, body) = connection.try_send(request.as_bytes()).await;
-        assert!(status == 200 && body.contains("\"signature\":\"vault:v1:"), "{status}: {body}");
+        let is_signed = ["\"signature\":\"vault:v1:", "\"jws\":\""].iter().any(|member| body.contains(member));
+        assert!(status == 200 && is_signed, "{status}: {body}");
         let done = Instant::now();
         latencies.record((done - now).as_micros().try_into().expect("microseconds")).expect("any value");
         now = done;
