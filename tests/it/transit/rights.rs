@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintkeep::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
-use toml_edit::value;
+use toml_edit::{Array, value};
 
 use super::Scene;
 use super::scene::{assert_refused, base64, data, document_digest, public_key, sha256, signature, verifies};
@@ -136,7 +136,9 @@ fn keys_are_made_and_ended_by_those_who_may() {
     let scene = Scene::with(|deployment| {
         deployment.edit(|config| {
             let frontends = config["frontend"].as_array_of_tables_mut().unwrap();
-            frontends.get_mut(0).unwrap()["creates_keys"] = value(true);
+            let dex = frontends.get_mut(0).unwrap();
+            dex["creates_keys"] = value(true);
+            dex["profiles"] = value(Array::from_iter(["dex", "elsewhere"]));
         });
     });
     let ask = |method: &str, path: &str, body: Value| scene.ask("dex", method, path, &body);
