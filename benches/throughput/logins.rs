@@ -46,7 +46,7 @@ impl Logins {
         let plain = Load::new(&mint, Work::ClientCredentials, MOST_CONNECTIONS, span).in_process_of_its_own();
         self.0.add("client_credentials", MOST_CONNECTIONS, None, &plain, mint.cpu().since(before));
         for (scope, name) in
-            [("read%3Ametrics", "authorization_code"), ("openid", "authorization_code with an ID token")]
+            [("read%3Ainvoices", "authorization_code"), ("openid", "authorization_code with an ID token")]
         {
             let redemptions = Redemptions {
                 public: mint.address(),
