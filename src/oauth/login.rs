@@ -111,6 +111,15 @@ struct Mine {
     client: Arc<Client>,
 }
 
+/// What a decision came to, for whoever made it.
+pub(super) fn decided(outcome: Decided) -> Result<(), LoginError> {
+    match outcome {
+        Decided::Done => Ok(()),
+        Decided::AlreadyDecided => Err(LoginError::Decided),
+        Decided::Unknown => Err(LoginError::Unknown),
+    }
+}
+
 impl Logins {
     /// Those of the issuer `issuer`.
     pub fn new(issuer: String, store: Arc<dyn Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
@@ -155,7 +164,7 @@ impl Logins {
             grant: serde_json::to_string(&grant).map_err(|_| OAuthError::ServerError)?,
             expires_at: now.plus(CODE_LIFETIME),
         };
-        self.decide(&login, decision, now).await?;
+        decided(self.store.decide_login(login.handle, decision, now).await?)?;
         tracing::info!(frontend = caller.name, client = client.id, subject = grant.subject, "a login was accepted");
         Ok(Redirect { redirect_to: request.granted(&self.issuer, &code.text()) })
     }
@@ -167,7 +176,8 @@ impl Logins {
     pub async fn refuse(&self, caller: &CallingFrontend, handle: &str, json: &[u8]) -> Result<Redirect, LoginError> {
         let Mine { login, request, .. } = self.find(caller, handle).await?;
         let Refusal { error, error_description } = Refusal::parse(json)?;
-        self.decide(&login, Decision::Refused { error: error.clone() }, self.clock.now()).await?;
+        let decision = Decision::Refused { error: error.clone() };
+        decided(self.store.decide_login(login.handle, decision, self.clock.now()).await?)?;
         tracing::info!(frontend = caller.name, client = request.client_id, error, "a login was refused");
         Ok(Redirect { redirect_to: request.refused(&self.issuer, &error, error_description.as_deref()) })
     }
@@ -194,14 +204,6 @@ impl Logins {
             OAuthError::ServerError
         })?;
         Ok(Mine { client: Arc::clone(client), login, request })
-    }
-
-    async fn decide(&self, login: &PendingLogin, decision: Decision, now: Timestamp) -> Result<(), LoginError> {
-        match self.store.decide_login(login.handle, decision, now).await? {
-            Decided::Done => Ok(()),
-            Decided::AlreadyDecided => Err(LoginError::Decided),
-            Decided::Unknown => Err(LoginError::Unknown),
-        }
     }
 }
 

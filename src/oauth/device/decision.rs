@@ -17,9 +17,9 @@ use crate::oauth::acceptance::{Acceptance, LoginTerms};
 use crate::oauth::client::{Client, GrantType};
 use crate::oauth::frontend::{CallingFrontend, FrontendError};
 use crate::oauth::handle::Handle;
-use crate::oauth::login::{LoginError, Refusal};
+use crate::oauth::login::{LoginError, Refusal, decided};
 use crate::oauth::scope::Scope;
-use crate::store::{Decided, Decision, LoginKind, PendingLogin, Store};
+use crate::store::{Decision, LoginKind, PendingLogin, Store};
 
 /// Codes that nobody has, of one front-end, in [`WINDOW`] (RFC 8628 §5.1). Whoever uses all of it up, with 1000 devices that
 /// wait, finds one in about 300 days.
@@ -109,7 +109,7 @@ impl Devices {
             grant: serde_json::to_string(&grant).map_err(|_| OAuthError::ServerError)?,
             expires_at: login.expires_at,
         };
-        self.decide(&login, decision, now).await?;
+        decided(self.store.decide_login(login.handle, decision, now).await?)?;
         tracing::info!(frontend = caller.name, client = client.id, subject = grant.subject, "a device was accepted");
         Ok(())
     }
@@ -121,7 +121,8 @@ impl Devices {
     pub async fn refuse(&self, caller: &CallingFrontend, user_code: &str, json: &[u8]) -> Result<(), LoginError> {
         let Mine { login, .. } = self.find(caller, user_code).await?;
         let Refusal { error, .. } = Refusal::parse(json)?;
-        self.decide(&login, Decision::Refused { error: error.clone() }, self.clock.now()).await?;
+        let decision = Decision::Refused { error: error.clone() };
+        decided(self.store.decide_login(login.handle, decision, self.clock.now()).await?)?;
         tracing::info!(frontend = caller.name, client = login.client_id, error, "a device was refused");
         Ok(())
     }
@@ -157,14 +158,6 @@ impl Devices {
             OAuthError::ServerError
         })?;
         Ok(Mine { client: Arc::clone(client), login, request })
-    }
-
-    async fn decide(&self, login: &PendingLogin, decision: Decision, now: Timestamp) -> Result<(), LoginError> {
-        match self.store.decide_login(login.handle, decision, now).await? {
-            Decided::Done => Ok(()),
-            Decided::AlreadyDecided => Err(LoginError::Decided),
-            Decided::Unknown => Err(LoginError::Unknown),
-        }
     }
 
     /// Counts a code of the front-end `name` as wrong until it was found, so that many at once are no more than many.

@@ -12,9 +12,9 @@ use crate::oauth::OAuthError;
 use crate::oauth::acceptance::{read, session_name};
 use crate::oauth::frontend::{CallingFrontend, Frontend};
 use crate::oauth::handle::Handle;
-use crate::oauth::login::LoginError;
+use crate::oauth::login::{LoginError, decided};
 use crate::oauth::session_end::SessionEnds;
-use crate::store::{Decided, Decision, Family, FamilyId, LoginKind, PendingLogin, Store};
+use crate::store::{Decision, Family, FamilyId, LoginKind, PendingLogin, Store};
 
 /// The logouts of front-ends.
 pub struct Logouts {
@@ -128,11 +128,8 @@ impl Logouts {
             grant: "{}".to_owned(),
             expires_at: logout.expires_at,
         };
-        match self.store.decide_login(logout.handle, decision, self.clock.now()).await? {
-            Decided::Done => Ok(AfterLogout { redirect_to: request.done() }),
-            Decided::AlreadyDecided => Err(LoginError::Decided),
-            Decided::Unknown => Err(LoginError::Unknown),
-        }
+        decided(self.store.decide_login(logout.handle, decision, self.clock.now()).await?)?;
+        Ok(AfterLogout { redirect_to: request.done() })
     }
 
     /// The logout of `handle`, where `caller` may decide it.
