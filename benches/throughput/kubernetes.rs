@@ -34,8 +34,9 @@ mod api;
 /// Calls at a time, on one connection: a kube-apiserver has one.
 const CALLS: usize = 64;
 
-const PROFILE: &str = "bench-kubernetes";
-const ISSUER: &str = "https://kubernetes.default.svc";
+/// As the development mint has them.
+const PROFILE: &str = "kubernetes";
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const SOCKET: &str = "kubernetes.sock";
 
 /// Where signatures are asked for.
@@ -66,13 +67,8 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// Measures both, one right after the other, without and with a look at each signature.
     pub fn measure(&mut self, state: &Path, span: Duration) {
-        let tables = tables();
         for verify in [false, true] {
-            let changes = Changes { tables: &tables, ..Changes::default() };
-            let config = configure(state, verify, &changes).0;
-            // There already the second time.
-            let made = Command::new(PROGRAM).args(["keys", "init", "--config"]).arg(&config).output();
-            assert!(made.expect("mintkeep starts").status.success(), "keys are made");
+            let config = configure(state, verify, &Changes::default()).0;
             let signing = |asked| Signing {
                 asked,
                 config: config.clone(),
@@ -82,7 +78,7 @@ impl Kubernetes {
             let library: Measured = generated("sign", &signing(Asked::Library));
             let unknown = Cpu { mint: Duration::ZERO, keeper: Duration::ZERO };
             self.library[usize::from(verify)].push(Sample::of(&library, unknown));
-            let mint = Mint::start_changed(state, verify, &changes);
+            let mint = Mint::start(state, verify);
             let before = mint.cpu();
             let socket: Measured = generated("sign", &signing(Asked::Socket));
             self.socket[usize::from(verify)].push(Sample::of(&socket, mint.cpu().since(before)));
@@ -126,28 +122,6 @@ impl Kubernetes {
         };
         [of("library", &self.library), of("socket", &self.socket)].concat().into()
     }
-}
-
-fn tables() -> String {
-    let uid = nix::unistd::getuid();
-    format!(
-        r#"
-[[signing_profile]]
-name = "{PROFILE}"
-content = "jwt"
-issuers = ["{ISSUER}"]
-audiences = ["{ISSUER}"]
-
-[[frontend]]
-name = "{PROFILE}"
-uid = {uid}
-profiles = ["{PROFILE}"]
-
-[kubernetes]
-socket = "{SOCKET}"
-profile = "{PROFILE}"
-"#
-    )
 }
 
 /// The keeper of the process that asks the library: the library starts its own program for it, which is this one.
