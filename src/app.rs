@@ -13,6 +13,7 @@ mod kubernetes;
 mod reload;
 mod frontend_listener;
 mod session_ends;
+mod signals;
 pub mod mint;
 pub mod admin_client;
 pub mod grant;

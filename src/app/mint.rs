@@ -1,13 +1,11 @@
 //! `mintkeep serve`: the process that talks to the network.
 
-use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::frontend_listener::{self, FrontendListeners};
@@ -15,6 +13,7 @@ use super::kubernetes::KubernetesListener;
 use super::reload::{self, Parts, Reloader};
 use super::services::Services;
 use super::session_ends::Ending;
+use super::signals::{Asked, Signals};
 use super::{Failure, Kind, descriptors};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -322,48 +321,6 @@ async fn reload(certificates: Vec<Arc<Certificates>>, reloader: Arc<Reloader>) {
     // A file system may take its time.
     if let Err(error) = tokio::task::spawn_blocking(reading).await {
         tracing::error!(%error, "not all was read again");
-    }
-}
-
-/// What a signal asks for.
-enum Asked {
-    End,
-    Reload,
-}
-
-/// The signals, caught before anything is started that would have to be ended.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    had_terminal: bool,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Failure> {
-        let catch = |kind| signal(kind).map_err(Failure::while_doing("cannot catch signals"));
-        Ok(Self {
-            interrupt: catch(SignalKind::interrupt())?,
-            terminate: catch(SignalKind::terminate())?,
-            hang_up: catch(SignalKind::hangup())?,
-            had_terminal: io::stdin().is_terminal(),
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::End,
-            _ = self.terminate.recv() => Asked::End,
-            // Who closed the terminal meant no reload.
-            _ = self.hang_up.recv() => {
-                if self.had_terminal && !io::stdin().is_terminal() { Asked::End } else { Asked::Reload }
-            }
-        }
-    }
-
-    /// Waits until the end is asked for: what is not read yet needs no reload.
-    async fn end(&mut self) {
-        while let Asked::Reload = self.next().await {}
     }
 }
 
