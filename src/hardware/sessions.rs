@@ -71,11 +71,11 @@ impl<Job: Send + 'static> Sessions<Job> {
             let runner = Runner {
                 jobs: jobs.clone(),
                 ending: Arc::clone(&ending),
-                _runs: runs.clone(),
                 activity: Arc::clone(&activity),
                 clock: Arc::clone(&clock),
                 started,
                 work: work(),
+                _runs: runs.clone(),
             };
             std::thread::Builder::new().name(format!("session-{number}")).spawn(move || runner.run(session)).map_err(
                 |error| Error::Call { call: "starting a session thread".to_owned(), reason: error.to_string() },
@@ -117,12 +117,12 @@ impl<Job: Send + 'static> Sessions<Job> {
 struct Runner<Job, W> {
     jobs: Receiver<Order<Job>>,
     ending: Arc<AtomicBool>,
-    /// Dropped with the runner, which tells that the thread ended.
-    _runs: Sender<Infallible>,
     activity: Arc<Activity>,
     clock: Arc<dyn Clock>,
     started: Instant,
     work: W,
+    /// Dropped last, which tells that the thread ended.
+    _runs: Sender<Infallible>,
 }
 
 impl<Job, W: Work<Job>> Runner<Job, W> {

@@ -3,9 +3,12 @@
 //! A reader thread per connection takes frames off it and queues them; the session threads answer. All
 //! of it blocks; there is no runtime here, and no network.
 
-mod answering;
 mod outbox;
+mod release;
 
+mod answering;
+
+use std::cell::Cell;
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +19,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use self::answering::{Answering, Job};
 use self::outbox::Outbox;
+use self::release::ReleaseThreads;
 use super::wire::{GREETING_ID, Greeting, Inbox, PREAMBLE, Refusal, Reply, Request, WireError, append_frame, decode};
 use super::worker::Worker;
 use crate::clock::Clock;
@@ -80,7 +84,13 @@ impl Server {
     ) -> Result<Self, Error> {
         let worker = Arc::new(worker);
         let events = unbounded();
-        let work = || Answering::new(Arc::clone(&worker), Arc::clone(&clock), events.0.clone());
+        let threads = ReleaseThreads::start(settings.sessions, &events.0)
+            .map_err(|error| Error::Call { call: "starting a thread".to_owned(), reason: error.to_string() })?;
+        let (threads, numbers) = (Arc::new(threads), Cell::new(0));
+        let work = || {
+            let number = numbers.replace(numbers.get() + 1);
+            Answering::new(Arc::clone(&worker), Arc::clone(&clock), events.0.clone(), Arc::clone(&threads), number)
+        };
         let sessions =
             Sessions::start(device.as_ref(), settings.sessions, settings.queue_capacity, Arc::clone(&clock), work)?;
         Ok(Self {

@@ -1,4 +1,4 @@
-//! One request carried out: judged by the policy, done by the hardware, verified, answered.
+//! One request carried out, in two steps: judged by the policy and done by the hardware; then verified and answered.
 
 use std::mem::take;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::hardware::attestation::Nonce;
 use crate::hardware::{Device, DeviceKeys, Error, Fault, PinnedPublicKey, Role, Sealed, Session};
 use crate::jose::jwe::KeyManagement;
 use crate::jose::jwk::NotOnCurve;
+use crate::jose::jws::Signature;
 
 const TRIAL: &[u8] = b"mintkeep health";
 
@@ -30,13 +31,14 @@ pub struct Worker {
 struct Known {
     public_keys: PublicKeys,
     /// Those that sign, and what for.
-    signers: Vec<(Role, PinnedPublicKey)>,
+    signers: Vec<(Role, Arc<PinnedPublicKey>)>,
 }
 
 impl Known {
     fn new(device: String, keys: DeviceKeys, policy: &Policy) -> Result<Self, Error> {
         let signers = keys.all().filter(|(_, role, _)| role.signs());
-        let pinned = signers.filter_map(|(_, role, key)| key.map(|key| Ok((role, PinnedPublicKey::new(key)?))));
+        let pinned =
+            signers.filter_map(|(_, role, key)| key.map(|key| Ok((role, Arc::new(PinnedPublicKey::new(key)?)))));
         let signers = pinned.collect::<Result<_, NotOnCurve>>();
         let signers = signers
             .map_err(|error| Error::Call { call: "pinning the public key".to_owned(), reason: error.to_string() })?;
@@ -45,9 +47,23 @@ impl Known {
         Ok(Self { public_keys: PublicKeys { device, keys, profiles, delegated_profiles }, signers })
     }
 
-    fn signer(&self, kid: &str) -> Result<&(Role, PinnedPublicKey), Error> {
+    fn signer(&self, kid: &str) -> Result<&(Role, Arc<PinnedPublicKey>), Error> {
         self.signers.iter().find(|(_, key)| key.kid() == kid).ok_or_else(|| Error::UnknownKey(kid.to_owned()))
     }
+}
+
+/// What a request came to in the device. Nothing of it leaves before it is [`Self::released`].
+pub struct Made {
+    outcome: Result<Product, Error>,
+    operation: Option<Operation>,
+}
+
+/// What came of a request.
+enum Product {
+    /// What may leave as it is.
+    Ready(Reply),
+    /// A signature that has to be `key`'s over what has the SHA-256 `digest`.
+    Unverified { signature: Signature, key: Arc<PinnedPublicKey>, digest: [u8; 32] },
 }
 
 /// An answer, and what it tells of the device.
@@ -97,9 +113,45 @@ impl Operation {
     }
 }
 
+impl Made {
+    /// What the device was not asked for.
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self { outcome: Ok(Product::Ready(Reply::Refused(refusal))), operation: None }
+    }
+
+    /// What may leave of it: a signature only where it is verified, or where that is not asked for.
+    pub fn released(self) -> Answer {
+        let outcome = self.outcome.and_then(|product| match product {
+            Product::Ready(reply) => Ok(reply),
+            Product::Unverified { signature, key, digest } if key.verifies_digest(&digest, &signature) => {
+                Ok(Reply::Signature(signature))
+            }
+            Product::Unverified { .. } => Err(Error::WrongSignature),
+        });
+        match (outcome, self.operation) {
+            // The policy's refusal: the device was not asked.
+            (Ok(reply @ Reply::Refused(_)), _) | (Ok(reply), None) => Answer { reply, verdict: Verdict::None },
+            (Ok(reply), Some(operation)) => Answer { reply, verdict: Verdict::Works(operation) },
+            (Err(Error::NotAuthentic), _) => Answer::refused(Refusal::NotAuthentic),
+            // Whoever asks for one too many is at fault, and not the device.
+            (Err(error @ (Error::KeysFull { .. } | Error::KeyTaken(_))), _) => {
+                Answer::refused(Refusal::Policy(error.to_string()))
+            }
+            (Err(Error::UnknownKey(kid)), _) => Answer::refused(Refusal::UnknownKey(kid)),
+            (Err(error), operation) => {
+                let fault = error.fault().unwrap_or(Fault::Fatal);
+                tracing::error!(%error, fault = fault.name(), "the hardware failed");
+                let reply = Reply::Refused(Refusal::Hardware(fault, error.to_string()));
+                let verdict = operation.map_or(Verdict::None, |operation| Verdict::Fault(operation, error));
+                Answer { reply, verdict }
+            }
+        }
+    }
+}
+
 impl Answer {
     /// A refusal that is no fault of the device.
-    pub(super) fn refused(refusal: Refusal) -> Self {
+    fn refused(refusal: Refusal) -> Self {
         Self { reply: Reply::Refused(refusal), verdict: Verdict::None }
     }
 }
@@ -120,8 +172,8 @@ impl Worker {
         Ok(Self { policy, known: ArcSwap::from_pointee(known), verify_signatures, clock, entropy })
     }
 
-    /// Carries out `request` on `session`.
-    pub fn answer(&self, session: &mut dyn Session, request: &Request<'_>) -> Answer {
+    /// Has `session` do what `request` asks for. The device is not needed for what becomes of it.
+    pub fn ask(&self, session: &mut dyn Session, request: &Request<'_>) -> Made {
         let outcome = match request {
             Request::Sign { client, kid, profile, signing_input } => {
                 self.sign(session, client, kid, profile, signing_input)
@@ -129,6 +181,14 @@ impl Worker {
             Request::SignDigest { client, kid, profile, digest } => {
                 self.sign_digest(session, client, kid, profile, digest)
             }
+            _ => self.reply(session, request).map(Product::Ready),
+        };
+        Made { outcome, operation: Operation::of(request) }
+    }
+
+    /// What all but signatures come to.
+    fn reply(&self, session: &mut dyn Session, request: &Request<'_>) -> Result<Reply, Error> {
+        match request {
             Request::Seal { kid, aad, plaintext, .. } => {
                 let nonce = self.entropy.bytes();
                 let sealed = session.encrypt(kid, &nonce, aad, plaintext);
@@ -155,25 +215,8 @@ impl Worker {
             Request::Destroy { kid } => self.destroy(session, kid),
             Request::Attest { kid, nonce } => self.attest(session, kid, nonce),
             Request::Health => self.try_out(session).map(|()| Reply::Healthy),
-            Request::Cancel => Ok(Reply::Refused(Refusal::Malformed)),
-        };
-        let operation = Operation::of(request);
-        match (outcome, operation) {
-            // The policy's refusal: the device was not asked.
-            (Ok(reply @ Reply::Refused(_)), _) | (Ok(reply), None) => Answer { reply, verdict: Verdict::None },
-            (Ok(reply), Some(operation)) => Answer { reply, verdict: Verdict::Works(operation) },
-            (Err(Error::NotAuthentic), _) => Answer::refused(Refusal::NotAuthentic),
-            // Whoever asks for one too many is at fault, and not the device.
-            (Err(error @ (Error::KeysFull { .. } | Error::KeyTaken(_))), _) => {
-                Answer::refused(Refusal::Policy(error.to_string()))
-            }
-            (Err(Error::UnknownKey(kid)), _) => Answer::refused(Refusal::UnknownKey(kid)),
-            (Err(error), operation) => {
-                let fault = error.fault().unwrap_or(Fault::Fatal);
-                tracing::error!(%error, fault = fault.name(), "the hardware failed");
-                let reply = Reply::Refused(Refusal::Hardware(fault, error.to_string()));
-                let verdict = operation.map_or(Verdict::None, |operation| Verdict::Fault(operation, error));
-                Answer { reply, verdict }
+            Request::Sign { .. } | Request::SignDigest { .. } | Request::Cancel => {
+                Ok(Reply::Refused(Refusal::Malformed))
             }
         }
     }
@@ -185,14 +228,14 @@ impl Worker {
         kid: &str,
         profile: &str,
         signing_input: &[u8],
-    ) -> Result<Reply, Error> {
+    ) -> Result<Product, Error> {
         let known = self.known.load();
         let (role, key) = known.signer(kid)?;
         let request = SigningRequest { client, profile, kid, role: *role };
         if let Err(rule) = self.policy.check(&request, signing_input, self.clock.now()) {
-            return Ok(refused(client, profile, &rule));
+            return Ok(Product::Ready(refused(client, profile, &rule)));
         }
-        make_signature(session, key, signing_input, self.verify_signatures).map(Reply::Signature)
+        self.make_signature(session, key, sha256(signing_input))
     }
 
     fn sign_digest(
@@ -202,20 +245,29 @@ impl Worker {
         kid: &str,
         profile: &str,
         digest: &[u8; 32],
-    ) -> Result<Reply, Error> {
+    ) -> Result<Product, Error> {
         let known = self.known.load();
         let (role, key) = known.signer(kid)?;
         let request = SigningRequest { client, profile, kid, role: *role };
         if let Err(rule) = self.policy.check_digest(&request) {
-            return Ok(refused(client, profile, &rule));
+            return Ok(Product::Ready(refused(client, profile, &rule)));
         }
         // Each of them: the log is the only place where such signatures can be told from others.
         tracing::warn!(client, profile, kid, prehashed = true, "signing a digest, whatever it is of");
-        let signature = session.sign(kid, digest)?;
-        if self.verify_signatures && !key.verifies_digest(digest, &signature) {
-            return Err(Error::WrongSignature);
-        }
-        Ok(Reply::Signature(signature))
+        self.make_signature(session, key, *digest)
+    }
+
+    fn make_signature(
+        &self,
+        session: &mut dyn Session,
+        key: &Arc<PinnedPublicKey>,
+        digest: [u8; 32],
+    ) -> Result<Product, Error> {
+        let signature = session.sign(key.kid(), &digest)?;
+        Ok(match self.verify_signatures {
+            true => Product::Unverified { signature, key: Arc::clone(key), digest },
+            false => Product::Ready(Reply::Signature(signature)),
+        })
     }
 
     fn generate(&self, session: &mut dyn Session, role: Role) -> Result<Reply, Error> {
@@ -251,7 +303,11 @@ impl Worker {
     fn try_out(&self, session: &mut dyn Session) -> Result<(), Error> {
         let known = self.known.load();
         let mut own = known.signers.iter().filter(|(role, _)| *role == Role::Signing);
-        own.try_for_each(|(_, key)| make_signature(session, key, TRIAL, true).map(drop))
+        let digest = sha256(TRIAL);
+        own.try_for_each(|(_, key)| {
+            let signature = session.sign(key.kid(), &digest)?;
+            key.verifies_digest(&digest, &signature).then_some(()).ok_or(Error::WrongSignature)
+        })
     }
 
     fn tell_keys(&self) -> Reply {
@@ -270,17 +326,6 @@ fn refused(client: &str, profile: &str, rule: &Rule) -> Reply {
     Reply::Refused(Refusal::Policy(rule.to_string()))
 }
 
-fn make_signature(
-    session: &mut dyn Session,
-    key: &PinnedPublicKey,
-    message: &[u8],
-    verify: bool,
-) -> Result<[u8; 64], Error> {
-    let hash = digest(&SHA256, message);
-    let hash = hash.as_ref().try_into().expect("SHA-256 gives 32 bytes");
-    let signature = session.sign(key.kid(), hash)?;
-    if verify && !key.verifies(message, &signature) {
-        return Err(Error::WrongSignature);
-    }
-    Ok(signature)
+fn sha256(message: &[u8]) -> [u8; 32] {
+    digest(&SHA256, message).as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }
