@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 /// queue waits no longer than this.
 const AHEAD: Duration = Duration::from_millis(20);
 
-/// How much one answer changes the picture: one part in so many. Before so many answers were seen the quickest counts: an
-/// early one may have waited for much that is not the device's.
+/// Answers that come within so much time count as one, by their mean: those of a quick device come in bursts, and its pace
+/// is not that of the moment after one.
+const TOGETHER: Duration = Duration::from_millis(10);
+
+/// How much that changes the picture: one part in so many. Before it was seen so often the quickest counts: an early
+/// answer may have waited for much that is not the device's.
 const WEIGHT: u64 = 16;
 
 /// What is expected to take so long may take a quarter longer.
@@ -24,8 +28,10 @@ pub(super) struct Pace {
     last_answer: AtomicU64,
     /// Nanoseconds from one answer to the next where the device has enough to do; zero before the first.
     gap: AtomicU64,
-    /// How many gaps were seen, as far as that matters.
+    /// How often that was seen, as far as it matters.
     seen: AtomicU64,
+    /// Gaps that are not in it yet, in nanoseconds, and how many they are.
+    lately: (AtomicU64, AtomicU64),
 }
 
 impl Pace {
@@ -38,6 +44,7 @@ impl Pace {
             last_answer: AtomicU64::new(0),
             gap: AtomicU64::new(0),
             seen: AtomicU64::new(0),
+            lately: Default::default(),
         }
     }
 
@@ -69,6 +76,17 @@ impl Pace {
         } else {
             return;
         };
+        let sum = self.lately.0.fetch_add(sample, Ordering::Relaxed) + sample;
+        let count = self.lately.1.fetch_add(1, Ordering::Relaxed) + 1;
+        if sum < nanoseconds(TOGETHER) && self.gap.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        self.lately.0.store(0, Ordering::Relaxed);
+        self.lately.1.store(0, Ordering::Relaxed);
+        self.learn(sum / count);
+    }
+
+    fn learn(&self, sample: u64) {
         let before = self.gap.load(Ordering::Relaxed);
         let seen = self.seen.load(Ordering::Relaxed);
         let after = match seen {
@@ -118,6 +136,21 @@ mod tests {
         let pace = seen(1, Duration::from_millis(200), 2, 40);
         assert_eq!(pace.time_of(4).as_millis(), 1000);
         assert_eq!(Pace::new(1, 256, SystemClock.instant()).time_of(1000), Duration::ZERO);
+    }
+
+    #[test]
+    fn answers_that_come_in_bursts_show_the_pace_between_them() {
+        let start = SystemClock.instant();
+        let pace = Pace::new(2, 256, start);
+        // Forty answers at once, every two milliseconds.
+        for burst in 1..=100 {
+            let now = start + Duration::from_millis(2) * burst;
+            for _ in 0..40 {
+                pace.answered(now - Duration::from_millis(2), now, 80, 80);
+            }
+        }
+        let of_a_thousand = pace.time_of(1000).as_micros();
+        assert!((60_000..65_000).contains(&of_a_thousand), "{of_a_thousand}");
     }
 
     #[test]
