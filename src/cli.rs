@@ -3,6 +3,7 @@
 mod arguments;
 mod output;
 
+use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -238,7 +239,10 @@ fn load(file: &ConfigFile) -> Result<Config, Failure> {
 }
 
 fn block_on<Value>(work: impl Future<Output = Result<Value, Failure>>) -> Result<Value, Failure> {
+    // One core is left to the keepers, which the mint waits for.
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Other, format!("cannot start the runtime: {error}")))?;
