@@ -1,10 +1,21 @@
 //! Devices of other speeds than SoftHSM2's, played by the module of the fault tests: what a mint makes of each when it
-//! is asked for as much as the device can do, and for more.
+//! is asked for as much as the device can do, and for more: over HTTP, and without it.
+//!
+//! A device of 20,000 signatures a second has more to do than two cores can ask for over HTTP. What stands in front of
+//! it in the mint is asked in the same process then, [`inside`], by as much as is meant.
+
+pub mod inside;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use hdrhistogram::Histogram;
+use mintkeep::config::{Config, Hardware};
+use mintkeep::hardware::pkcs11::TokenName;
+use mintkeep::jose::jwk::P256PublicKey;
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
@@ -64,27 +75,56 @@ pub struct Outcome {
     pub refusal_p99_ms: f64,
 }
 
+/// The key of the played devices: its label, and the file that the module reads.
+const LABEL: &str = "played-signing";
+const KEY: &str = "played.key";
+
 /// Puts the played device into the configuration in `state`.
 fn play(state: &Path, device: &Emulated) {
     let module = program_folder().join("examples/libfaulty_module.so");
     assert!(module.exists(), "{} is built by `cargo build --release --examples`", module.display());
-    let folder = state.join("played");
-    std::fs::create_dir_all(&folder).expect("a writable folder");
-    std::fs::write(folder.join("calls"), "").expect("a writable folder");
-    let script = format!("C_Sign 1+ latency {}us {}\n", device.latency_us, device.sessions);
-    std::fs::write(folder.join("next"), script).expect("a writable folder");
-    std::fs::rename(folder.join("next"), folder.join("script")).expect("a writable folder");
     let own = state.join("dev.toml");
     let text = std::fs::read_to_string(&own).expect("dev wrote it");
     let mut config: toml_edit::DocumentMut = text.parse().expect("TOML");
     let hardware = &mut config["hardware"]["softhsm"];
     let real = hardware["module"].as_str().expect("a path").to_owned();
+    let plays = format!("C_Sign latency {}us {}", device.latency_us, device.sessions);
     hardware["environment"]["FAULTY_MODULE_REAL"] = toml_edit::value(real);
-    hardware["environment"]["FAULTY_MODULE_FOLDER"] = toml_edit::value(folder.display().to_string());
+    hardware["environment"]["FAULTY_MODULE_PLAYS"] = toml_edit::value(plays);
+    hardware["environment"]["FAULTY_MODULE_KEY"] = toml_edit::value(state.join(KEY).display().to_string());
+    hardware["signing_key"] = toml_edit::value(LABEL);
+    hardware["allow_imported"] = toml_edit::value(true);
+    config["store"]["url"] = toml_edit::value("sqlite:played.db");
+    let hardware = &mut config["hardware"]["softhsm"];
     hardware["module"] = toml_edit::value(module.display().to_string());
     hardware["sessions"] = toml_edit::value(i64::try_from(device.sessions).expect("a small number"));
     config["keeper"]["request_timeout"] = toml_edit::value(format!("{}s", DEADLINE.as_secs()));
     std::fs::write(state.join("mintkeep.toml"), config.to_string()).expect("the folder is writable");
+}
+
+/// Gives the token a signing key that the module has too: what a device of its own would do costs this machine next to
+/// nothing then.
+fn import_key(state: &Path) {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+    let pkcs8 = pair.to_pkcs8v1().expect("a key in DER");
+    let public = P256PublicKey::from_uncompressed(pair.public_key().as_ref());
+    let id = public.expect("a point").thumbprint();
+    std::fs::write(state.join(KEY), [&id[..], pkcs8.as_ref()].concat()).expect("the folder is writable");
+    let pem = der::pem::encode_string("PRIVATE KEY", der::pem::LineEnding::LF, pkcs8.as_ref()).expect("a PEM file");
+    let path = state.join("played.pem");
+    std::fs::write(&path, pem).expect("the folder is writable");
+    let config = Config::load(&state.join("mintkeep.toml")).expect("dev wrote a good configuration");
+    let [Hardware::Pkcs11(token)] = &config.hardware[..] else { panic!("dev wrote a configuration for SoftHSM2") };
+    let TokenName::Label(label) = &token.device.token else { panic!("dev wrote the label of the token") };
+    let pin = token.device.pin.read().expect("the PIN");
+    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let imported = Command::new("softhsm2-util")
+        .args(["--token", label, "--label", LABEL, "--id", &id, "--pin", pin.expose_secret(), "--import"])
+        .arg(&path)
+        .envs(config.hardware[0].environment())
+        .output()
+        .expect("softhsm2-util is installed");
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
 }
 
 /// `target/release` or its like.
@@ -92,29 +132,34 @@ fn program_folder() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_mintkeep")).parent().expect("it is in a folder").to_owned()
 }
 
-/// Measures every device at every load, and prints a line for each.
+/// Measures every device at every load, and prints two lines for each.
 pub fn measure(state: &Path) {
     std::fs::copy(state.join("mintkeep.toml"), state.join("dev.toml")).expect("the folder is writable");
-    println!("| device | it can do | asked for | tokens/s | of what it can | p99 | refused/s | p99 of refusals |");
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    import_key(state);
+    println!("| device | it can do | asked | for | tokens/s | of what it can | p99 | refused/s | p99 of refusals |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for device in &DEVICES {
         play(state, device);
         // Keys in the token: their handles are what every session has.
         let ceiling = raw::in_process_of_its_own(state, Sequence::Token, device.sessions, "token");
         for load in LOADS {
+            let asked_for = ceiling * f64::from(load);
             let mint = Mint::start(state, true);
             wait_until_ready(&mint);
-            let outcome = offer(&mint, ceiling * f64::from(load));
-            println!(
-                "| {} | {ceiling:.1}/s | {load} × ({:.0}/s sent) | {:.1} | {:.3} | {:.0} ms | {:.0} | {:.0} ms |",
-                device.name,
-                outcome.offered,
-                outcome.served,
-                outcome.served / ceiling,
-                outcome.p99_ms,
-                outcome.refused,
-                outcome.refusal_p99_ms
-            );
+            let over_http = offer(&mint, asked_for);
+            drop(mint);
+            for (asked, outcome) in [("over HTTP", over_http), ("inside", inside::offer(state, asked_for))] {
+                println!(
+                    "| {} | {ceiling:.1}/s | {asked} | {load} × ({:.0}/s sent) | {:.1} | {:.3} | {:.0} ms | {:.0} | {:.0} ms |",
+                    device.name,
+                    outcome.offered,
+                    outcome.served,
+                    outcome.served / ceiling,
+                    outcome.p99_ms,
+                    outcome.refused,
+                    outcome.refusal_p99_ms
+                );
+            }
         }
     }
     println!("\nEach request may take the mint {} s; p99 is of requests that got a token.", DEADLINE.as_secs());
@@ -184,22 +229,27 @@ pub async fn generate() {
         all.tokens.add(tally.tokens).expect("the same kind");
         all.refusals.add(tally.refusals).expect("the same kind");
     }
-    let per_second = |count: u64| count as f64 / SPAN.as_secs_f64();
-    let p99_ms = |times: &Histogram<u64>| times.value_at_quantile(0.99) as f64 / 1000.0;
-    let outcome = Outcome {
-        offered: per_second(all.sent),
-        served: per_second(all.tokens.len()),
-        refused: per_second(all.refusals.len()),
-        p99_ms: p99_ms(&all.tokens),
-        refusal_p99_ms: p99_ms(&all.refusals),
-    };
-    println!("{}", serde_json::to_string(&outcome).expect("JSON"));
+    all.print();
 }
 
 impl Tally {
     fn new() -> Self {
         let histogram = || Histogram::new(3).expect("three digits");
         Self { sent: 0, tokens: histogram(), refusals: histogram() }
+    }
+
+    /// For [`generated`].
+    fn print(&self) {
+        let per_second = |count: u64| count as f64 / SPAN.as_secs_f64();
+        let p99_ms = |times: &Histogram<u64>| times.value_at_quantile(0.99) as f64 / 1000.0;
+        let outcome = Outcome {
+            offered: per_second(self.sent),
+            served: per_second(self.tokens.len()),
+            refused: per_second(self.refusals.len()),
+            p99_ms: p99_ms(&self.tokens),
+            refusal_p99_ms: p99_ms(&self.refusals),
+        };
+        println!("{}", serde_json::to_string(&outcome).expect("JSON"));
     }
 }
 

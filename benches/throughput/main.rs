@@ -72,6 +72,7 @@ fn main() {
         ["sign"] => kubernetes::generate(),
         ["load"] => load::generate(),
         ["paced"] => devices::generate(),
+        ["inside"] => devices::inside::generate(),
         ["prove"] => proofs::generate(),
         ["secure"] => tls::generate(),
         ["flood", address, connections, token] => flood::run(address, connections, token),

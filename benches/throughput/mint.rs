@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::swtpm::free_ports;
+
 /// The resource server that introspects.
 pub const API: &str = "bench-api";
 
@@ -54,8 +56,11 @@ pub struct Memory {
 
 /// Lets `mintkeep dev` make token or TPM, keys, store and configuration in `state`, and ends it again.
 pub fn set_up(state: &Path, hardware: &str) {
+    // Not one that an outgoing connection may have by the time that the next mint is started.
+    let port = (0..20).find_map(|_| free_ports()).expect("two free ports");
+    let listen = format!("127.0.0.1:{port}");
     let mut dev = Command::new(PROGRAM)
-        .args(["dev", "--listen", "127.0.0.1:0", "--hardware", hardware, "--state"])
+        .args(["dev", "--listen", &listen, "--hardware", hardware, "--state"])
         .arg(state)
         .stdout(Stdio::piped())
         .spawn()

@@ -5,6 +5,5 @@
 pub mod postgres;
 #[path = "../../tests/it/support/process.rs"]
 pub mod process;
-#[cfg(feature = "tpm")]
 #[path = "../../tests/it/support/swtpm.rs"]
 pub mod swtpm;

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cryptoki_sys::*;
 
-use super::script::{Effect, Places, Script, age};
+use super::played::played;
+use super::script::{Effect, Script, age};
 use super::{REAL, real};
 
 static SCRIPT: LazyLock<Mutex<Script>> = LazyLock::new(|| Mutex::new(Script::of_environment()));
@@ -32,6 +33,9 @@ pub enum About {
 
 /// Makes the call `function` with what the script has for it.
 pub fn around(function: &str, about: About, call: impl FnOnce(&[Effect]) -> CK_RV) -> CK_RV {
+    if let Some(device) = played() {
+        return device.make(function, || call(&[]));
+    }
     let effects = with_script(|script| script.begin(function));
     let code = match happen(&effects).or_else(|| standing(about)) {
         None => within_latency(&effects, || call(&effects)),
@@ -116,6 +120,9 @@ fn removed() -> PathBuf {
 
 /// Whether the token is gone. With it go the sessions.
 pub fn token_is_removed() -> bool {
+    if played().is_some() {
+        return false;
+    }
     let file = removed();
     let limit = fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()).map(Duration::from_millis);
     let is_removed = match (age(&file), limit) {
@@ -143,20 +150,9 @@ fn within_latency(effects: &[Effect], call: impl FnOnce() -> CK_RV) -> CK_RV {
         Effect::Latency(least, places) => Some((*least, Arc::clone(places))),
         _ => None,
     });
-    let Some((least, places)) = latency else { return call() };
-    places.take();
-    let _place = GivenBack(&places);
-    let begun = Instant::now();
-    let code = call();
-    std::thread::sleep(least.saturating_sub(begun.elapsed()));
-    code
-}
-
-struct GivenBack<'a>(&'a Places);
-
-impl Drop for GivenBack<'_> {
-    fn drop(&mut self) {
-        self.0.give_back();
+    match latency {
+        Some((least, places)) => places.make_within(least, call),
+        None => call(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! A PKCS#11 module for tests: it stands in front of a real one, passes every call through, and misbehaves
 //! where its script says so. It is an example of the package, so that `cargo test` builds it and no release has it.
 //!
-//! It reads three variables: `FAULTY_MODULE_VERSION`, `3` where it is to be a module of PKCS#11 3.0 with functions for
+//! It reads these variables: `FAULTY_MODULE_VERSION`, `3` where it is to be a module of PKCS#11 3.0 with functions for
 //! messages; `FAULTY_MODULE_REAL`, the module behind it; and `FAULTY_MODULE_FOLDER`, a folder with
 //!
 //! - `script`: what goes wrong, see [`script`]. A new one takes effect at the next call, and counts afresh;
 //! - `calls`: written here; a line for each call when it begins, and one for each that failed.
+//!
+//! With `FAULTY_MODULE_PLAYS` nothing goes wrong, and there is no folder: see [`played`]. `FAULTY_MODULE_KEY` is a key that
+//! it signs with itself: see [`own_key`].
 #![expect(unsafe_code, reason = "it is the other side of a C interface")]
 #![expect(non_snake_case, reason = "the functions have the names of the specification")]
 #![expect(clippy::disallowed_methods, reason = "it emulates the time that a device takes")]
@@ -13,6 +16,9 @@
 
 mod effects;
 mod gcm;
+mod latency;
+mod own_key;
+mod played;
 mod script;
 
 use std::ffi::c_void;
@@ -171,7 +177,7 @@ unsafe extern "C" fn C_SignInit(
 ) -> CK_RV {
     around("C_SignInit", About::Key(session), |effects| {
         let key = replace_key(effects, session, key);
-        real!(C_SignInit(session, mechanism, key))
+        own_key::begin(session, key).unwrap_or_else(|| real!(C_SignInit(session, mechanism, key)))
     })
 }
 
@@ -228,7 +234,7 @@ unsafe extern "C" fn C_GetMechanismInfo(
 
 /// Functions that end what an `…Init` began, with an output that can be spoilt.
 macro_rules! with_output {
-    ($($name:ident),*) => {$(
+    ($($name:ident $(or $own:expr)?),*) => {$(
         unsafe extern "C" fn $name(
             session: CK_SESSION_HANDLE,
             input: *mut CK_BYTE,
@@ -239,7 +245,9 @@ macro_rules! with_output {
             around(stringify!($name), About::Operation(session), |effects| {
                 // SAFETY: the caller said how much room there is.
                 let room = unsafe { *output_length };
-                let mut code = real!($name(session, input, input_length, output, output_length));
+                let own = None$(.or_else(|| $own(session, (input, input_length), output, output_length)))?;
+                let mut code =
+                    own.unwrap_or_else(|| real!($name(session, input, input_length, output, output_length)));
                 if code == CKR_OK && effects.iter().any(|effect| matches!(effect, Effect::AppendNonce)) {
                     code = gcm::append_nonce(session, output, output_length, room);
                 }
@@ -252,7 +260,7 @@ macro_rules! with_output {
     )*};
 }
 
-with_output!(C_Sign, C_Encrypt, C_Decrypt);
+with_output!(C_Sign or own_key::sign, C_Encrypt, C_Decrypt);
 
 /// PKCS#11 3.1 §5.4.4.
 ///

@@ -12,10 +12,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cryptoki_sys::{CK_FLAGS, CK_RV, CK_ULONG};
+
+use super::latency::Places;
 
 /// What becomes of a call.
 #[derive(Clone)]
@@ -58,25 +60,6 @@ pub enum Effect {
     HideGcm,
     /// `flags BITS`: further flags of the token.
     Flags(CK_FLAGS),
-}
-
-/// How many calls are made at a time.
-pub struct Places {
-    free: Mutex<usize>,
-    given_back: Condvar,
-}
-
-impl Places {
-    pub fn take(&self) {
-        let free = self.free.lock().expect("no panic while it is held");
-        let mut free = self.given_back.wait_while(free, |free| *free == 0).expect("no panic while it is held");
-        *free -= 1;
-    }
-
-    pub fn give_back(&self) {
-        *self.free.lock().expect("no panic while it is held") += 1;
-        self.given_back.notify_one();
-    }
 }
 
 struct Rule {
@@ -177,14 +160,11 @@ pub fn age(path: &Path) -> Option<Duration> {
     Some(SystemTime::now().duration_since(made).unwrap_or_default())
 }
 
-fn parse_effect(words: &[&str]) -> Option<Effect> {
+pub fn parse_effect(words: &[&str]) -> Option<Effect> {
     Some(match words {
         ["return", code] => Effect::Return(number(code)),
         ["delay", by] => Effect::Delay(time(by)),
-        ["latency", least, places] => {
-            let free = Mutex::new(places.parse().ok()?);
-            Effect::Latency(time(least), Arc::new(Places { free, given_back: Condvar::new() }))
-        }
+        ["latency", least, places] => Effect::Latency(time(least), Arc::new(Places::new(places.parse().ok()?))),
         ["hang"] => Effect::Hang,
         ["abort"] => Effect::Abort,
         ["segfault"] => Effect::Segfault,
