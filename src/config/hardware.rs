@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::values::{SecretTable, VariableName, VariableValue, from_folder};
 use crate::hardware::pkcs11::{Pkcs11Settings, TokenName};
 #[cfg(feature = "tpm")]
-use crate::hardware::tpm::{Protection, TpmSettings};
+use crate::hardware::tpm::{HandleRange, Protection, TpmSettings};
 use crate::hardware::{ProfileKeys, Provenance, Role};
 use crate::keeper::Standing;
 use crate::secret_source::SecretSource;
@@ -168,6 +168,7 @@ pub(super) struct HardwareTable {
     keys: Option<Spanned<PathBuf>>,
     auth: Option<Spanned<SecretTable>>,
     session: Option<Spanned<SessionTable>>,
+    persistent_handles: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -237,6 +238,7 @@ impl HardwareTable {
         foreign(self.keys.as_ref(), "keys", "tpm")?;
         foreign(self.auth.as_ref(), "auth", "tpm")?;
         foreign(self.session.as_ref(), "session", "tpm")?;
+        foreign(self.persistent_handles.as_ref(), "persistent_handles", "tpm")?;
         let token = match needed(self.token, "token", &kind)? {
             TokenTable::Label(label) => TokenName::Label(label),
             TokenTable::Serial(serial) => TokenName::Serial(serial),
@@ -286,6 +288,9 @@ impl HardwareTable {
             Some(auth) => auth.into_inner().source(folder),
             None => SecretSource::File(keys.join("auth")),
         };
+        let persistent_handles = self
+            .persistent_handles
+            .map(|range| range.get_ref().parse::<HandleRange>().map_err(|flaw| Problem::at(range.span(), flaw)));
         let device = TpmSettings {
             name,
             tcti: needed(self.tcti, "tcti", &kind)?,
@@ -295,6 +300,7 @@ impl HardwareTable {
                 Some(SessionTable::Plain) => Protection::Plain,
                 Some(SessionTable::Encrypted) | None => Protection::Encrypted,
             },
+            persistent_handles: persistent_handles.transpose()?,
             signing_label: self.signing_key,
             sealing_label: self.sealing_key,
             delegated_label: self.delegated_key,

@@ -224,6 +224,22 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// A TPM has no room for another persistent key.
+    #[error("cannot keep a new {role} key in the TPM: {reason}")]
+    HandlesFull {
+        /// `signing`, `sealing` or `delegated`.
+        role: &'static str,
+        /// What there is too little of, and what to do.
+        reason: String,
+    },
+    /// Others have taken up all places that a TPM has for keys in use.
+    #[error(
+        "{call} failed: the TPM has no place left for a key (TPM_RC_OBJECT_MEMORY); another program has keys loaded"
+    )]
+    PlacesFull {
+        /// The TPM command.
+        call: String,
+    },
     /// A request named a key that the device does not have.
     #[error("no key {0} in this device")]
     UnknownKey(String),
@@ -281,12 +297,14 @@ impl Error {
             | Self::AuthorizationUnavailable { .. }
             | Self::AuthorizationRefused { .. }
             | Self::KeyFile { .. }
+            | Self::HandlesFull { .. }
             | Self::TokenAmbiguous { .. } => true,
             Self::Module { .. }
             | Self::Initialize { .. }
             | Self::TokenAbsent { .. }
             | Self::PinMemory { .. }
             | Self::Unreachable { .. }
+            | Self::PlacesFull { .. }
             | Self::UnknownKey(_)
             | Self::NotAuthentic
             | Self::WrongSignature
@@ -300,7 +318,7 @@ impl Error {
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::NotAuthentic => None,
-            Self::Call { .. } | Self::PinMemory { .. } => Some(Fault::Transient),
+            Self::Call { .. } | Self::PlacesFull { .. } | Self::PinMemory { .. } => Some(Fault::Transient),
             Self::Lost { fault, .. } => Some(*fault),
             Self::UnknownKey(_) => Some(Fault::KeyGone),
             Self::Module { .. } | Self::Initialize { .. } | Self::TokenAbsent { .. } | Self::Unreachable { .. } => {

@@ -1,12 +1,16 @@
-//! A TPM 2.0 as a [`Device`]. Its keys are kept outside of it, wrapped by it, in files that only it can use;
-//! they are loaded where they are used. tss-esapi is named here and below, and nowhere else.
+//! A TPM 2.0 as a [`Device`]. Its keys are kept outside of it, wrapped by it, in files that only it can use, and are
+//! loaded where they are used; or they stay in it at persistent handles, which files name. tss-esapi is named here and
+//! below, and nowhere else.
 
 mod attest;
 mod connection;
+mod folder;
 mod generate;
+mod handle_file;
 mod key_file;
 mod keys;
 mod operations;
+mod persistent;
 mod places;
 mod session;
 
@@ -17,7 +21,8 @@ use arc_swap::ArcSwap;
 use tss_esapi::structures::Auth;
 
 use self::connection::Connection;
-use self::key_file::KeyFile;
+use self::folder::Kept;
+pub use self::handle_file::HandleRange;
 use self::session::{OpenSession, needed_files};
 use super::{Device, DeviceKeys, Error, Generated, ProfileKeys, Provenance, Role, Session};
 use crate::entropy::Entropy;
@@ -40,11 +45,13 @@ pub struct TpmSettings {
     pub authorization: SecretSource,
     /// How the authorization value is proven.
     pub protection: Protection,
-    /// The name of the signing key's file, without `.pem`.
+    /// Where new keys are made persistent; without it they are kept in files.
+    pub persistent_handles: Option<HandleRange>,
+    /// The name of the signing key's file, without `.pem` or `.handle`.
     pub signing_label: String,
-    /// The name of the sealing key's file, without `.pem`.
+    /// The name of the sealing key's file, without `.pem` or `.handle`.
     pub sealing_label: String,
-    /// What the names of the files of keys for front-ends begin with; `:NAME.KID.pem` follows.
+    /// What the names of the files of keys for front-ends begin with; `:NAME.KID.pem` or `:NAME.KID.handle` follows.
     pub delegated_label: String,
     /// The signing profiles whose keys are used.
     pub profiles: Vec<ProfileKeys>,
@@ -83,12 +90,17 @@ impl TpmSettings {
 
     /// The file of a key of `role`, one that is not for front-ends, while there is one.
     fn only_path(&self, role: Role) -> PathBuf {
-        self.keys.join(format!("{}.pem", self.label(role)))
+        self.keys.join(format!("{}{}", self.label(role), self.ending()))
     }
 
     /// The file of a later key of `role`.
     fn further_path(&self, role: Role, kid: &str) -> PathBuf {
-        self.keys.join(format!("{}.{kid}.pem", self.label(role)))
+        self.keys.join(format!("{}.{kid}{}", self.label(role), self.ending()))
+    }
+
+    /// How the files of new keys end.
+    fn ending(&self) -> &'static str {
+        if self.persistent_handles.is_some() { folder::PERSISTENT } else { folder::WRAPPED }
     }
 
     fn read_authorization(&self) -> Result<Auth, Error> {
@@ -138,28 +150,30 @@ impl TpmDevice {
         Ok((Self::open(settings, entropy)?, generated))
     }
 
-    /// Destroys the key `kid`, by removing the file without which the TPM does not have it. Keepers that use it go
-    /// on until they look again.
+    /// Destroys the key `kid`, by removing the file without which the TPM does not have it; keepers that use it go
+    /// on until they look again. A persistent key is evicted from the TPM, which ends its use at once.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`] where there is none; or what the disk answered.
+    /// [`Error::UnknownKey`] where there is none; or what the disk or the TPM answered.
     pub fn destroy_key(settings: &TpmSettings, kid: &str) -> Result<(), Error> {
         let mut found = Vec::new();
         for role in [Role::Signing, Role::Sealing] {
-            found.extend(key_file::files(settings, role)?);
+            found.extend(folder::files(settings, role)?);
         }
-        found.extend(key_file::delegated_files(settings)?.into_iter().map(|(_, path)| path));
+        found.extend(folder::delegated_files(settings)?.into_iter().map(|(_, path)| path));
         // A file that is no key has no name to be called by.
-        found.retain(|path| KeyFile::read(path).is_ok_and(|file| claims_to_be(&file, kid)));
+        let read = found.into_iter().filter_map(|path| Kept::read(&path).ok().map(|kept| (path, kept)));
+        let found: Vec<_> = read.filter(|(_, kept)| kept.claimed_kid().is_some_and(|claimed| claimed == kid)).collect();
         if found.is_empty() {
             return Err(Error::UnknownKey(kid.to_owned()));
         }
-        found.iter().try_for_each(|path| key_file::remove(path))
+        found.iter().try_for_each(|(path, kept)| match kept {
+            Kept::Wrapped(_) => folder::remove(path),
+            Kept::Persistent(_) => {
+                persistent::destroy(&mut Connection::open(settings, settings.protection)?, settings, path)
+            }
+        })
     }
-}
-
-fn claims_to_be(file: &KeyFile, kid: &str) -> bool {
-    keys::claimed_kid(file).is_some_and(|claimed| claimed == kid)
 }
 
 impl Device for TpmDevice {

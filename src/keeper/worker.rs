@@ -134,7 +134,7 @@ impl Made {
             (Ok(reply), Some(operation)) => Answer { reply, verdict: Verdict::Works(operation) },
             (Err(Error::NotAuthentic), _) => Answer::refused(Refusal::NotAuthentic),
             // Whoever asks for one too many is at fault, and not the device.
-            (Err(error @ (Error::KeysFull { .. } | Error::KeyTaken(_))), _) => {
+            (Err(error @ (Error::KeysFull { .. } | Error::HandlesFull { .. } | Error::KeyTaken(_))), _) => {
                 Answer::refused(Refusal::Policy(error.to_string()))
             }
             (Err(Error::UnknownKey(kid)), _) => Answer::refused(Refusal::UnknownKey(kid)),

@@ -21,6 +21,8 @@ pub mod running;
 pub mod spy;
 pub mod swtpm;
 pub mod tls;
+#[cfg(feature = "tpm")]
+pub mod tpm_proxy;
 
 pub use answer::Answer;
 pub use deployment::{API, Deployment, SERVICE, WORKLOAD};

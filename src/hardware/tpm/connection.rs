@@ -98,8 +98,8 @@ impl Connection {
         self.call_without_session("TPM2_ContextSave", |context| context.context_save(key.into()))
     }
 
-    /// Loads what was saved; `None` where the TPM has no place left.
-    pub(super) fn load_saved(&mut self, saved: &TpmsContext) -> Result<Option<KeyHandle>, Error> {
+    /// Loads what was saved.
+    pub(super) fn load_saved(&mut self, saved: &TpmsContext) -> Result<KeyHandle, Error> {
         let call = "TPM2_ContextLoad";
         let mut refusal = None;
         let loaded = self.call_without_session(call, |context| {
@@ -108,12 +108,11 @@ impl Connection {
             loaded
         });
         match refusal {
-            Some(error) if is_full(error) => Ok(None),
             // It was reset, which ends what was saved.
             Some(error) if is_foreign(error) => {
                 Err(Error::Lost { fault: Fault::KeyGone, call: call.to_owned(), reason: told(error) })
             }
-            _ => loaded.map(|handle| Some(handle.into())),
+            _ => loaded.map(KeyHandle::from),
         }
     }
 
@@ -257,6 +256,8 @@ impl Connection {
             _ if is_refused(error) => Error::AuthorizationRefused { origin: self.origin.clone() },
             Some(Tss2ResponseCodeKind::Handle) => Error::Lost { fault: Fault::KeyGone, call, reason },
             _ if is_lost(error) => Error::Lost { fault: Fault::DeviceGone, call, reason },
+            // TPM_RC_OBJECT_MEMORY.
+            _ if is(error, 0x902) => Error::PlacesFull { call },
             _ => Error::Call { call, reason },
         }
     }
@@ -294,9 +295,14 @@ pub(super) fn is_foreign(error: TssError) -> bool {
     matches!(kind_of_refusal(error), Some(Tss2ResponseCodeKind::Integrity))
 }
 
-/// Whether the TPM says that all of its places for keys are taken (`TPM_RC_OBJECT_MEMORY`).
-pub(super) fn is_full(error: TssError) -> bool {
-    is(error, 0x902)
+/// Whether the TPM says that there is nothing at a handle.
+pub(super) fn is_absent(error: TssError) -> bool {
+    matches!(kind_of_refusal(error), Some(Tss2ResponseCodeKind::Handle))
+}
+
+/// Whether the TPM says that it has no memory left for what it is to keep (`TPM_RC_NV_SPACE`).
+pub(super) fn has_no_memory(error: TssError) -> bool {
+    is(error, 0x14b)
 }
 
 /// Asks again where the TPM says that it is busy, and did nothing (TPM 2.0 Part 2 §6.6.3).

@@ -9,10 +9,10 @@ use tss_esapi::structures::Auth;
 use tss_esapi::traits::Marshall as _;
 
 use super::connection::Connection;
-use super::key_file::{KeyFile, delegated_files, files, refused, write_private};
-use super::keys;
-use super::places::no_place;
-use super::{Protection, TpmSettings};
+use super::folder::{Kept, delegated_files, files, refused, write};
+use super::key_file::KeyFile;
+use super::persistent::{self, Reserved};
+use super::{Protection, TpmSettings, keys, operations};
 use crate::entropy::Entropy;
 use crate::hardware::{DelegatedKeys, Error, Generated, KeyName, Role};
 use crate::jose::base64url;
@@ -46,16 +46,45 @@ pub(super) fn generate_missing(settings: &TpmSettings, entropy: &dyn Entropy) ->
     let mut connection = Connection::open(settings, Protection::Encrypted)?;
     // What is there has to be good before anything is added beside it.
     for (role, path) in &there {
-        let file = KeyFile::read(path)?;
-        let key = keys::load(&mut connection, *role, (path, &file), settings.provenance, &authorization)?;
-        connection.flush(key.ok_or_else(no_place)?.handle)?;
+        match &Kept::read(path)? {
+            Kept::Wrapped(file) => {
+                let key = keys::load(&mut connection, *role, (path, file), settings.provenance, &authorization)?;
+                connection.flush(key.handle)?;
+            }
+            Kept::Persistent(file) => {
+                persistent::look_up(&mut connection, *role, (path, file), settings.provenance)?;
+            }
+        }
     }
     for role in &missing {
-        let file = create(&mut connection, *role, &authorization)?;
-        let kid = keys::claimed_kid(&file).ok_or_else(not_p256)?;
-        file.write(&settings.first_path(*role, &kid))?;
+        generate_first(&mut connection, settings, *role, &authorization, entropy)?;
     }
     Ok(Generated(missing))
+}
+
+/// Generates the first key of `role`.
+fn generate_first(
+    connection: &mut Connection,
+    settings: &TpmSettings,
+    role: Role,
+    authorization: &Auth,
+    entropy: &dyn Entropy,
+) -> Result<(), Error> {
+    let Some(range) = settings.persistent_handles else {
+        let file = create(connection, role, authorization)?;
+        let kid = keys::claimed_kid(&file).ok_or_else(not_p256)?;
+        return file.write(&settings.first_path(role, &kid));
+    };
+    let reserved = Reserved::take(connection, settings, range, role)?;
+    let file = create(connection, role, authorization)?;
+    let kid = keys::claimed_kid(&file).ok_or_else(not_p256)?;
+    let path = settings.first_path(role, &kid);
+    let loaded = keys::load(connection, role, (&path, &file), settings.provenance, authorization)?;
+    // What the TPM keeps is known to be good.
+    let tried = operations::try_out(connection, role, loaded.handle, &loaded.public, entropy);
+    let kept = tried.and_then(|()| reserved.keep(connection, role, loaded.handle, kid, &path));
+    connection.flush(loaded.handle)?;
+    kept.map(drop)
 }
 
 /// The roles that have keys without anybody asking for one.
@@ -92,7 +121,7 @@ fn make_authorization(settings: &TpmSettings, entropy: &dyn Entropy) -> Result<(
         return Ok(());
     }
     let text = Zeroizing::new(base64url::encode(Zeroizing::new(entropy.bytes::<24>()).as_slice()));
-    write_private(path, text.as_bytes()).map_err(|error| refused(path, error))
+    write(path, text.as_bytes())
 }
 
 /// `TPM2B_…`: the bytes after their number.

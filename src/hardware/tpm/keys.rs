@@ -13,8 +13,9 @@ use tss_esapi::structures::{
 };
 use tss_esapi::traits::UnMarshall as _;
 
-use super::connection::{Connection, is_foreign, is_full, padded};
-use super::key_file::{self, KeyFile, refused};
+use super::connection::{Connection, is_foreign, padded};
+use super::folder::refused;
+use super::key_file::KeyFile;
 use crate::hardware::{Error, Provenance, Role};
 use crate::jose::jwk::P256PublicKey;
 
@@ -89,31 +90,26 @@ pub(super) struct LoadedKey {
     pub(super) public: P256PublicKey,
 }
 
-/// Loads a key, reads back what the TPM says of it, and refuses what [`check`] refuses. `None` where the TPM has
-/// no place left.
+/// Loads a key, reads back what the TPM says of it, and refuses what [`check`] refuses.
 pub(super) fn load(
     connection: &mut Connection,
     role: Role,
     (path, file): (&Path, &KeyFile),
     provenance: Provenance,
     authorization: &Auth,
-) -> Result<Option<LoadedKey>, Error> {
+) -> Result<LoadedKey, Error> {
     let malformed = |error: TssError| refused(path, format!("what is in it is not a key of a TPM: {error}"));
     let public = Public::unmarshall(without_length(&file.public)).map_err(malformed)?;
     let private = Private::try_from(without_length(&file.private)).map_err(malformed)?;
     let primary = connection.primary();
-    let (mut foreign, mut full) = (false, false);
+    let mut foreign = false;
     let loaded = connection.call("TPM2_Load", |context| {
         let loaded = context.load(primary, private.clone(), public.clone());
         foreign = loaded.as_ref().is_err_and(|error| is_foreign(*error));
-        full = loaded.as_ref().is_err_and(|error| is_full(*error));
         loaded
     });
-    if full {
-        return Ok(None);
-    }
     if foreign {
-        return Err(key_file::refused(
+        return Err(refused(
             path,
             "it was made by another TPM, or this one was cleared since; keys of a TPM cannot be moved, so move the file away and run `mintkeep keys init` for a new one",
         ));
@@ -125,7 +121,7 @@ pub(super) fn load(
         .and_then(|(public, ..)| check(&public, role, &path.display().to_string(), provenance))
         .and_then(|public| connection.authorize(handle, authorization).map(|()| public));
     match checked {
-        Ok(public) => Ok(Some(LoadedKey { handle, public })),
+        Ok(public) => Ok(LoadedKey { handle, public }),
         Err(error) => {
             // Its place is needed by the others.
             let _ = connection.flush(handle);
@@ -136,8 +132,13 @@ pub(super) fn load(
 
 /// The `kid` that a file says it is of; the TPM was not asked.
 pub(super) fn claimed_kid(file: &KeyFile) -> Option<String> {
-    match Public::unmarshall(without_length(&file.public)) {
-        Ok(Public::Ecc { unique, .. }) => point(&unique).ok().map(|key| key.kid()),
+    kid_of(&Public::unmarshall(without_length(&file.public)).ok()?)
+}
+
+/// The `kid` of the key whose public half is `public`, where that is a P-256 one.
+pub(super) fn kid_of(public: &Public) -> Option<String> {
+    match public {
+        Public::Ecc { unique, .. } => point(unique).ok().map(|key| key.kid()),
         _ => None,
     }
 }
@@ -149,7 +150,7 @@ fn without_length(bytes: &[u8]) -> &[u8] {
 
 /// The public key, unless the key could leave the TPM, was imported, or is not what its role needs
 /// (TPM 2.0 Part 2 §8.3).
-fn check(public: &Public, role: Role, path: &str, provenance: Provenance) -> Result<P256PublicKey, Error> {
+pub(super) fn check(public: &Public, role: Role, path: &str, provenance: Provenance) -> Result<P256PublicKey, Error> {
     let refuse = |attribute, found: String, expected: &str, remedy| Error::KeyUnacceptable {
         role: role.name(),
         kid: path.to_owned(),

@@ -39,18 +39,30 @@ impl Places {
     pub(super) fn take<Loaded>(
         &mut self,
         connection: &mut Connection,
-        mut load: impl FnMut(&mut Connection) -> Result<Option<Loaded>, Error>,
+        load: impl FnMut(&mut Connection) -> Result<Loaded, Error>,
     ) -> Result<Loaded, Error> {
         self.keep(connection, MOST_LOADED - 1)?;
+        self.in_passing(connection, load)
+    }
+
+    /// Has `act` use a place for as long as a command runs, as each command with a persistent key does. Where the TPM
+    /// has none left, others are flushed one after the other.
+    pub(super) fn in_passing<Value>(
+        &mut self,
+        connection: &mut Connection,
+        mut act: impl FnMut(&mut Connection) -> Result<Value, Error>,
+    ) -> Result<Value, Error> {
         loop {
-            if let Some(loaded) = load(connection)? {
-                return Ok(loaded);
+            match act(connection) {
+                Err(Error::PlacesFull { .. }) if !self.0.is_empty() => self.keep(connection, self.0.len() - 1)?,
+                outcome => return outcome,
             }
-            if self.0.is_empty() {
-                return Err(no_place());
-            }
-            self.keep(connection, self.0.len() - 1)?;
         }
+    }
+
+    /// The handle of the key `kid`, where it is loaded now.
+    pub(super) fn loaded(&self, kid: &str) -> Option<KeyHandle> {
+        self.0.iter().find(|(loaded, _)| loaded == kid).map(|(_, handle)| *handle)
     }
 
     /// A key that was loaded otherwise.
@@ -74,14 +86,5 @@ impl Places {
             connection.flush(handle)?;
         }
         Ok(())
-    }
-}
-
-/// Others have taken up all places.
-pub(super) fn no_place() -> Error {
-    Error::Call {
-        call: "TPM2_Load".to_owned(),
-        reason: "the TPM has no place left for a key (TPM_RC_OBJECT_MEMORY); another program has keys loaded"
-            .to_owned(),
     }
 }

@@ -1,15 +1,18 @@
 //! The one session of a TPM: its keys, and those of them that are loaded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tss_esapi::handles::KeyHandle;
-use tss_esapi::structures::Auth;
+use tss_esapi::structures::{Auth, Name};
 use tss_esapi::utils::TpmsContext;
 
 use super::connection::Connection;
-use super::key_file::{self, KeyFile, delegated_files, files, refused};
+use super::folder::{self, Kept, delegated_files, files, refused};
+use super::handle_file::HandleFile;
+use super::key_file::KeyFile;
+use super::persistent::{self, Reserved};
 use super::places::Places;
 use super::{TpmSettings, attest, generate, keys, operations};
 use crate::clock::Timestamp;
@@ -42,8 +45,27 @@ struct TpmKey {
     kid: String,
     public: P256PublicKey,
     path: PathBuf,
-    file: KeyFile,
-    saved: TpmsContext,
+    place: Place,
+}
+
+/// Where a key is when it is used.
+enum Place {
+    /// Among [`Places`], loaded from what was saved of it.
+    Loaded { file: KeyFile, saved: TpmsContext },
+    /// Where it always is.
+    Persistent { file: HandleFile, name: Name },
+}
+
+impl TpmKey {
+    /// Whether this is the key that `kept`, at `path`, is of.
+    fn is(&self, path: &Path, kept: &Kept) -> bool {
+        let is_same = match (&self.place, kept) {
+            (Place::Loaded { file, .. }, Kept::Wrapped(kept)) => file == kept,
+            (Place::Persistent { file, .. }, Kept::Persistent(kept)) => file == kept,
+            (Place::Loaded { .. } | Place::Persistent { .. }, _) => false,
+        };
+        is_same && self.path == path
+    }
 }
 
 impl OpenSession {
@@ -66,6 +88,7 @@ impl OpenSession {
             places: Places::default(),
             told,
         };
+        persistent::tidy(&mut session.connection, &session.settings)?;
         session.look_again()?;
         Ok(session)
     }
@@ -76,22 +99,37 @@ impl OpenSession {
         signers.chain(self.sealing.iter().filter(move |_| !do_sign))
     }
 
-    /// The handle of the key `kid`, one that signs, or one that seals.
-    fn handle(&mut self, does_sign: bool, kid: &str) -> Result<KeyHandle, Error> {
+    /// Has `act` use the key `kid`, one that signs, or one that seals.
+    fn with_key<Value>(
+        &mut self,
+        does_sign: bool,
+        kid: &str,
+        mut act: impl FnMut(&mut Connection, KeyHandle) -> Result<Value, Error>,
+    ) -> Result<Value, Error> {
         let key = self.that_sign(does_sign).find(|key| key.kid == kid).cloned();
         let key = key.ok_or_else(|| Error::UnknownKey(kid.to_owned()))?;
-        self.places.handle(&mut self.connection, kid, &key.saved, &self.authorization)
+        let Self { connection, places, authorization, .. } = self;
+        match &key.place {
+            Place::Loaded { saved, .. } => {
+                let handle = places.handle(connection, kid, saved, authorization)?;
+                act(connection, handle)
+            }
+            Place::Persistent { file, name } => places.in_passing(connection, |connection| {
+                persistent::with_key(connection, (file, name), authorization, &mut act)
+            }),
+        }
     }
 
     /// The keys whose files are there now. Those that are new are checked and tried.
     fn refreshed(&mut self, files: Vec<(Role, PathBuf)>) -> Result<Vec<Arc<TpmKey>>, Error> {
         let mut keys = Vec::new();
         for (role, path) in files {
-            let file = KeyFile::read(&path)?;
-            let known = self.that_sign(role.signs()).find(|key| key.path == path && key.file == file).cloned();
-            keys.push(match known {
-                Some(key) => key,
-                None => self.usable(role, path, file)?,
+            let kept = Kept::read(&path)?;
+            let known = self.that_sign(role.signs()).find(|key| key.is(&path, &kept)).cloned();
+            keys.push(match (known, kept) {
+                (Some(key), _) => self.still_there(key)?,
+                (None, Kept::Wrapped(file)) => self.loaded(role, path, file)?,
+                (None, Kept::Persistent(file)) => self.found(role, path, file)?,
             });
         }
         in_order(keys)
@@ -112,8 +150,34 @@ impl OpenSession {
         self.tell()
     }
 
+    /// A key that is known, whose file has not changed.
+    fn still_there(&mut self, key: Arc<TpmKey>) -> Result<Arc<TpmKey>, Error> {
+        let Self { connection, places, authorization, .. } = self;
+        if let Place::Persistent { file, name } = &key.place {
+            places.in_passing(connection, |connection| {
+                persistent::with_key(connection, (file, name), authorization, |_, _| Ok(()))
+            })?;
+        }
+        Ok(key)
+    }
+
+    /// Finds a persistent key, checks and tries it.
+    fn found(&mut self, role: Role, path: PathBuf, file: HandleFile) -> Result<Arc<TpmKey>, Error> {
+        let Self { connection, settings, authorization, entropy, places, .. } = self;
+        let found = places.in_passing(connection, |connection| {
+            persistent::look_up(connection, role, (&path, &file), settings.provenance)
+        })?;
+        let (public, name) = (found.public, found.name);
+        places.in_passing(connection, |connection| {
+            persistent::with_key(connection, (&file, &name), authorization, |connection, key| {
+                operations::try_out(connection, role, key, &public, entropy.as_ref())
+            })
+        })?;
+        Ok(Arc::new(TpmKey { role, kid: public.kid(), public, path, place: Place::Persistent { file, name } }))
+    }
+
     /// Loads a key, checks and tries it. The storage key, which that needs, is left for the next one.
-    fn usable(&mut self, role: Role, path: PathBuf, file: KeyFile) -> Result<Arc<TpmKey>, Error> {
+    fn loaded(&mut self, role: Role, path: PathBuf, file: KeyFile) -> Result<Arc<TpmKey>, Error> {
         let Self { connection, settings, authorization, entropy, places, .. } = self;
         places.keep(connection, 1)?;
         connection.make_primary()?;
@@ -124,7 +188,10 @@ impl OpenSession {
         places.put(kid.clone(), loaded.handle);
         let tried = operations::try_out(connection, role, loaded.handle, &loaded.public, entropy.as_ref());
         match tried.and_then(|()| connection.save(loaded.handle)) {
-            Ok(saved) => Ok(Arc::new(TpmKey { role, kid, public: loaded.public, path, file, saved })),
+            Ok(saved) => {
+                let place = Place::Loaded { file, saved };
+                Ok(Arc::new(TpmKey { role, kid, public: loaded.public, path, place }))
+            }
             Err(error) => {
                 // Where it cannot be flushed either, the first error is the one to tell.
                 let _ = places.retain(connection, |placed| placed != kid);
@@ -150,6 +217,9 @@ impl OpenSession {
 
     /// Generates a key, and has its file written when it is known to be good.
     fn generate_key(&mut self, role: Role) -> Result<(), Error> {
+        let Self { connection, settings, .. } = self;
+        let range = settings.persistent_handles;
+        let reserved = range.map(|range| Reserved::take(connection, settings, range, role)).transpose()?;
         // The storage key and the new one need two of three.
         self.places.keep(&mut self.connection, 1)?;
         self.connection.make_primary()?;
@@ -157,8 +227,14 @@ impl OpenSession {
         let file = self.connection.encrypted(|connection| generate::create(connection, role, authorization))?;
         let kid = keys::claimed_kid(&file).ok_or_else(generate::not_p256)?;
         let path = self.settings.further_path(role, &kid);
-        let key = self.usable(role, path, file)?;
-        key.file.write(&key.path)?;
+        let key = match reserved {
+            None => {
+                let key = self.loaded(role, path.clone(), file.clone())?;
+                file.write(&path)?;
+                key
+            }
+            Some(reserved) => self.kept(reserved, role, path, file)?,
+        };
         let keys = match role {
             Role::Signing => &mut self.signing,
             Role::Sealing => &mut self.sealing,
@@ -166,6 +242,19 @@ impl OpenSession {
         };
         *keys = in_order([&keys[..], &[key]].concat())?;
         self.tell()
+    }
+
+    /// Has the TPM keep a key that was generated, when it is known to be good.
+    fn kept(&mut self, reserved: Reserved, role: Role, path: PathBuf, file: KeyFile) -> Result<Arc<TpmKey>, Error> {
+        let key = self.loaded(role, path.clone(), file)?;
+        self.connection.flush_primary()?;
+        let kept = self
+            .places
+            .loaded(&key.kid)
+            .ok_or_else(|| Error::UnknownKey(key.kid.clone()))
+            .and_then(|handle| reserved.keep(&mut self.connection, role, handle, key.kid.clone(), &path));
+        self.places.retain(&mut self.connection, |placed| placed != key.kid)?;
+        self.found(role, path, kept?)
     }
 
     /// Refuses another key of `role` where there are as many as there may be. They are counted in the folder, because
@@ -210,8 +299,7 @@ fn in_order(mut keys: Vec<Arc<TpmKey>>) -> Result<Vec<Arc<TpmKey>>, Error> {
 
 impl Session for OpenSession {
     fn sign(&mut self, kid: &str, digest: &[u8; 32]) -> Result<Signature, Error> {
-        let key = self.handle(true, kid)?;
-        operations::sign(&mut self.connection, key, digest)
+        self.with_key(true, kid, |connection, key| operations::sign(connection, key, digest))
     }
 
     fn encrypt(&mut self, kid: &str, _: &[u8; NONCE_BYTES], _: &[u8], _: &[u8]) -> Result<Sealed, Error> {
@@ -228,8 +316,7 @@ impl Session for OpenSession {
         if !epk.is_on_curve() {
             return Err(Error::NotAuthentic);
         }
-        let key = self.handle(false, kid)?;
-        operations::agree(&mut self.connection, key, epk)
+        self.with_key(false, kid, |connection, key| operations::agree(connection, key, epk))
     }
 
     fn generate(&mut self, role: Role) -> Result<(), Error> {
@@ -243,7 +330,15 @@ impl Session for OpenSession {
         let is_created = |key: &TpmKey| matches!(key.role, Role::Delegated(name) if name.created_name().is_some());
         let position = self.delegated.iter().position(|key| key.kid == kid && is_created(key));
         let position = position.ok_or_else(|| Error::UnknownKey(kid.to_owned()))?;
-        key_file::remove(&self.delegated[position].path)?;
+        let key = Arc::clone(&self.delegated[position]);
+        match &key.place {
+            Place::Loaded { .. } => folder::remove(&key.path)?,
+            Place::Persistent { .. } => {
+                let Self { connection, settings, places, .. } = self;
+                places.keep(connection, 1)?;
+                persistent::destroy(connection, settings, &key.path)?;
+            }
+        }
         self.delegated.remove(position);
         self.tell()
     }
@@ -251,10 +346,9 @@ impl Session for OpenSession {
     fn attest(&mut self, kid: &str, nonce: &Nonce, now: Timestamp) -> Result<Attestation, Error> {
         let role = self.that_sign(true).chain(self.that_sign(false)).find(|key| key.kid == kid).map(|key| key.role);
         let role = role.ok_or_else(|| Error::UnknownKey(kid.to_owned()))?;
-        let key = self.handle(role.signs(), kid)?;
         // The attestation key takes a place too.
-        self.places.keep(&mut self.connection, 1)?;
-        attest::attest(&mut self.connection, role, key, nonce, now)
+        self.places.retain(&mut self.connection, |placed| placed == kid)?;
+        self.with_key(role.signs(), kid, |connection, key| attest::attest(connection, role, key, nonce, now))
     }
 
     fn look_again(&mut self) -> Result<(), Error> {

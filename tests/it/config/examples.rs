@@ -102,7 +102,7 @@ fn the_tls_of_the_production_example_is_one() {
 fn the_tpm_of_the_production_example_is_one() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mintkeep.toml")).unwrap();
     let indented = text.lines().filter_map(|line| line.strip_prefix("#   "));
-    let tpm: Vec<&str> = indented.skip_while(|line| *line != "[hardware.tpm]").take(6).collect();
+    let tpm: Vec<&str> = indented.skip_while(|line| *line != "[hardware.tpm]").take(7).collect();
     let text = format!(
         "issuer = \"https://mint.example.com\"\n[listen]\npublic = \"127.0.0.1:0\"\nadmin = \"a\"\n{}\n[store]\nurl = \"sqlite:s\"\n",
         tpm.join("\n")
@@ -112,6 +112,7 @@ fn the_tpm_of_the_production_example_is_one() {
     assert_eq!(tpm.device.tcti, "device:/dev/tpmrm0");
     assert_eq!(tpm.device.authorization, SecretSource::SystemdCredential("tpm-auth".to_owned()));
     assert_eq!(tpm.device.protection, Protection::Encrypted);
+    assert_eq!(tpm.device.persistent_handles.unwrap().to_string(), "0x81100000-0x8110001f");
 }
 
 /// The trust that the example describes and, because whoever is in it gets in, does not have.

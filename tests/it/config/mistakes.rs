@@ -143,13 +143,39 @@ fn the_settings_of_tls_are_checked() {
 
 #[test]
 fn a_setting_of_another_kind_of_device_is_refused() {
-    for setting in ["tcti = \"swtpm\"", "keys = \"keys\"", "auth = { file = \"auth\" }", "session = \"plain\""] {
+    for setting in [
+        "tcti = \"swtpm\"",
+        "keys = \"keys\"",
+        "auth = { file = \"auth\" }",
+        "session = \"plain\"",
+        "persistent_handles = \"0x81100000-0x8110001f\"",
+    ] {
         let kind = "kind = \"pkcs11\"\n";
         assert_said(kind, &format!("{kind}{setting}\n"), "is a setting of kind = \"tpm\" only");
     }
     assert_said("kind = \"pkcs11\"\n", "kind = \"pkcs11\"\nsession = \"plane\"\n", "did you mean `plain`?");
     let module = "kind = \"pkcs11\"\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"";
     assert_said(module, "kind = \"pkcs11\"", "needs the setting `module`");
+}
+
+#[cfg(feature = "tpm")]
+#[test]
+fn a_range_that_is_none_of_the_owners_persistent_handles_is_refused() {
+    let owners = "expected a persistent handle of the owner, 0x81000000 to 0x817fffff";
+    for (range, flaw) in [
+        ("", "is no range of handles, expected one such as"),
+        ("0x81100000", "is no range of handles, expected one such as"),
+        ("81100000-8110001f", owners),
+        ("0x81100000-", owners),
+        ("0x80000000-0x8110001f", owners),
+        ("0x81700000-0x81800000", owners),
+        ("0x8110001f-0x81100000", "the range 0x8110001f-0x81100000 ends before it begins"),
+    ] {
+        let setting = format!("[hardware.tpm]\npersistent_handles = \"{range}\"\n");
+        let tpm =
+            format!("{setting}kind = \"tpm\"\ntcti = \"device:/dev/tpmrm0\"\nkeys = \"tpm\"\n[hardware.softhsm]\n");
+        assert_said("[hardware.softhsm]\n", &tpm, flaw);
+    }
 }
 
 #[cfg(not(feature = "tpm"))]

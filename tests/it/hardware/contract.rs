@@ -1,5 +1,5 @@
 //! What every device must do, whatever it is: the same tests on SoftHSM2, on SoftHSM2 behind a module that could
-//! misbehave and does not, on that without AES-GCM, and on a TPM.
+//! misbehave and does not, on that without AES-GCM, and on a TPM with its keys in files and at persistent handles.
 //!
 //! A PKCS#11 module reads its environment when it is loaded, and is loaded once a process. So each device is
 //! judged in a process of its own, which this program starts.
@@ -60,6 +60,17 @@ fn a_tpm_keeps_the_contract() {
         let deployment = Deployment::on_tpm();
         deployment.edit(|config| config["hardware"]["tpm"]["session"] = toml_edit::value(session));
         judge(&deployment);
+    }
+}
+
+#[cfg(feature = "tpm")]
+#[test]
+fn a_tpm_with_persistent_keys_keeps_the_contract() {
+    for session in ["plain", "encrypted"] {
+        let deployment = Deployment::on_tpm_with_persistent_keys("0x81100000-0x8110000f");
+        deployment.edit(|config| config["hardware"]["tpm"]["session"] = toml_edit::value(session));
+        judge(&deployment);
+        assert!(!deployment.path("keys/mintkeep-signing.pem").exists(), "there is a key in a file");
     }
 }
 

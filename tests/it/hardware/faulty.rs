@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cryptoki_sys::{CKR_GENERAL_ERROR, CKR_PIN_INCORRECT};
 use nix::sys::signal::Signal;
+use toml_edit::value;
 
 use crate::support::faulty::FaultyModule;
 use crate::support::jose::verified;
@@ -72,6 +73,28 @@ fn a_signature_with_a_flipped_bit_or_another_length_is_not_released() {
     faulty.script("C_Sign 1 flip-bit");
     let error = one_line_of_error(&deployment.run(&["keys", "list"]), 4);
     assert!(error.contains("a signature that its own public key does not verify"), "{error}");
+}
+
+/// Of a slow device what was made is verified by another thread than the one that is with the device.
+#[test]
+fn a_slow_device_releases_no_wrong_signature_either_and_is_given_up_after_five() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["hardware"]["softhsm"]["sessions"] = value(1));
+    let faulty = FaultyModule::before(&deployment);
+    let mint = deployment.serve();
+    faulty.script("C_Sign 1+ latency 2ms 1\nC_Sign 8 flip-bit");
+    for _ in 1..8 {
+        assert_signs(&mint);
+    }
+    mint.client_credentials().assert_error(503, "temporarily_unavailable");
+    assert_signs(&mint);
+    let keeper = mint.keeper_pid();
+    faulty.script("C_Sign 1+ latency 2ms 1\nC_Sign 1+1000ms flip-bit");
+    for _ in 0..5 {
+        mint.client_credentials().assert_error(503, "temporarily_unavailable");
+    }
+    assert_recovers(&mint);
+    assert_ne!(mint.keeper_pid(), keeper);
 }
 
 #[test]

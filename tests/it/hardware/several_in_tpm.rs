@@ -1,10 +1,8 @@
 //! Several keys of a role on a TPM, which has places for three.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mintkeep::entropy::{Entropy, SystemEntropy};
@@ -16,16 +14,17 @@ use mintkeep::secret_source::SecretSource;
 
 use crate::support::Deployment;
 use crate::support::process::{one_line_of_error, succeed};
+use crate::support::tpm_proxy::TpmProxy;
 
 const CREATE_PRIMARY: u32 = 0x131;
 const LOAD: u32 = 0x157;
 const CONTEXT_LOAD: u32 = 0x161;
 
-fn entropy() -> Arc<dyn Entropy> {
+pub(super) fn entropy() -> Arc<dyn Entropy> {
     Arc::new(SystemEntropy::new())
 }
 
-fn settings(deployment: &Deployment, protection: Protection) -> TpmSettings {
+pub(super) fn settings(deployment: &Deployment, protection: Protection) -> TpmSettings {
     TpmSettings {
         name: "tpm".to_owned(),
         tcti: deployment.tcti(),
@@ -36,12 +35,13 @@ fn settings(deployment: &Deployment, protection: Protection) -> TpmSettings {
         sealing_label: "mintkeep-sealing".to_owned(),
         delegated_label: "mintkeep-delegated".to_owned(),
         profiles: Vec::new(),
+        persistent_handles: None,
         provenance: Provenance::GeneratedInDevice,
     }
 }
 
 #[track_caller]
-fn assert_signs(session: &mut dyn Session, key: usize) {
+pub(super) fn assert_signs(session: &mut dyn Session, key: usize) {
     let key = PinnedPublicKey::new(session.keys().signing[key]).unwrap();
     let hash = digest(&SHA256, b"message");
     let signature = session.sign(key.kid(), hash.as_ref().try_into().unwrap()).unwrap();
@@ -49,7 +49,7 @@ fn assert_signs(session: &mut dyn Session, key: usize) {
 }
 
 #[track_caller]
-fn assert_opens(session: &mut dyn Session, key: usize) {
+pub(super) fn assert_opens(session: &mut dyn Session, key: usize) {
     let SealingKey::EcdhEs(key) = session.keys().sealing[key] else { panic!("not a key of a TPM") };
     let text = seal(&key, &[7; 16], b"content", entropy().as_ref()).unwrap();
     let sealed = PresentedJwe::parse(&text).unwrap();
@@ -61,7 +61,7 @@ fn assert_opens(session: &mut dyn Session, key: usize) {
 }
 
 #[track_caller]
-fn assert_all_work(session: &mut dyn Session) {
+pub(super) fn assert_all_work(session: &mut dyn Session) {
     let DeviceKeys { signing, sealing, .. } = session.keys();
     // By turns, so that each is evicted in between.
     for index in 0..signing.len().max(sealing.len()) {
@@ -102,14 +102,14 @@ fn five_keys_of_each_role_are_generated_and_used_and_found_after_a_restart() {
 }
 
 /// A signing key that is not the first one.
-fn new_kid(keys: &DeviceKeys, first: &DeviceKeys) -> String {
+pub(super) fn new_kid(keys: &DeviceKeys, first: &DeviceKeys) -> String {
     keys.signing.iter().find(|key| **key != first.signing[0]).unwrap().kid()
 }
 
 #[test]
 fn the_keys_in_use_stay_loaded_and_others_are_loaded_without_the_storage_key() {
     let deployment = Deployment::on_tpm();
-    let proxy = Proxy::before(&deployment);
+    let proxy = TpmProxy::before(&deployment);
     let settings = TpmSettings { tcti: proxy.tcti.clone(), ..settings(&deployment, Protection::Encrypted) };
     let device = TpmDevice::open(&settings, &entropy()).unwrap();
     let mut session = device.open_session().unwrap();
@@ -202,63 +202,4 @@ fn no_more_than_thirty_two_keys_of_a_role_are_generated() {
     assert!(matches!(session.generate(Role::Sealing), Err(Error::KeysFull { role: "sealing", most: 32 })));
     session.generate(Role::Signing).unwrap();
     assert_all_work(session.as_mut());
-}
-
-/// Between us and a TPM in software, to see which commands it is given.
-struct Proxy {
-    tcti: String,
-    commands: Arc<Mutex<Vec<u32>>>,
-}
-
-impl Proxy {
-    fn before(deployment: &Deployment) -> Self {
-        let port: u16 = deployment.tcti().rsplit_once('=').unwrap().1.parse().unwrap();
-        let commands = Arc::new(Mutex::new(Vec::new()));
-        // The control channel is at the next port, by libtss2's convention.
-        let (first, second) = loop {
-            let first = TcpListener::bind("127.0.0.1:0").unwrap();
-            let next = first.local_addr().unwrap().port().wrapping_add(1);
-            if let Ok(second) = TcpListener::bind(("127.0.0.1", next)) {
-                break (first, second);
-            }
-        };
-        let tcti = format!("swtpm:host=127.0.0.1,port={}", first.local_addr().unwrap().port());
-        let seen = Arc::clone(&commands);
-        forward(first, port, move |bytes| {
-            // Tag, size, code (TPM 2.0 Part 1 §18).
-            seen.lock().unwrap().push(u32::from_be_bytes(bytes[6..10].try_into().unwrap()));
-        });
-        forward(second, port + 1, |_| {});
-        Self { tcti, commands }
-    }
-
-    /// The codes of the commands since this was asked last.
-    fn commands(&self) -> Vec<u32> {
-        std::mem::take(&mut self.commands.lock().unwrap())
-    }
-}
-
-/// Passes on what comes to `listener`; each command is sent in one piece, and answered before the next.
-fn forward(listener: TcpListener, port: u16, see: impl Fn(&[u8]) + Send + Sync + 'static) {
-    let see = Arc::new(see);
-    std::thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let (to, from) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            let see = Arc::clone(&see);
-            std::thread::spawn(move || pump(from, to, |bytes| see(bytes)));
-            std::thread::spawn(move || pump(server, client, |_| {}));
-        }
-    });
-}
-
-fn pump(mut from: TcpStream, mut to: TcpStream, see: impl Fn(&[u8])) {
-    let mut buffer = [0; 8192];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        see(&buffer[..length]);
-        if to.write_all(&buffer[..length]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Both);
 }

@@ -77,6 +77,14 @@ impl Deployment {
         deployment
     }
 
+    /// Everything that a mint needs, on a TPM that keeps its keys at handles of `range`.
+    pub fn on_tpm_with_persistent_keys(range: &str) -> Self {
+        let deployment = Self::on_tpm_without_keys();
+        deployment.edit(|config| config["hardware"]["tpm"]["persistent_handles"] = value(range));
+        succeed(&mut deployment.command(&["keys", "init"]));
+        deployment
+    }
+
     /// A TPM without keys of ours.
     pub fn on_tpm_without_keys() -> Self {
         let mut deployment = Self::without_token();
