@@ -1,5 +1,8 @@
 //! The authorization code grant (RFC 6749 §4.1.3, RFC 7636 §4.5, OpenID Connect Core 1.0 §3.1.3).
 
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 
 use super::OAuthError;
@@ -10,11 +13,12 @@ use super::client::{Client, GrantType};
 use super::handle::Handle;
 use super::login_record::LoginGrant;
 use super::parameters::PresentedParameters;
+use super::registrations::Registrations;
 use super::scope::Scope;
 use crate::clock::Timestamp;
 use crate::jose::claims::Confirmation;
 use crate::jose::thumbprint::Thumbprint;
-use crate::store::{RevokedToken, Selection, Store, UsedCode, WaitingGrant};
+use crate::store::{LoginId, RevokedToken, Selection, Store, UsedCode};
 
 /// Said of every code that is not good for who presents it, so that it tells nothing about why.
 pub(super) const INVALID: OAuthError =
@@ -44,7 +48,7 @@ pub async fn authorize(
         tracing::warn!(client = client.id, owner = waiting.client_id, "a code was presented by another client");
         return Err(INVALID);
     }
-    let (request, grant) = read(&waiting)?;
+    let request: AuthorizationRequest = stored(&waiting.request)?;
     if !presented.is_of(&request, asked.confirmation) {
         tracing::warn!(client = client.id, "a code was presented without what it is bound to");
         return Err(INVALID);
@@ -58,15 +62,30 @@ pub async fn authorize(
     if now >= waiting.expires_at {
         return Err(INVALID);
     }
+    granted(client, asked, &registered, stored(&waiting.grant)?, code, request.nonce)
+}
+
+/// What `grant`, which a front-end gave for `code`, allows `client` still.
+///
+/// # Errors
+/// [`OAuthError`] for a target outside of it.
+pub(super) fn granted(
+    client: Arc<Client>,
+    asked: Asked<'_>,
+    registered: &Registrations,
+    grant: LoginGrant,
+    code: LoginId,
+    nonce: Option<String>,
+) -> Result<Authorized, OAuthError> {
     let LoginGrant { subject, scope, session, record } = grant;
     let target = match &record.audience {
         Some(granted) => asked.target.within(granted, &client, &registered.resources)?,
         None => asked.target,
     };
-    // What is still granted: as far as the client may still have it.
+    // As far as the client may still have it.
     let granted = Scope::parse(&scope).map_err(|_| OAuthError::ServerError)?.intersection(&client.scope);
     let scope = granted.intersection(&target.scope);
-    let beginning = Beginning { code: Some(code), nonce: request.nonce, session, granted };
+    let beginning = Beginning { code: Some(code), nonce, session, granted };
     Ok(Authorized {
         login: Some(Box::new(record)),
         beginning: Some(Box::new(beginning)),
@@ -111,10 +130,12 @@ impl<'a> PresentedCode<'a> {
     }
 }
 
-fn read(waiting: &WaitingGrant) -> Result<(AuthorizationRequest, LoginGrant), OAuthError> {
-    let parsed = serde_json::from_str(&waiting.request)
-        .and_then(|request| serde_json::from_str(&waiting.grant).map(|grant| (request, grant)));
-    parsed.map_err(|error: serde_json::Error| {
+/// What the store was given as JSON.
+///
+/// # Errors
+/// [`OAuthError::ServerError`] where another release wrote it otherwise.
+pub(super) fn stored<Value: DeserializeOwned>(text: &str) -> Result<Value, OAuthError> {
+    serde_json::from_str(text).map_err(|error| {
         tracing::error!(%error, "a stored grant cannot be read");
         OAuthError::ServerError
     })

@@ -1,16 +1,13 @@
 //! The device code grant (RFC 8628 §3.4, §3.5).
 
-use super::DeviceRequest;
 use crate::clock::Timestamp;
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::AuthenticatedClient;
-use crate::oauth::authorized::{Asked, Authorized, Beginning};
+use crate::oauth::authorized::{Asked, Authorized};
 use crate::oauth::client::GrantType;
 use crate::oauth::code;
 use crate::oauth::handle::Handle;
-use crate::oauth::login_record::LoginGrant;
 use crate::oauth::parameters::PresentedParameters;
-use crate::oauth::scope::Scope;
 use crate::store::{Polled, Store};
 
 /// Said of every device code that is not this client's, so that it tells nothing about whose it is.
@@ -49,23 +46,5 @@ pub(in crate::oauth) async fn authorize(
         return Err(INVALID);
     }
     // RFC 8628 §3.1: the scope was asked for, and is not asked for again.
-    let read = serde_json::from_str::<DeviceRequest>(&waiting.request)
-        .and_then(|_| serde_json::from_str::<LoginGrant>(&waiting.grant));
-    let LoginGrant { subject, scope, session, record } = read.map_err(|error| {
-        tracing::error!(%error, "a stored grant cannot be read");
-        OAuthError::ServerError
-    })?;
-    let target = match &record.audience {
-        Some(granted) => asked.target.within(granted, &client, &registered.resources)?,
-        None => asked.target,
-    };
-    // What is still granted: as far as the client may still have it.
-    let granted = Scope::parse(&scope).map_err(|_| OAuthError::ServerError)?.intersection(&client.scope);
-    let scope = granted.intersection(&target.scope);
-    let beginning = Beginning { code: Some(waiting.code), nonce: None, session, granted };
-    Ok(Authorized {
-        login: Some(Box::new(record)),
-        beginning: Some(Box::new(beginning)),
-        ..Authorized::new(client, subject, scope, Asked { target, ..asked })
-    })
+    code::granted(client, asked, &registered, code::stored(&waiting.grant)?, waiting.code, None)
 }
