@@ -35,7 +35,7 @@ use crate::oauth::device::{DeviceEndpoint, Devices};
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::login::Logins;
 use crate::oauth::logout::{LogoutEndpoint, Logouts};
-use crate::oauth::metadata::{CurrentMetadata, PUSHED_REQUEST_PATH, REGISTRATION_PATH, USERINFO_PATH};
+use crate::oauth::metadata::{CurrentMetadata, PUSHED_REQUEST_PATH, REGISTRATION_PATH, TOKEN_PATH, USERINFO_PATH};
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::userinfo::UserinfoEndpoint;
@@ -255,6 +255,7 @@ fn public_api(
             Arc::clone(access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
+            &config.issuer.endpoint(TOKEN_PATH),
         ),
         introspection_endpoint: IntrospectionEndpoint::new(
             Arc::clone(authenticator),
