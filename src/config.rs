@@ -23,6 +23,7 @@ mod trust;
 mod values;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,8 @@ pub struct Config {
     pub listen: Listen,
     /// How many failed attempts are answered at once.
     pub attempt_limits: AttemptLimits,
+    /// How many logins, logouts and devices one source may begin a minute.
+    pub logins_per_source: NonZeroU32,
     /// How mint and keepers work together.
     pub keeper: KeeperConfig,
     /// The devices, at least one, in the order of their names.

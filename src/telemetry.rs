@@ -15,6 +15,7 @@ use crate::hardware::Fault;
 use crate::keeper::counters::{Counter, Counters};
 use crate::keeper::{Keeper, Keepers};
 use crate::oauth::attempts::FailedAttempts;
+use crate::oauth::beginnings::Beginnings;
 use crate::oauth::client_limits::ClientLimits;
 
 /// How a log line is written.
@@ -46,11 +47,17 @@ pub fn log_to_stderr(format: LogFormat, level: &str) {
     };
 }
 
-/// The metrics of a mint that asks `keepers`, counts `attempts` and holds clients to `limits`.
-pub fn metrics(keepers: Keepers, attempts: Arc<FailedAttempts>, limits: Arc<ClientLimits>) -> Registry {
+/// The metrics of a mint that asks `keepers`, counts `attempts` and `beginnings`, and holds clients to `limits`.
+pub fn metrics(
+    keepers: Keepers,
+    attempts: Arc<FailedAttempts>,
+    beginnings: Arc<Beginnings>,
+    limits: Arc<ClientLimits>,
+) -> Registry {
     let mut registry = Registry::with_prefix("mintkeep");
     registry.register_collector(Box::new(KeeperMetrics(keepers)));
     registry.register_collector(Box::new(AttemptMetrics(attempts)));
+    registry.register_collector(Box::new(BeginningMetrics(beginnings)));
     registry.register_collector(Box::new(LimitMetrics(limits)));
     registry
 }
@@ -113,6 +120,22 @@ impl Collector for AttemptMetrics {
             ("failed_attempts_over_limit", "Those of them that were over a limit", over),
         ];
         write(&mut encoder, &numbers)
+    }
+}
+
+/// Reads how many logins were refused to sources over their limit when somebody asks.
+struct BeginningMetrics(Arc<Beginnings>);
+
+impl fmt::Debug for BeginningMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BeginningMetrics")
+    }
+}
+
+impl Collector for BeginningMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Logins, logouts and devices that were not begun because their source is over its limit";
+        write(&mut encoder, &[("logins_over_limit", help, self.0.refused())])
     }
 }
 

@@ -32,7 +32,7 @@ const DRIVERS: [(&str, &[&str]); 25] = [
     ),
     ("x509_parser", &["oauth/certificate"]),
     ("moka", &["oauth/access_token", "oauth/key_sets", "oauth/shared_tokens"]),
-    ("governor", &["budget", "oauth/attempts"]),
+    ("governor", &["budget", "oauth/source_budgets", "oauth/attempts"]),
     ("axum", &["http"]),
     ("tonic", &["kubernetes"]),
     ("tonic_prost", &["kubernetes/api"]),

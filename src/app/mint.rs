@@ -30,11 +30,12 @@ use crate::keyring::Signer;
 use crate::kubernetes;
 use crate::oauth::attempts::FailedAttempts;
 use crate::oauth::authorization::{AuthorizationEndpoint, IdTokenHints};
+use crate::oauth::beginnings::Beginnings;
 use crate::oauth::device::{DeviceEndpoint, Devices};
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::login::Logins;
 use crate::oauth::logout::{LogoutEndpoint, Logouts};
-use crate::oauth::metadata::{CurrentMetadata, PUSHED_REQUEST_PATH, REGISTRATION_PATH, USERINFO_PATH};
+use crate::oauth::metadata::{CurrentMetadata, PUSHED_REQUEST_PATH, REGISTRATION_PATH, TOKEN_PATH, USERINFO_PATH};
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::userinfo::UserinfoEndpoint;
@@ -64,6 +65,7 @@ pub struct Mint {
     frontend_api: Arc<FrontendApi>,
     ending: Ending,
     attempts: Arc<FailedAttempts>,
+    beginnings: Arc<Beginnings>,
     reloader: Arc<Reloader>,
     limits: Limits,
     signals: Signals,
@@ -104,6 +106,7 @@ impl Mint {
         let Services { registrations, clock, .. } = &services;
         let attempts = FailedAttempts::new(config.attempt_limits, &registrations.load(), Arc::clone(clock));
         let attempts = Arc::new(attempts);
+        let beginnings = Arc::new(Beginnings::new(config.logins_per_source, clock));
         let metadata =
             CurrentMetadata::new(config.issuer.as_str(), &registrations.load(), config.listen.takes_certificates());
         let parts = Parts {
@@ -118,7 +121,7 @@ impl Mint {
         let reloader = Arc::new(Reloader::new(config, parts));
         let ending = Ending::of(config, &services);
         let frontend_api = Arc::new(frontend_api(config, &services, &ending, Arc::clone(&attempts)));
-        let public_api = public_api(config, &services, Arc::clone(&attempts), metadata);
+        let public_api = public_api(config, &services, Arc::clone(&attempts), &beginnings, metadata);
         let limits = listen.limits;
         Ok(Self {
             services,
@@ -131,6 +134,7 @@ impl Mint {
             frontend_api,
             ending,
             attempts,
+            beginnings,
             reloader,
             limits,
             signals,
@@ -149,7 +153,7 @@ impl Mint {
     /// under way finish, and ends the keeper.
     pub async fn run(self) {
         let Self { services, public, certificates, admin, frontends, kubernetes, public_api, .. } = self;
-        let Self { frontend_api, ending, attempts, reloader, limits, mut signals, .. } = self;
+        let Self { frontend_api, ending, attempts, beginnings, reloader, limits, mut signals, .. } = self;
         let client_limits = Arc::clone(&services.client_limits);
         let admin_api = AdminApi {
             token_endpoint: Arc::clone(&services.token_endpoint),
@@ -159,7 +163,12 @@ impl Mint {
             clock: Arc::clone(&services.clock),
             caretaker: Arc::clone(&services.caretaker),
             frontend: Arc::clone(&frontend_api),
-            metrics: telemetry::metrics(services.keepers.clone(), Arc::clone(&attempts), client_limits),
+            metrics: telemetry::metrics(
+                services.keepers.clone(),
+                Arc::clone(&attempts),
+                Arc::clone(&beginnings),
+                client_limits,
+            ),
         };
         let (stop, stopped) = watch::channel(false);
         let public_router = public::router(public_api);
@@ -176,7 +185,11 @@ impl Mint {
         let admin_limits = Limits { max_connections: ADMIN_CONNECTIONS, ..limits };
         let admin = tokio::spawn(serve(admin, None, admin::router(admin_api), admin_limits, stopped.clone()));
         let kubernetes = kubernetes.map(|listener| listener.spawn(&services, limits, stopped));
-        let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock), attempts));
+        let forget = move || {
+            attempts.prune();
+            beginnings.prune();
+        };
+        let pruning = tokio::spawn(prune(Arc::clone(&services.store), Arc::clone(&services.clock), forget));
         let caretaker = Arc::clone(&services.caretaker);
         let caring = tokio::spawn(async move { caretaker.run().await });
         while let Asked::Reload = signals.next().await {
@@ -200,6 +213,7 @@ fn public_api(
     config: &Config,
     services: &Services,
     attempts: Arc<FailedAttempts>,
+    beginnings: &Arc<Beginnings>,
     metadata: CurrentMetadata,
 ) -> PublicApi {
     let Services { keepers, keyring, store, clock, registrations, authenticator, access_tokens, .. } = services;
@@ -213,6 +227,7 @@ fn public_api(
             proofs: Arc::clone(&services.proofs),
             used: Arc::clone(&services.used),
             hints: IdTokenHints::new(issuer.to_owned(), keyring.clone()),
+            beginnings: Arc::clone(beginnings),
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             entropy: Arc::new(SystemEntropy::new()),
@@ -221,6 +236,7 @@ fn public_api(
         },
         device_endpoint: DeviceEndpoint {
             authenticator: Arc::clone(authenticator),
+            beginnings: Arc::clone(beginnings),
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             entropy: Arc::new(SystemEntropy::new()),
@@ -228,6 +244,7 @@ fn public_api(
         logout_endpoint: LogoutEndpoint {
             registrations: registrations.clone(),
             hints: IdTokenHints::new(issuer.to_owned(), keyring.clone()),
+            beginnings: Arc::clone(beginnings),
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             entropy: Arc::new(SystemEntropy::new()),
@@ -238,6 +255,7 @@ fn public_api(
             Arc::clone(access_tokens),
             Arc::clone(store),
             Arc::clone(clock),
+            &config.issuer.endpoint(TOKEN_PATH),
         ),
         introspection_endpoint: IntrospectionEndpoint::new(
             Arc::clone(authenticator),
@@ -263,6 +281,7 @@ fn public_api(
         ),
         signing: Arc::clone(&services.signing),
         failures: FailureAnswers::new(attempts, listen.trusted_proxies.clone(), listen.limits),
+        trusted_proxies: listen.trusted_proxies.clone(),
         keyring: keyring.clone(),
         metadata,
         max_age: config.jwks_max_age,
@@ -324,11 +343,12 @@ async fn reload(certificates: Vec<Arc<Certificates>>, reloader: Arc<Reloader>) {
     }
 }
 
-async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>, attempts: Arc<FailedAttempts>) {
+/// Removes what ended from the store, and has the budgets `forget` what is whole again.
+async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>, forget: impl Fn() + Send) {
     let mut ticks = tokio::time::interval(PRUNE_EVERY);
     loop {
         ticks.tick().await;
-        attempts.prune();
+        forget();
         // What ended by this clock may not have ended by another node's.
         let ended = clock.now().minus(store.clock_tolerance());
         let mut total = 0;

@@ -67,6 +67,7 @@ impl Config {
             issuer,
             listen,
             attempt_limits,
+            logins_per_source,
             keeper,
             hardware,
             keys,
@@ -87,7 +88,7 @@ impl Config {
         let compared = [
             ("issuer", *issuer == other.issuer),
             ("[listen]", *listen == other.listen),
-            ("[limits]", *attempt_limits == other.attempt_limits),
+            ("[limits]", *attempt_limits == other.attempt_limits && *logins_per_source == other.logins_per_source),
             ("[keeper]", *keeper == other.keeper),
             // Where its keeper is, and what it remembers, is of a device here.
             ("[hardware] (or [keeper] socket, user, mint_user, state)", are_same(hardware, &other.hardware)),
@@ -197,6 +198,7 @@ client = "robot"
         assert_eq!(differ("8080", "8081"), "[listen]");
         assert_eq!(differ("admin.sock\"", "admin.sock\"\nmax_connections = 7"), "[listen]");
         assert_eq!(differ(client, &table("[limits]\nfailed_attempts_per_client = 7")), "[limits]");
+        assert_eq!(differ(client, &table("[limits]\nlogins_per_source = 7")), "[limits]");
         assert_eq!(differ(client, &table("[keeper]\nqueue = 7")), "[keeper]");
         let hardware = "[hardware] (or [keeper] socket, user, mint_user, state)";
         assert_eq!(differ(client, &table("[keeper]\nstate = \"state\"")), hardware);

@@ -69,6 +69,7 @@ struct File {
 struct LimitsTable {
     failed_attempts_per_source: Option<NonZeroU32>,
     failed_attempts_per_client: Option<NonZeroU32>,
+    logins_per_source: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,6 +154,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
         issuer,
         listen: file.listen.into_listen(&folder)?,
         attempt_limits: attempt_limits(&file.limits),
+        logins_per_source: file.limits.logins_per_source.unwrap_or(limit(600)),
         keeper,
         hardware: devices(file.hardware, meeting, surroundings)?,
         keys,
@@ -185,11 +187,15 @@ fn each_once<'a>(kind: &str, ids: impl Iterator<Item = &'a Spanned<String>>) -> 
 }
 
 fn attempt_limits(table: &LimitsTable) -> AttemptLimits {
-    let default = |number| NonZeroU32::new(number).expect("a default is not zero");
     AttemptLimits {
-        per_source: table.failed_attempts_per_source.unwrap_or(default(60)),
-        per_client: table.failed_attempts_per_client.unwrap_or(default(600)),
+        per_source: table.failed_attempts_per_source.unwrap_or(limit(60)),
+        per_client: table.failed_attempts_per_client.unwrap_or(limit(600)),
     }
+}
+
+/// A default.
+fn limit(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).expect("a default is not zero")
 }
 
 /// What holds for every keeper, and where they meet the mint.

@@ -16,11 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use utoipa::openapi::HttpMethod;
 
 use self::failures::FailureAnswers;
+use super::forwarded::TrustedProxies;
+use super::listener::Peer;
 use super::openapi::{self, Listener};
 use crate::keyring::CurrentKeyring;
 use crate::oauth::authorization::AuthorizationEndpoint;
@@ -36,6 +39,7 @@ use crate::oauth::metadata::{
 use crate::oauth::openid::OPENID_CONFIGURATION_PATH;
 use crate::oauth::registration::RegistrationEndpoint;
 use crate::oauth::revocation::RevocationEndpoint;
+use crate::oauth::source::Source;
 use crate::oauth::token_endpoint::TokenEndpoint;
 use crate::oauth::userinfo::UserinfoEndpoint;
 
@@ -66,6 +70,8 @@ pub struct PublicApi {
     pub signing: Arc<DelegatedSigning>,
     /// How failed attempts at these are answered.
     pub failures: FailureAnswers,
+    /// Whose word on where a request comes from is taken.
+    pub trusted_proxies: TrustedProxies,
     /// The published keys.
     pub keyring: CurrentKeyring,
     /// The authorization server metadata.
@@ -74,6 +80,13 @@ pub struct PublicApi {
     pub max_age: Duration,
     /// The path of the issuer identifier, empty or beginning with a slash: every route is below it.
     pub issuer_path: String,
+}
+
+impl PublicApi {
+    /// Where a request of `peer` with `headers` comes from.
+    fn source(&self, peer: &Peer, headers: &HeaderMap) -> Option<Source> {
+        peer.address.map(|address| self.trusted_proxies.source(address, headers))
+    }
 }
 
 /// The router of the public listener.

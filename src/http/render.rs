@@ -67,6 +67,10 @@ pub(super) fn oauth_error(error: &OAuthError) -> Response {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             StatusCode::TOO_MANY_REQUESTS
         }
+        OAuthError::TooManyBegun { retry_after } => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
+            StatusCode::TOO_MANY_REQUESTS
+        }
         OAuthError::TemporarilyUnavailable { retry_after } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
             StatusCode::SERVICE_UNAVAILABLE

@@ -17,12 +17,10 @@ use super::OAuthError;
 use super::registration::is_client_id;
 use super::registrations::Registrations;
 use super::source::Source;
+use super::source_budgets::SourceBudgets;
 use crate::budget::{Budget, Ticks};
 use crate::clock::Clock;
 use crate::keeper::counters::Counter;
-
-/// Sources that have a budget of their own at a time: some megabytes.
-const MOST_SOURCES: usize = 65_536;
 
 /// Clients that registered themselves, or might have, and have a budget of their own at a time.
 const MOST_SELF_REGISTERED: usize = 16_384;
@@ -56,17 +54,13 @@ pub enum Verdict {
 
 /// The failed attempts of all endpoints.
 pub struct FailedAttempts {
-    sources: RateLimiter<Source, HashMapStateStore<Source>, Ticks, NoOpMiddleware<Instant>>,
-    /// What all share while there are [`MOST_SOURCES`].
-    further_sources: Budget,
+    sources: SourceBudgets,
     named: ArcSwap<NamedBudgets>,
     limits: AttemptLimits,
     clock: Arc<dyn Clock>,
     /// Where clients may register themselves. Whether one did, only the store knows: names that somebody makes up take
     /// room here, up to [`MOST_SELF_REGISTERED`].
     self_registered: RateLimiter<String, HashMapStateStore<String>, Ticks, NoOpMiddleware<Instant>>,
-    /// Looking through all sources takes about a millisecond, which a flood must not have for each attempt.
-    clearings: Budget,
     /// A flood must not flood the log.
     reports: Budget,
     failed: Counter,
@@ -86,15 +80,13 @@ impl FailedAttempts {
     /// None yet.
     pub fn new(limits: AttemptLimits, registered: &Registrations, clock: Arc<dyn Clock>) -> Self {
         let attempts = Self {
-            sources: RateLimiter::hashmap_with_clock(Quota::per_minute(limits.per_source), Ticks(Arc::clone(&clock))),
-            further_sources: Budget::per_minute(limits.per_source, &clock),
+            sources: SourceBudgets::per_minute(limits.per_source, &clock),
             named: ArcSwap::default(),
             self_registered: RateLimiter::hashmap_with_clock(
                 Quota::per_minute(limits.per_client),
                 Ticks(Arc::clone(&clock)),
             ),
             limits,
-            clearings: Budget::per_second(NonZeroU32::MIN, &clock),
             reports: Budget::per_minute(NonZeroU32::MIN, &clock),
             failed: Counter::default(),
             over: Counter::default(),
@@ -129,7 +121,7 @@ impl FailedAttempts {
         let named = self.named.load();
         let registered = claimed.and_then(|claimed| named.of(claimed));
         // Both are used, also where the first is used up already.
-        let source_is_over = source.is_some_and(|source| self.is_over(source));
+        let source_is_over = source.is_some_and(|source| !self.sources.take(source));
         let client_is_over = match registered {
             Some((_, budget)) => !budget.take(),
             None => claimed.is_some_and(|claimed| self.self_registered_is_over(&named, claimed)),
@@ -153,8 +145,7 @@ impl FailedAttempts {
 
     /// Forgets the sources whose budgets are whole again.
     pub fn prune(&self) {
-        self.sources.retain_recent();
-        self.sources.shrink_to_fit();
+        self.sources.prune();
         self.self_registered.retain_recent();
         self.self_registered.shrink_to_fit();
     }
@@ -162,17 +153,6 @@ impl FailedAttempts {
     /// Attempts that failed, and how many of them were over a limit, since the start.
     pub fn totals(&self) -> (u64, u64) {
         (self.failed.value(), self.over.value())
-    }
-
-    fn is_over(&self, source: Source) -> bool {
-        if self.sources.len() >= MOST_SOURCES && self.clearings.take() {
-            self.sources.retain_recent();
-        }
-        if self.sources.len() >= MOST_SOURCES {
-            !self.further_sources.take()
-        } else {
-            self.sources.check_key(&source).is_err()
-        }
     }
 
     /// Whether the budget of a client is used up that, by the form of its id, registered itself. Beyond
@@ -223,6 +203,7 @@ fn is_counted(error: &OAuthError) -> bool {
         | OAuthError::InvalidDpopProof(_)
         | OAuthError::UseDpopNonce
         | OAuthError::OverLimit
+        | OAuthError::TooManyBegun { .. }
         | OAuthError::TemporarilyUnavailable { .. }
         | OAuthError::ServerError => false,
     }
@@ -351,6 +332,7 @@ mod tests {
             OAuthError::InvalidDpopProof(""),
             OAuthError::UseDpopNonce,
             OAuthError::OverLimit,
+            OAuthError::TooManyBegun { retry_after: Duration::from_secs(1) },
             OAuthError::TemporarilyUnavailable { retry_after: Duration::from_secs(1) },
             OAuthError::ServerError,
         ] {
@@ -359,24 +341,5 @@ mod tests {
         assert_eq!(attempts.totals(), (0, 0));
         assert_eq!(attempts.count(&OAuthError::InvalidClient(""), source(1), None), Verdict::Within);
         assert_eq!(attempts.count(&OAuthError::InvalidGrant(""), source(1), None), Verdict::Over);
-    }
-
-    #[test]
-    fn sources_take_bounded_room_and_those_beyond_share_one_budget() {
-        let (attempts, clock) = attempts(1, 1);
-        let most = u32::try_from(MOST_SOURCES).unwrap();
-        for number in 0..most {
-            assert_eq!(attempts.count(&ERROR, source(number), None), Verdict::Within);
-        }
-        assert_eq!(attempts.count(&ERROR, source(most), None), Verdict::Within);
-        assert_eq!(attempts.count(&ERROR, source(most + 1), None), Verdict::Over);
-        assert_eq!(attempts.sources.len(), MOST_SOURCES);
-        // By itself there is room again when their budgets are whole.
-        clock.advance(Duration::from_secs(600));
-        assert_eq!(attempts.count(&ERROR, source(most), None), Verdict::Within);
-        assert_eq!(attempts.sources.len(), 1);
-        clock.advance(Duration::from_secs(600));
-        attempts.prune();
-        assert!(attempts.sources.is_empty());
     }
 }

@@ -82,6 +82,12 @@ pub enum OAuthError {
     /// `temporarily_unavailable`, HTTP 429: the client is over the limit that it is registered with.
     #[error("temporarily_unavailable: over the client's limit")]
     OverLimit,
+    /// `temporarily_unavailable`, HTTP 429: a source begins more logins than it may.
+    #[error("temporarily_unavailable: over the source's limit; try again after {} s", retry_after.as_secs())]
+    TooManyBegun {
+        /// For `Retry-After`.
+        retry_after: Duration,
+    },
     /// `temporarily_unavailable`, HTTP 503: hardware, keeper or store cannot serve this now.
     #[error("temporarily_unavailable: try again after {} s", retry_after.as_secs())]
     TemporarilyUnavailable {
@@ -115,7 +121,9 @@ impl OAuthError {
             Self::AccessDenied(_) | Self::Forbidden(_) => "access_denied",
             Self::InvalidDpopProof(_) => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
-            Self::OverLimit | Self::TemporarilyUnavailable { .. } => "temporarily_unavailable",
+            Self::OverLimit | Self::TooManyBegun { .. } | Self::TemporarilyUnavailable { .. } => {
+                "temporarily_unavailable"
+            }
             Self::ServerError => "server_error",
         }
     }
@@ -143,6 +151,7 @@ impl OAuthError {
             Self::ExpiredToken => "the device code has ended; begin anew",
             Self::UseDpopNonce => "the DPoP proof needs the nonce of the DPoP-Nonce header",
             Self::OverLimit => "the client makes more requests than it is registered for; try again later",
+            Self::TooManyBegun { .. } => "more is begun from your address than may be; try again later",
             Self::TemporarilyUnavailable { .. } => "the server cannot serve this request now; try again",
             Self::ServerError => "the server met an unexpected condition",
         }

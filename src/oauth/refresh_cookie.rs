@@ -1,5 +1,5 @@
-//! Refresh tokens that browsers keep: in a cookie that no script reads, and that goes to the token endpoint alone. Only for
-//! clients that are registered so; theirs is in no answer, and is taken from nowhere else.
+//! Refresh tokens that browsers keep: in a cookie that no script reads, and that goes to our endpoints alone. Only for
+//! clients that are registered so; theirs is in no answer, and is refreshed from nowhere else.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct PresentedBrowser<'a> {
     pub origin: Option<&'a str>,
 }
 
-/// The cookies of one token endpoint.
+/// The cookies of the token endpoint and the revocation endpoint.
 pub(super) struct RefreshCookies {
     path: String,
     origin: String,
@@ -42,10 +42,13 @@ impl RefreshCookie {
 }
 
 impl RefreshCookies {
-    /// Those of the endpoint at `url`, as browsers know it.
-    pub(super) fn new(url: &Url) -> Self {
-        let (path, origin) = (url.path().to_owned(), url.origin().ascii_serialization());
-        Self { path, origin, is_secure: url.scheme() == "https" }
+    /// Those of the token endpoint at `token_url`, as browsers know it, and of its neighbour for revocation.
+    pub(super) fn new(token_url: &Url) -> Self {
+        // What both are below (RFC 6265 §5.1.4). The other endpoints there are ours too, and look at no cookie; a path for
+        // each would be two cookies, of which one is left behind by each change.
+        let path = token_url.path().rsplit_once('/').map_or("", |(parent, _)| parent);
+        let path = if path.is_empty() { "/" } else { path }.to_owned();
+        Self { path, origin: token_url.origin().ascii_serialization(), is_secure: token_url.scheme() == "https" }
     }
 
     /// The name of the cookie of `client`.
@@ -62,7 +65,16 @@ impl RefreshCookies {
 
     /// The cookie that has `token`, of `client`, for as long as that may be of use.
     pub(super) fn set(&self, client: &Client, token: &str, lives_for: Duration) -> RefreshCookie {
-        let (name, seconds) = (self.name(client), lives_for.as_secs());
+        self.cookie(client, token, lives_for.as_secs())
+    }
+
+    /// Has the browser forget the cookie of `client`.
+    pub(super) fn removal(&self, client: &Client) -> RefreshCookie {
+        self.cookie(client, "", 0)
+    }
+
+    fn cookie(&self, client: &Client, token: &str, seconds: u64) -> RefreshCookie {
+        let name = self.name(client);
         let secure = if self.is_secure { "; Secure" } else { "" };
         let path = &self.path;
         RefreshCookie(format!("{name}={token}; Max-Age={seconds}; Path={path}; HttpOnly{secure}; SameSite=Strict"))
@@ -125,16 +137,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_for_the_endpoint_alone_and_for_no_script() {
+    fn a_cookie_is_for_our_endpoints_alone_and_for_no_script() {
         let set = |url, id| cookies(url).set(&client(id), "a.b", Duration::from_secs(60)).as_str().to_owned();
         assert_eq!(
             set("https://mint.example/base/oauth/token", "web"),
-            "__Secure-mintkeep-refresh-web=a.b; Max-Age=60; Path=/base/oauth/token; HttpOnly; Secure; SameSite=Strict"
+            "__Secure-mintkeep-refresh-web=a.b; Max-Age=60; Path=/base/oauth; HttpOnly; Secure; SameSite=Strict"
         );
         // A browser takes no such prefix over http.
         assert_eq!(
             set("http://127.0.0.1:1/oauth/token", "web"),
-            "mintkeep-refresh-web=a.b; Max-Age=60; Path=/oauth/token; HttpOnly; SameSite=Strict"
+            "mintkeep-refresh-web=a.b; Max-Age=60; Path=/oauth; HttpOnly; SameSite=Strict"
+        );
+        // A cookie is removed by one with its name and its path (RFC 6265 §5.3).
+        assert_eq!(
+            cookies("https://mint.example/base/oauth/token").removal(&client("web")).as_str(),
+            "__Secure-mintkeep-refresh-web=; Max-Age=0; Path=/base/oauth; HttpOnly; Secure; SameSite=Strict"
         );
         let odd = set("http://127.0.0.1:1/oauth/token", "a=b; c");
         assert!(odd.starts_with("mintkeep-refresh~") && odd.split('=').count() == 5, "{odd}");

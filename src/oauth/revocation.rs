@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
 use super::OAuthError;
 use super::access_token::AccessTokenVerifier;
 use super::authentication::{AuthenticatedClient, Authenticator};
+use super::refresh_cookie::{RefreshCookie, RefreshCookies};
 use super::request::PresentedRequest;
 use crate::clock::Clock;
 use crate::keeper::KeeperError;
@@ -21,30 +24,51 @@ pub struct RevocationEndpoint {
     access_tokens: Arc<AccessTokenVerifier>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Where browsers keep refresh tokens.
+    cookies: RefreshCookies,
 }
 
 impl RevocationEndpoint {
     /// An endpoint for the refresh tokens that `sealer` opens, and the access tokens that `access_tokens`
-    /// verifies.
+    /// verifies, and for those that browsers keep for the token endpoint at `token_url`.
     pub fn new(
         authenticator: Arc<Authenticator>,
         sealer: Sealer,
         access_tokens: Arc<AccessTokenVerifier>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
+        token_url: &Url,
     ) -> Self {
-        Self { authenticator, sealer, access_tokens, store, clock }
+        Self { authenticator, sealer, access_tokens, store, clock, cookies: RefreshCookies::new(token_url) }
     }
 
     /// One revocation request. A token that is none, or none any more, is a success (RFC 7009 §2.2): what
     /// the client wanted is so. The kind of a token is seen from its form, so `token_type_hint` is not needed.
     ///
+    /// Without `token` it is the one in the cookie, of a client that has one. The cookie that removes it then.
+    ///
     /// # Errors
-    /// [`OAuthError`]: of client authentication; another client's token; what the store or the keeper failed
-    /// by, with nothing revoked.
-    pub async fn revoke(&self, request: &PresentedRequest<'_>) -> Result<(), OAuthError> {
+    /// [`OAuthError`]: of client authentication; another client's token; a page that is not the client's, or no cookie;
+    /// what the store or the keeper failed by, with nothing revoked.
+    pub async fn revoke(&self, request: &PresentedRequest<'_>) -> Result<Option<RefreshCookie>, OAuthError> {
         let client = self.authenticator.client(request).await?;
-        let token = request.parameters.find("token").ok_or(OAuthError::InvalidRequest("token is required"))?;
+        if let Some(token) = request.parameters.find("token") {
+            self.revoke_token(client, token).await?;
+            return Ok(None);
+        }
+        let registered = client.client();
+        if !registered.refresh_token_cookie {
+            return Err(OAuthError::InvalidRequest("token is required"));
+        }
+        // A browser adds the cookie by itself, whoever has it ask.
+        self.cookies.check_origin(registered, &request.browser)?;
+        let token = self.cookies.find(registered, &request.browser)?;
+        let removal = self.cookies.removal(registered);
+        self.revoke_token(client, token).await?;
+        Ok(Some(removal))
+    }
+
+    async fn revoke_token(&self, client: AuthenticatedClient, token: &str) -> Result<(), OAuthError> {
         if let Ok(presented) = PresentedRefreshToken::parse(token) {
             return self.revoke_family(client, &presented).await;
         }

@@ -1,5 +1,6 @@
 mod admin;
 mod attempts;
+mod beginnings;
 mod discovery;
 mod frontend;
 mod limits;

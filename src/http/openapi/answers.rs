@@ -70,7 +70,8 @@ pub(super) const TO_FORMS: [SharedAnswer; 5] = [
     SharedAnswer {
         status: 429,
         name: "TooMany",
-        description: "As 400 or 401, to who failed too often; or temporarily_unavailable, to a client over a limit of its own.",
+        description: "As 400 or 401, to who failed too often; or temporarily_unavailable, to a client over a limit of its own, \
+            or where more logins are begun from one source than may be.",
         headers: &[
             RETRY_AFTER,
             ("WWW-Authenticate", Type::String, "The challenge, where the credentials prove nobody."),

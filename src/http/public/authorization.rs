@@ -19,19 +19,30 @@ use crate::http::render::{not_stored, oauth_error};
 use crate::oauth::OAuthError;
 use crate::oauth::attempts::Claimed;
 use crate::oauth::authorization::{AuthorizationError, PushedAnswer};
+use crate::oauth::source::Source;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-pub(super) async fn authorize(State(api): State<Arc<PublicApi>>, RawQuery(query): RawQuery) -> Response {
-    begin(&api, query.unwrap_or_default().as_bytes()).await
+pub(super) async fn authorize(
+    State(api): State<Arc<PublicApi>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    begin(&api, query.unwrap_or_default().as_bytes(), api.source(&peer, &headers)).await
 }
 
 /// OpenID Connect Core §3.1.2.1: also as a form, with the same content.
-pub(super) async fn authorize_by_form(State(api): State<Arc<PublicApi>>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn authorize_by_form(
+    State(api): State<Arc<PublicApi>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     if !is_of_type(&headers, FORM) {
         return page(&OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
     }
-    begin(&api, body.bytes()).await
+    begin(&api, body.bytes(), api.source(&peer, &headers)).await
 }
 
 pub(super) async fn push(
@@ -44,7 +55,7 @@ pub(super) async fn push(
         Ok(form) => form,
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
-    let response = match api.authorization_endpoint.push(&form.0).await {
+    let response = match api.authorization_endpoint.push(&form.0, api.source(&peer, &headers)).await {
         Ok(pushed) => not_stored(StatusCode::CREATED, &pushed),
         Err(error) => {
             let id = form.claimed_id();
@@ -54,8 +65,8 @@ pub(super) async fn push(
     with_nonce(&api, &form, response)
 }
 
-async fn begin(api: &PublicApi, presented: &[u8]) -> Response {
-    let location = match api.authorization_endpoint.begin(presented).await {
+async fn begin(api: &PublicApi, presented: &[u8], source: Option<Source>) -> Response {
+    let location = match api.authorization_endpoint.begin(presented, source).await {
         Ok(location) => location,
         Err(AuthorizationError::Redirect { location, error }) => {
             tracing::debug!(%error, "an authorization request was refused");
@@ -154,6 +165,7 @@ pub(super) fn page_answers(description: Description) -> Description {
     let page = |what: &str| uncached(what).content(TEXT, Content::new(Some(Object::with_type(Type::String))));
     description
         .answer(400, page("It is not known where the browser may be sent."))
+        .answer(429, page("More is begun from where the request comes than may be; there is Retry-After."))
         .answer(500, page("mintkeep contradicts itself."))
         .answer(503, page("What a request needs cannot be had now."))
 }

@@ -25,7 +25,7 @@ pub(super) async fn begin(
         Ok(form) => form,
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
-    match api.device_endpoint.begin(&form.0).await {
+    match api.device_endpoint.begin(&form.0, api.source(&peer, &headers)).await {
         Ok(begun) => not_stored(StatusCode::OK, &begun),
         Err(error) => {
             let id = form.claimed_id();

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::PublicApi;
 use super::form::{Body, Form};
 use super::openapi::{Description, Parameter, uncached};
+use super::token::with_cookie;
 use crate::http::listener::Peer;
 use crate::oauth::attempts::Claimed;
 
@@ -26,7 +27,7 @@ pub(super) async fn revoke(
     };
     match api.revocation_endpoint.revoke(&form.0).await {
         // RFC 7009 §2.2: the body of a success is not looked at.
-        Ok(()) => (StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(),
+        Ok(removal) => with_cookie((StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(), removal.as_ref()),
         Err(error) => {
             let id = form.claimed_id();
             api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::Client), &error).await
@@ -36,6 +37,9 @@ pub(super) async fn revoke(
 
 pub(super) fn description() -> Description {
     Description::new("revoke", "Gives back a token of the client's own (RFC 7009)")
-        .form([Parameter::required("token", "An access token or a refresh token."), Parameter::token_type_hint()])
+        .form([
+            Parameter::optional("token", "An access token or a refresh token. Required, but where a cookie has it."),
+            Parameter::token_type_hint(),
+        ])
         .answer(200, uncached("The token is not good, or not any more."))
 }

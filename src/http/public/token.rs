@@ -16,6 +16,7 @@ use crate::http::render::not_stored;
 use crate::oauth::attempts::Claimed;
 use crate::oauth::client::GrantType;
 use crate::oauth::issuer::TokenResponse;
+use crate::oauth::refresh_cookie::RefreshCookie;
 use crate::oauth::trusted_token::{ACCESS_TOKEN_KIND, TokenKind};
 
 /// Where a client learns the nonce of its next proof (RFC 9449 §8).
@@ -32,21 +33,22 @@ pub(super) async fn exchange(
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
     let response = match api.token_endpoint.exchange(&form.0).await {
-        Ok(response) => {
-            let mut answer = not_stored(StatusCode::OK, &response);
-            let cookie = response.refresh_cookie.as_ref().map(|cookie| HeaderValue::try_from(cookie.as_str()));
-            if let Some(Ok(mut cookie)) = cookie {
-                cookie.set_sensitive(true);
-                answer.headers_mut().insert(SET_COOKIE, cookie);
-            }
-            answer
-        }
+        Ok(response) => with_cookie(not_stored(StatusCode::OK, &response), response.refresh_cookie.as_ref()),
         Err(error) => {
             let id = form.claimed_id();
             api.failures.answer(&peer, &headers, id.as_deref().map(Claimed::Client), &error).await
         }
     };
     with_nonce(&api, &form, response)
+}
+
+/// `response`, with `cookie` for the browser.
+pub(super) fn with_cookie(mut response: Response, cookie: Option<&RefreshCookie>) -> Response {
+    if let Some(Ok(mut cookie)) = cookie.map(|cookie| HeaderValue::try_from(cookie.as_str())) {
+        cookie.set_sensitive(true);
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// `response`, with the nonce of the next proof for who brought one.

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::Authenticator;
+use crate::oauth::beginnings::Beginnings;
 use crate::oauth::client::{Client, GrantType};
 use crate::oauth::dpop::Proofs;
 use crate::oauth::error::UNAVAILABLE;
@@ -19,6 +20,7 @@ use crate::oauth::handle::Handle;
 use crate::oauth::once::UsedOnce;
 use crate::oauth::parameters::PresentedParameters;
 use crate::oauth::registrations::{CurrentRegistrations, Registrations};
+use crate::oauth::source::Source;
 use crate::store::{BegunLogin, LoginKind, PendingLogin, Store};
 
 /// How long a person may take to log in.
@@ -39,6 +41,8 @@ pub struct AuthorizationEndpoint {
     pub used: Arc<UsedOnce>,
     /// Reads `id_token_hint`.
     pub hints: IdTokenHints,
+    /// What sources have begun.
+    pub beginnings: Arc<Beginnings>,
     /// Where requests wait.
     pub store: Arc<dyn Store>,
     /// The clock.
@@ -52,18 +56,23 @@ pub struct AuthorizationEndpoint {
 }
 
 impl AuthorizationEndpoint {
-    /// Begins the login that `presented`, the query or the form, asks for. Where the browser goes then: to the login page
-    /// of the client's front-end, with the handle of the login.
+    /// Begins the login that `presented`, the query or the form, asks for from `source`. Where the browser goes then: to the
+    /// login page of the client's front-end, with the handle of the login.
     ///
     /// # Errors
     /// [`AuthorizationError`].
-    pub async fn begin(&self, presented: &[u8]) -> Result<String, AuthorizationError> {
+    pub async fn begin(&self, presented: &[u8], source: Option<Source>) -> Result<String, AuthorizationError> {
         let parameters = PresentedParameters::parse_repeated(presented).map_err(AuthorizationError::Page)?;
         let registered = self.registrations.load();
         let client = client(&registered, &parameters).map_err(AuthorizationError::Page)?;
         let request_uri = parameters.find_once("request_uri").map_err(AuthorizationError::Page)?;
         let request = match request_uri {
-            None => self.checked(&registered, client, &parameters, Way::Browser).await?,
+            None => {
+                let request = self.checked(&registered, client, &parameters, Way::Browser).await?;
+                // Not for the client to hear: it cannot help it, and would send the browser again.
+                self.beginnings.admit(source).map_err(AuthorizationError::Page)?;
+                request
+            }
             // RFC 9101 §5.
             Some(_) if parameters.find_once("request").map_or(true, |object| object.is_some()) => {
                 return Err(AuthorizationError::Page(OAuthError::InvalidRequest(
@@ -71,7 +80,7 @@ impl AuthorizationEndpoint {
                 )));
             }
             // What else is there does not count (RFC 9126 §4): the client said it all when it pushed.
-            Some(request_uri) => self.taken(client, request_uri).await.map_err(AuthorizationError::Page)?,
+            Some(request_uri) => self.taken(client, request_uri, source).await.map_err(AuthorizationError::Page)?,
         };
         let page = login_page(&registered, client);
         let handle = match page {

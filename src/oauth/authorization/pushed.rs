@@ -11,10 +11,11 @@ use super::endpoint::AuthorizationEndpoint;
 use super::request::AuthorizationRequest;
 use crate::jose::thumbprint::Thumbprint;
 use crate::oauth::OAuthError;
-use crate::oauth::client::Client;
+use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::error::UNAVAILABLE;
 use crate::oauth::handle::Handle;
 use crate::oauth::request::PresentedRequest;
+use crate::oauth::source::Source;
 use crate::store::PushedRequest;
 
 /// What comes before the handle in a `request_uri` of ours (RFC 9126 §2.2).
@@ -40,12 +41,17 @@ pub struct PushedAnswer {
 }
 
 impl AuthorizationEndpoint {
-    /// Judges a request that its client pushes, and keeps it.
+    /// Judges a request that its client pushes from `source`, and keeps it. Where the client proves itself, nothing is
+    /// counted: that is not anybody, and all of its people come from one source.
     ///
     /// # Errors
     /// [`OAuthError`]: what the request would be refused by if a browser brought it, or who does not prove to be the
-    /// client.
-    pub async fn push(&self, request: &PresentedRequest<'_>) -> Result<PushedAnswer, OAuthError> {
+    /// client; [`OAuthError::TooManyBegun`].
+    pub async fn push(
+        &self,
+        request: &PresentedRequest<'_>,
+        source: Option<Source>,
+    ) -> Result<PushedAnswer, OAuthError> {
         let client = self.authenticator.client(request).await?;
         let (registered, client) = (client.registered(), client.into_client());
         // RFC 9126 §2.1.
@@ -55,6 +61,9 @@ impl AuthorizationEndpoint {
         let key = request.dpop.map(|proof| self.proofs.verify(proof, &self.pushed_url)).transpose()?;
         let checked = self.checked(&registered, &client, &request.parameters, Way::Pushed).await;
         let mut checked = checked.map_err(super::AuthorizationError::into_error)?;
+        if matches!(client.authentication, ClientAuthentication::None) {
+            self.beginnings.admit(source)?;
+        }
         if let Some(key) = key {
             checked.dpop_jkt = Some(bound(checked.dpop_jkt, key.thumbprint)?);
             self.proofs.use_up(key).await?;
@@ -76,11 +85,17 @@ impl AuthorizationEndpoint {
         })
     }
 
-    /// The request that `client` pushed under the name `request_uri`; uses it up.
+    /// The request that `client` pushed under the name `request_uri`, and that `source` begins; uses it up.
     ///
     /// # Errors
-    /// [`OAuthError::InvalidRequestUri`], also where it is another client's, which keeps it then.
-    pub(super) async fn taken(&self, client: &Client, request_uri: &str) -> Result<AuthorizationRequest, OAuthError> {
+    /// [`OAuthError::InvalidRequestUri`], also where it is another client's, which keeps it then;
+    /// [`OAuthError::TooManyBegun`], where it is kept too.
+    pub(super) async fn taken(
+        &self,
+        client: &Client,
+        request_uri: &str,
+        source: Option<Source>,
+    ) -> Result<AuthorizationRequest, OAuthError> {
         let handle = request_uri.strip_prefix(REQUEST_URI_PREFIX).and_then(Handle::parse).ok_or(INVALID)?;
         let id = handle.id();
         // Looked at first: who is not the client must not use it up either.
@@ -88,6 +103,7 @@ impl AuthorizationEndpoint {
         if found.is_none_or(|found| found.client_id != client.id) {
             return Err(INVALID);
         }
+        self.beginnings.admit(source)?;
         let taken = self.store.take_pushed_request(id, self.clock.now()).await?.ok_or(INVALID)?;
         let request: AuthorizationRequest = serde_json::from_str(&taken.request).map_err(|error| {
             tracing::error!(%error, "a pushed request in the store cannot be read");

@@ -13,11 +13,13 @@ use crate::entropy::Entropy;
 use crate::oauth::OAuthError;
 use crate::oauth::authentication::Authenticator;
 use crate::oauth::authorization::login_scope;
+use crate::oauth::beginnings::Beginnings;
 use crate::oauth::client::{Client, GrantType};
 use crate::oauth::error::UNAVAILABLE;
 use crate::oauth::handle::Handle;
 use crate::oauth::registrations::Registrations;
 use crate::oauth::request::PresentedRequest;
+use crate::oauth::source::Source;
 use crate::oauth::target::Target;
 use crate::store::login::DevicePolling;
 use crate::store::{BegunLogin, LoginKind, PendingLogin, Store};
@@ -35,6 +37,8 @@ const ATTEMPTS: u32 = 4;
 pub struct DeviceEndpoint {
     /// Has their clients prove themselves.
     pub authenticator: Arc<Authenticator>,
+    /// What sources have begun.
+    pub beginnings: Arc<Beginnings>,
     /// Where requests wait.
     pub store: Arc<dyn Store>,
     /// The clock.
@@ -72,11 +76,16 @@ pub struct DeviceAuthorization {
 }
 
 impl DeviceEndpoint {
-    /// Begins the login that a device asks for.
+    /// Begins the login that a device asks for from `source`. Also a device that has a secret counts: what is in many hands
+    /// is none.
     ///
     /// # Errors
-    /// [`OAuthError`], as the token endpoint has them.
-    pub async fn begin(&self, request: &PresentedRequest<'_>) -> Result<DeviceAuthorization, OAuthError> {
+    /// [`OAuthError`], as the token endpoint has them, and [`OAuthError::TooManyBegun`].
+    pub async fn begin(
+        &self,
+        request: &PresentedRequest<'_>,
+        source: Option<Source>,
+    ) -> Result<DeviceAuthorization, OAuthError> {
         let client = self.authenticator.client(request).await?;
         let registered = client.registered();
         let client = client.into_client();
@@ -93,6 +102,7 @@ impl DeviceEndpoint {
                 Some(_) => target.audience.values().to_vec(),
             },
         };
+        self.beginnings.admit(source)?;
         let (device_code, user_code) = self.keep(&client, &asked).await?;
         let mut complete = page.clone();
         complete.query_pairs_mut().append_pair("user_code", &user_code.text());

@@ -10,11 +10,13 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::oauth::OAuthError;
 use crate::oauth::authorization::{IdTokenHint, IdTokenHints};
+use crate::oauth::beginnings::Beginnings;
 use crate::oauth::client::Client;
 use crate::oauth::error::UNAVAILABLE;
 use crate::oauth::handle::Handle;
 use crate::oauth::parameters::PresentedParameters;
 use crate::oauth::registrations::{CurrentRegistrations, Registrations};
+use crate::oauth::source::Source;
 use crate::store::{BegunLogin, LoginKind, PendingLogin, Store};
 
 /// How long a person may take to confirm it.
@@ -32,6 +34,8 @@ pub struct LogoutEndpoint {
     pub registrations: CurrentRegistrations,
     /// Reads `id_token_hint`.
     pub hints: IdTokenHints,
+    /// What sources have begun.
+    pub beginnings: Arc<Beginnings>,
     /// Where requests wait.
     pub store: Arc<dyn Store>,
     /// The clock.
@@ -67,12 +71,12 @@ pub struct LogoutRequest {
 }
 
 impl LogoutEndpoint {
-    /// Begins the logout that `presented`, the query or the form, asks for. Where the browser goes then: to the logout page
-    /// of the client's front-end, with the handle of the logout.
+    /// Begins the logout that `presented`, the query or the form, asks for from `source`. Where the browser goes then: to the
+    /// logout page of the client's front-end, with the handle of the logout.
     ///
     /// # Errors
     /// [`OAuthError`], for the person to see: nobody is sent back by a request that is not good (§4).
-    pub async fn begin(&self, presented: &[u8]) -> Result<String, OAuthError> {
+    pub async fn begin(&self, presented: &[u8], source: Option<Source>) -> Result<String, OAuthError> {
         let parameters = PresentedParameters::parse(presented)?;
         let registered = self.registrations.load();
         let hint = parameters.find("id_token_hint").map(|text| {
@@ -99,6 +103,7 @@ impl LogoutEndpoint {
             logout_hint: text(parameters.find("logout_hint"))?,
             ui_locales: text(parameters.find("ui_locales"))?,
         };
+        self.beginnings.admit(source)?;
         let handle = self.keep(&request).await?;
         page.query_pairs_mut().append_pair("logout", &handle.text());
         Ok(page.into())

@@ -44,6 +44,8 @@ fn the_production_example_is_parsed() {
     let config = load("mintkeep.toml");
     assert!(config.issuer.as_str().starts_with("https://"));
     assert!(config.clients.len() >= 2);
+    // As its comment says.
+    assert_eq!(config.logins_per_source.get(), 600);
 }
 
 /// Each of the front-ends that the README has settings for, beside the rest of the example.

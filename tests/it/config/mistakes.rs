@@ -58,6 +58,8 @@ fn a_wrong_value_says_what_was_expected() {
         "expected an address such as \"127.0.0.1\"",
     );
     assert_said("[store]", "[limits]\nfailed_attempts_per_source = 0\n[store]\n", "expected a nonzero u32");
+    assert_said("[store]", "[limits]\nlogins_per_source = 0\n[store]\n", "expected a nonzero u32");
+    assert_said("[store]", "[limits]\nlogin_per_source = 1\n[store]\n", "did you mean `logins_per_source`?");
     assert_said("sqlite:", "mysql:", "expected \"sqlite:PATH\"");
     assert_said(
         "[store]",

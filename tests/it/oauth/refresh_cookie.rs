@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::login::{CALLBACK, PEOPLE, VERIFIER, WEB_APP, code_of, decide, parameter};
-use crate::support::running::form;
-use crate::support::{Answer, Deployment, RunningMint, login};
+use crate::support::login::{AUDIENCE, CALLBACK, PEOPLE, VERIFIER, WEB_APP, code_of, decide, parameter};
+use crate::support::running::{basic, form};
+use crate::support::{API, Answer, Deployment, RunningMint, login};
 
 /// A client whose refresh tokens are in a cookie.
 const SPA: &str = "spa";
@@ -65,7 +65,7 @@ fn a_browser_keeps_the_refresh_token_where_no_script_finds_it() {
     let first = log_in(&mint, SPA, Some("https://app.example.com"));
     let (token, attributes) = set_cookie(&first);
     assert_eq!(first.json().get("refresh_token"), None);
-    assert_eq!(attributes[1..], ["Path=/oauth/token", "HttpOnly", "Secure", "SameSite=Strict"]);
+    assert_eq!(attributes[1..], ["Path=/oauth", "HttpOnly", "Secure", "SameSite=Strict"]);
     let seconds: u64 = attributes[0].strip_prefix("Max-Age=").expect("an age").parse().expect("seconds");
     assert!((3500..=3600).contains(&seconds), "{seconds}");
 
@@ -130,4 +130,76 @@ fn other_clients_have_their_refresh_tokens_as_ever() {
     let refreshed = mint.refresh_of(WEB_APP, &token);
     assert!(refreshed.header("set-cookie").is_none() && parameter(CALLBACK, "x").is_none());
     refreshed.text("refresh_token");
+}
+
+fn revoke(mint: &RunningMint, headers: &[&str], further: &[(&str, &str)]) -> Answer {
+    let parameters: Vec<_> = [("client_id", SPA)].iter().chain(further).copied().collect();
+    mint.post_form_to("/oauth/revoke", headers, &form(&parameters))
+}
+
+#[test]
+fn a_browser_revokes_the_token_that_it_keeps_and_forgets_it() {
+    let deployment = deployment();
+    deployment.add_resource_server(AUDIENCE);
+    let mint = deployment.serve();
+    let is_active = |token: &str| {
+        let answer =
+            mint.post_form_to("/oauth/introspect", &[&basic(API, &deployment.secret)], &form(&[("token", token)]));
+        answer.json()["active"] == json!(true)
+    };
+    let tokens = log_in(&mint, SPA, Some("https://app.example.com"));
+    let (token, set) = set_cookie(&tokens);
+    let access_token = tokens.text("access_token");
+    assert!(is_active(&access_token));
+    // A browser sends it there: what is below the path (RFC 6265 §5.1.4).
+    let path = set[1].strip_prefix("Path=").expect("a path");
+    assert!("/oauth/revoke".strip_prefix(path).is_some_and(|rest| rest.starts_with('/')), "{set:?}");
+    let cookie = format!("Cookie: {COOKIE}={token}");
+    let revoked = revoke(&mint, &[&cookie, "Origin: https://app.example.com"], &[]);
+    assert_eq!((revoked.status, revoked.body.as_str()), (200, ""), "{revoked:?}");
+    assert_eq!(revoked.header("cache-control"), Some("no-store"));
+    // One that is there no more is removed by its name and path (RFC 6265 §5.3).
+    let (value, removal) = set_cookie(&revoked);
+    assert_eq!((value.as_str(), removal[0].as_str()), ("", "Max-Age=0"));
+    assert_eq!(removal[1..], set[1..]);
+    refresh(&mint, &[&cookie], &[]).assert_error(400, "invalid_grant");
+    assert!(!is_active(&access_token), "its family ended");
+    // What is none any more, or never was, is forgotten too.
+    for none in [&cookie, &format!("Cookie: {COOKIE}=x.y.z")] {
+        assert_eq!(set_cookie(&revoke(&mint, &[none], &[])).1[0], "Max-Age=0");
+    }
+    assert!(!mint.log().contains(&token), "nobody logs it");
+}
+
+#[test]
+fn the_cookie_is_revoked_by_pages_of_its_client_alone_and_where_no_other_token_is_named() {
+    let deployment = deployment();
+    let mint = deployment.serve();
+    let tokens = log_in(&mint, SPA, None);
+    let (token, _) = set_cookie(&tokens);
+    let cookie = format!("Cookie: {COOKIE}={token}");
+    let refused = |answer: Answer, description: &str| {
+        answer.assert_error(400, "invalid_request");
+        assert_eq!(answer.json()["error_description"], description);
+        assert_eq!(answer.header("set-cookie"), None);
+    };
+    for origin in ["https://evil.example", "null", "http://app.example.com"] {
+        let answer = revoke(&mint, &[&cookie, &format!("Origin: {origin}")], &[]);
+        refused(answer, "the request comes from a page that is not the client's");
+    }
+    let expected = "the refresh token of this client is in its cookie: expected that";
+    refused(revoke(&mint, &[], &[]), expected);
+    refused(revoke(&mint, &[&cookie, &cookie], &[]), "the cookie of the client is included more than once");
+    let other = mint.post_form_to("/oauth/revoke", &[&cookie], &form(&[("client_id", WEB_APP)]));
+    refused(other, "token is required");
+    let other = format!("Cookie: __Secure-mintkeep-refresh-{WEB_APP}={token}");
+    refused(mint.post_form_to("/oauth/revoke", &[&other], &form(&[("client_id", WEB_APP)])), "token is required");
+    // A token in the form is the one that is meant, wherever the request comes from.
+    let named = revoke(&mint, &[&cookie, "Origin: https://evil.example"], &[("token", &tokens.text("access_token"))]);
+    assert_eq!((named.status, named.header("set-cookie")), (200, None), "{named:?}");
+    // None of this harmed it.
+    let (next, _) = set_cookie(&refresh(&mint, &[&cookie, "Origin: https://app.example.com"], &[]));
+    let named = revoke(&mint, &[], &[("token", &next)]);
+    assert_eq!((named.status, named.header("set-cookie")), (200, None), "{named:?}");
+    refresh(&mint, &[&format!("Cookie: {COOKIE}={next}")], &[]).assert_error(400, "invalid_grant");
 }
