@@ -12,11 +12,12 @@ use tss_esapi::handles::{KeyHandle, ObjectHandle, SessionHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
 use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::{Auth, CapabilityData, EccParameter, HashcheckTicket, SymmetricDefinition};
+use tss_esapi::structures::{Auth, CapabilityData, EccParameter, HashcheckTicket, Name, SymmetricDefinition};
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 use tss_esapi::utils::TpmsContext;
 use tss_esapi::{Context, Error as TssError, TctiNameConf};
 
+use super::handle_file::PersistentHandle;
 use super::keys::storage_key_template;
 use super::{Protection, TpmSettings};
 use crate::hardware::{Error, Fault};
@@ -30,9 +31,18 @@ pub(super) struct Connection {
     context: Context,
     session: AuthSession,
     primary: Option<KeyHandle>,
+    /// The persistent keys that stay open, at the most one at a handle.
+    pub(super) open_keys: Vec<OpenKey>,
     tcti: String,
     /// Where the authorization value comes from, for messages.
     origin: String,
+}
+
+/// A persistent key that libtss2 knows, and what it may do.
+pub(super) struct OpenKey {
+    pub(super) handle: PersistentHandle,
+    pub(super) name: Name,
+    pub(super) key: KeyHandle,
 }
 
 impl Connection {
@@ -49,6 +59,7 @@ impl Connection {
             context,
             session: AuthSession::Password,
             primary: None,
+            open_keys: Vec::new(),
             tcti: settings.tcti.clone(),
             origin: settings.authorization.to_string(),
         };
@@ -129,6 +140,12 @@ impl Connection {
         let session = SessionHandle::from(std::mem::replace(&mut self.session, AuthSession::Password));
         self.call_without_session("TPM2_FlushContext", |context| context.flush_context(session.into()))?;
         value
+    }
+
+    /// Whether a command with a key is refused where another one is at its handle: the session's HMAC covers the names
+    /// that libtss2 knows (TPM 2.0 Part 1 §16, §19.6). A password is as good for another key.
+    pub(super) fn binds_names(&self) -> bool {
+        self.session != AuthSession::Password
     }
 
     /// A command that proves the authorization value, or the storage key's empty one.

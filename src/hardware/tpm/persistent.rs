@@ -14,7 +14,7 @@ use tss_esapi::interface_types::resource_handles::Provision;
 use tss_esapi::structures::{Auth, CapabilityData, Name, Public};
 
 use super::TpmSettings;
-use super::connection::{Connection, Refused, has_no_memory, is_absent};
+use super::connection::{Connection, OpenKey, Refused, has_no_memory, is_absent};
 use super::folder::{self, Lock, refused};
 use super::handle_file::{HandleFile, HandleRange, PersistentHandle};
 use super::keys::{check, kid_of};
@@ -53,8 +53,11 @@ pub(super) fn look_up(
     })
 }
 
-/// Has `act` use the key that [`look_up`] has found. The handle is looked up each time, because another key may have
-/// been put there, which a password would be as good for. It takes one of the TPM's places only while a command runs.
+/// Has `act` use the key that [`look_up`] has found, which takes one of the TPM's places only while a command runs.
+///
+/// Another key may have been put at the handle. Where the session binds names, the TPM refuses that one itself, so the
+/// handle is looked up once, and again where a command failed, to say whether it is that. Elsewhere it is looked up
+/// each time.
 ///
 /// # Errors
 /// [`Fault::KeyGone`] where the key is not there any more.
@@ -64,20 +67,68 @@ pub(super) fn with_key<Value>(
     authorization: &Auth,
     act: impl FnOnce(&mut Connection, KeyHandle) -> Result<Value, Error>,
 ) -> Result<Value, Error> {
+    let open = connection.open_keys.iter().find(|open| (open.handle, &open.name) == (file.handle, name));
+    let key = match open.map(|open| open.key) {
+        Some(key) => key,
+        None => open_anew(connection, (file, name), authorization)?,
+    };
+    let outcome = act(connection, key);
+    if !connection.binds_names() {
+        close_all(connection, |open| open.handle == file.handle)?;
+        return outcome;
+    }
+    match outcome {
+        Err(error) if error.fault() != Some(Fault::DeviceGone) => {
+            open_anew(connection, (file, name), authorization)?;
+            Err(error)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Looks a key up again that [`look_up`] has found.
+///
+/// # Errors
+/// As [`with_key`].
+pub(super) fn look_again(
+    connection: &mut Connection,
+    (file, name): (&HandleFile, &Name),
+    authorization: &Auth,
+) -> Result<(), Error> {
+    close_all(connection, |open| open.handle == file.handle)?;
+    with_key(connection, (file, name), authorization, |_, _| Ok(()))
+}
+
+/// Opens the key of this name, which is then among those that stay open.
+fn open_anew(
+    connection: &mut Connection,
+    (file, name): (&HandleFile, &Name),
+    authorization: &Auth,
+) -> Result<KeyHandle, Error> {
+    let handle = file.handle;
     let gone = |what| Error::Lost {
         fault: Fault::KeyGone,
         call: READ_PUBLIC.to_owned(),
-        reason: format!("the TPM has {what} at {}", file.handle),
+        reason: format!("the TPM has {what} at {handle}"),
     };
-    let used = at(connection, file.handle, |connection, key| {
-        let found = connection.call_without_session("Esys_TR_GetName", |context| context.tr_get_name(key.into()))?;
-        if found != *name {
-            return Err(gone("another key"));
-        }
-        connection.authorize(key, authorization)?;
-        act(connection, key)
-    });
-    used?.ok_or_else(|| gone("no key"))
+    let key = find(connection, handle)?.ok_or_else(|| gone("no key"))?;
+    let found = connection.call_without_session("Esys_TR_GetName", |context| context.tr_get_name(key.into()));
+    let is_same = found.and_then(|found| if found == *name { Ok(()) } else { Err(gone("another key")) });
+    if let Err(error) = is_same.and_then(|()| connection.authorize(key, authorization)) {
+        close(connection, key)?;
+        return Err(error);
+    }
+    connection.open_keys.push(OpenKey { handle, name: name.clone(), key });
+    Ok(key)
+}
+
+/// Closes the keys that are to stay open no longer.
+pub(super) fn close_all(connection: &mut Connection, do_close: impl Fn(&OpenKey) -> bool) -> Result<(), Error> {
+    while let Some(index) = connection.open_keys.iter().position(&do_close) {
+        let open = connection.open_keys.remove(index);
+        close(connection, open.key)?;
+    }
+    Ok(())
 }
 
 /// A handle that is free, and nobody else's for as long as this is there.
@@ -188,6 +239,8 @@ fn finish(connection: &mut Connection, unfinished: &Path) -> Result<(), Error> {
 
 /// Has the TPM keep `key` at `handle`, where nothing is.
 fn keep_at(connection: &mut Connection, role: Role, key: KeyHandle, handle: PersistentHandle) -> Result<(), Error> {
+    // Somebody else may have evicted one of ours.
+    close_all(connection, |open| open.handle == handle)?;
     let kept = evict(connection, key, handle)?;
     let kept = kept.ok_or_else(|| full(role, "the TPM has no memory left for another persistent key (TPM_RC_NV_SPACE); destroy keys that are retired, or leave persistent_handles out for keys in files".to_owned()))?;
     close(connection, kept.into())
@@ -224,7 +277,9 @@ fn at<Value>(
     outcome.map(Some)
 }
 
+/// Asks the TPM what is at `handle`, which is no longer open by then.
 fn find(connection: &mut Connection, handle: PersistentHandle) -> Result<Option<KeyHandle>, Error> {
+    close_all(connection, |open| open.handle == handle)?;
     let mut is_nothing = false;
     let found = connection.call_without_session(READ_PUBLIC, |context| {
         let found = context.tr_from_tpm_public(TpmHandle::Persistent(of_tpm(handle)));

@@ -8,7 +8,7 @@ use tss_esapi::handles::KeyHandle;
 use tss_esapi::structures::{Auth, Name};
 use tss_esapi::utils::TpmsContext;
 
-use super::connection::Connection;
+use super::connection::{Connection, OpenKey};
 use super::folder::{self, Kept, delegated_files, files, refused};
 use super::handle_file::HandleFile;
 use super::key_file::KeyFile;
@@ -154,9 +154,8 @@ impl OpenSession {
     fn still_there(&mut self, key: Arc<TpmKey>) -> Result<Arc<TpmKey>, Error> {
         let Self { connection, places, authorization, .. } = self;
         if let Place::Persistent { file, name } = &key.place {
-            places.in_passing(connection, |connection| {
-                persistent::with_key(connection, (file, name), authorization, |_, _| Ok(()))
-            })?;
+            places
+                .in_passing(connection, |connection| persistent::look_again(connection, (file, name), authorization))?;
         }
         Ok(key)
     }
@@ -200,7 +199,7 @@ impl OpenSession {
         }
     }
 
-    /// Tells what the keys are now, and flushes those that are none any more.
+    /// Tells what the keys are now, and flushes or closes those that are none any more.
     fn tell(&mut self) -> Result<(), Error> {
         let delegated = self.delegated.iter().filter_map(|key| match key.role {
             Role::Delegated(name) => Some(DelegatedKey { name, public_key: key.public }),
@@ -212,7 +211,10 @@ impl OpenSession {
             delegated: delegated.collect(),
         }));
         let all = [&self.signing[..], &self.sealing[..], &self.delegated[..]].concat();
-        self.places.retain(&mut self.connection, |kid| all.iter().any(|key| key.kid == kid))
+        self.places.retain(&mut self.connection, |kid| all.iter().any(|key| key.kid == kid))?;
+        let is_open =
+            |open: &OpenKey, key: &TpmKey| matches!(&key.place, Place::Persistent { name, .. } if *name == open.name);
+        persistent::close_all(&mut self.connection, |open| !all.iter().any(|key| is_open(open, key)))
     }
 
     /// Generates a key, and has its file written when it is known to be good.

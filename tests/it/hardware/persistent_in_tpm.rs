@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mintkeep::hardware::tpm::{Protection, TpmDevice, TpmSettings};
-use mintkeep::hardware::{Device as _, Error, Fault, KeyName, Role, SealingKey};
+use mintkeep::hardware::{Device as _, Error, Fault, KeyName, Role, SealingKey, Session};
 use mintkeep::jose::base64url;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -38,6 +38,7 @@ const AUDIENCE: &str = "https://api.example.com";
 const EVICT_CONTROL: u32 = 0x120;
 const SIGN: u32 = 0x15d;
 const FLUSH_CONTEXT: u32 = 0x165;
+const READ_PUBLIC: u32 = 0x173;
 
 fn deployment() -> Deployment {
     Deployment::on_tpm_with_persistent_keys(RANGE)
@@ -375,6 +376,114 @@ fn a_key_that_is_replaced_while_it_is_used_is_gone_and_not_another_one() {
     }
 }
 
+/// As the test before, by who else can reach the TPM: what is left of the former key on our side is of no use.
+#[test]
+fn a_key_that_is_replaced_in_the_tpm_is_gone() {
+    for protection in [Protection::Plain, Protection::Encrypted] {
+        let deployment = deployment();
+        let (_, signing) = named(&deployment, "mintkeep-signing.handle");
+        let proxy = TpmProxy::before(&deployment);
+        let settings = TpmSettings { tcti: proxy.tcti.clone(), ..persistent(&deployment, protection) };
+        let device = TpmDevice::open(&settings, &entropy()).unwrap();
+        let mut session = device.open_session().unwrap();
+        assert_all_work(session.as_mut());
+        proxy.let_go();
+        evict(&deployment, FIRST);
+        // Of the same role, with the same authorization value.
+        provision(&deployment, true, &auth(&deployment), &[FIRST]);
+        for what in ["another key", "no key"] {
+            for _ in 0..2 {
+                let error = session.sign(&signing, &[0; 32]).unwrap_err();
+                assert_eq!(error.fault(), Some(Fault::KeyGone), "{protection:?}: {error}");
+                assert!(error.to_string().contains(&format!("the TPM has {what} at 0x81100000")), "{error}");
+            }
+            assert_opens(session.as_mut(), 0);
+            proxy.let_go();
+            if what == "another key" {
+                evict(&deployment, FIRST);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_handle_of_a_key_that_others_have_evicted_is_free() {
+    for protection in [Protection::Plain, Protection::Encrypted] {
+        let deployment = deployment();
+        let (_, former) = named(&deployment, "mintkeep-signing.handle");
+        let proxy = TpmProxy::before(&deployment);
+        let settings = TpmSettings { tcti: proxy.tcti.clone(), ..persistent(&deployment, protection) };
+        let device = TpmDevice::open(&settings, &entropy()).unwrap();
+        let mut session = device.open_session().unwrap();
+        proxy.let_go();
+        evict(&deployment, FIRST);
+        fs::remove_file(deployment.path("keys/mintkeep-signing.handle")).unwrap();
+        session.generate(Role::Signing).unwrap();
+        let next = session.keys().signing.iter().position(|key| key.kid() != former).unwrap();
+        let kid = session.keys().signing[next].kid();
+        assert_eq!(named(&deployment, &format!("mintkeep-signing.{kid}.handle")).0, "0x81100000");
+        for _ in 0..2 {
+            assert_signs(session.as_mut(), next);
+            assert_eq!(session.sign(&former, &[0; 32]).unwrap_err().fault(), Some(Fault::KeyGone));
+        }
+    }
+}
+
+/// The keeper's view: it does not take that for a wrong authorization value, which it would not try again.
+#[test]
+fn a_keeper_whose_key_is_replaced_says_that_it_is_gone() {
+    for session in ["plain", "encrypted"] {
+        let deployment = deployment();
+        let handle = 0x8150_0000;
+        provision(&deployment, true, &auth(&deployment), &[handle]);
+        let proxy = TpmProxy::before(&deployment);
+        deployment.edit(|config| {
+            config["hardware"]["tpm"]["tcti"] = value(proxy.tcti.as_str());
+            config["hardware"]["tpm"]["session"] = value(session);
+        });
+        let mint = deployment.serve();
+        mint.client_credentials().text("access_token");
+        proxy.meddle(move |command| {
+            if command.get(10..14) == Some(&FIRST.to_be_bytes()) {
+                command[10..14].copy_from_slice(&handle.to_be_bytes());
+            }
+            None
+        });
+        assert_ne!(mint.client_credentials().status, 200, "{session}");
+        let faults =
+            |fault: &str| mint.metric(&format!("mintkeep_device_faults_total{{device=\"tpm\",fault=\"{fault}\"}}"));
+        assert!(faults("key_gone") > 0, "{session}");
+        proxy.meddle(|_| None);
+        eventually(|| mint.client_credentials().status == 200);
+        assert!(mint.terminate().success());
+    }
+}
+
+/// Where the session binds names, the TPM compares them itself.
+#[test]
+fn a_use_is_one_command_and_without_a_session_that_binds_names_two() {
+    for (protection, expected) in [(Protection::Encrypted, &[SIGN][..]), (Protection::Plain, &[READ_PUBLIC, SIGN])] {
+        let deployment = deployment();
+        let proxy = TpmProxy::before(&deployment);
+        let settings = TpmSettings { tcti: proxy.tcti.clone(), ..persistent(&deployment, protection) };
+        let device = TpmDevice::open(&settings, &entropy()).unwrap();
+        let mut session = device.open_session().unwrap();
+        let is_as_expected = |session: &mut dyn Session| {
+            proxy.commands();
+            for _ in 0..10 {
+                assert_signs(session, 0);
+            }
+            assert_eq!(proxy.commands(), expected.repeat(10), "{protection:?}");
+        };
+        is_as_expected(session.as_mut());
+        proxy.commands();
+        session.look_again().unwrap();
+        let read = proxy.commands().into_iter().filter(|command| *command == READ_PUBLIC).count();
+        assert_eq!(read, 2, "each key is looked for");
+        is_as_expected(session.as_mut());
+    }
+}
+
 #[test]
 fn a_full_range_and_a_full_tpm_are_errors_that_say_so() {
     let deployment = Deployment::on_tpm_without_keys();
@@ -444,23 +553,29 @@ fn a_destroyed_key_frees_its_handle() {
     succeed(&mut deployment.command(&["keys", "destroy", "--unneeded", &kid]));
     assert_eq!((handles(&deployment), files(&deployment).len()), (vec![1, 2], 2));
     one_line_of_error(&deployment.run(&["keys", "destroy", "--unneeded", &kid]), 4);
-    // One that a front-end had made, by the session.
-    let mut settings = persistent(&deployment, Protection::Plain);
-    settings.profiles = vec![mintkeep::hardware::ProfileKeys {
-        profile: KeyName::parse("spire").unwrap(),
-        keys: mintkeep::hardware::DelegatedKeys::Created,
-    }];
-    let device = TpmDevice::open(&settings, &entropy()).unwrap();
-    let mut session = device.open_session().unwrap();
-    session.generate(Role::Delegated(name)).unwrap();
-    let made = session.keys().delegated[0].public_key.kid();
-    assert_eq!(named(&deployment, &format!("mintkeep-delegated:spire:x509-CA-A.{made}.handle")).0, "0x81100000");
-    session.destroy(&made).unwrap();
-    assert!(matches!(session.sign(&made, &[0; 32]), Err(Error::UnknownKey(_))));
-    session.look_again().unwrap();
-    assert_all_work(session.as_mut());
-    drop((session, device));
-    assert_eq!((handles(&deployment), files(&deployment).len()), (vec![1, 2], 2));
+    // One that a front-end had made, by the session, and the next at its handle.
+    for protection in [Protection::Plain, Protection::Encrypted] {
+        let mut settings = persistent(&deployment, protection);
+        settings.profiles = vec![mintkeep::hardware::ProfileKeys {
+            profile: KeyName::parse("spire").unwrap(),
+            keys: mintkeep::hardware::DelegatedKeys::Created,
+        }];
+        let device = TpmDevice::open(&settings, &entropy()).unwrap();
+        let mut session = device.open_session().unwrap();
+        for _ in 0..2 {
+            session.generate(Role::Delegated(name)).unwrap();
+            let made = session.keys().delegated[0].public_key.kid();
+            let file = format!("mintkeep-delegated:spire:x509-CA-A.{made}.handle");
+            assert_eq!(named(&deployment, &file).0, "0x81100000");
+            session.sign(&made, &[0; 32]).unwrap();
+            session.destroy(&made).unwrap();
+            assert!(matches!(session.sign(&made, &[0; 32]), Err(Error::UnknownKey(_))));
+        }
+        session.look_again().unwrap();
+        assert_all_work(session.as_mut());
+        drop((session, device));
+        assert_eq!((handles(&deployment), files(&deployment).len()), (vec![1, 2], 2));
+    }
 }
 
 /// What a process leaves that is ended in between.

@@ -1,7 +1,7 @@
 //! Between us and a TPM in software, to see which commands it is given, and to meddle with them.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::Deployment;
@@ -15,6 +15,7 @@ pub struct TpmProxy {
     pub tcti: String,
     commands: Arc<Mutex<Vec<u32>>>,
     meddler: Arc<Mutex<Option<Meddler>>>,
+    tpm: Arc<Tpm>,
 }
 
 impl TpmProxy {
@@ -33,12 +34,17 @@ impl TpmProxy {
         };
         let tcti = format!("swtpm:host=127.0.0.1,port={}", first.local_addr().unwrap().port());
         let (seen, meddling) = (Arc::clone(&commands), Arc::clone(&meddler));
-        forward(first, port, move |bytes| {
+        let tpm = forward(first, port, move |bytes| {
             seen.lock().unwrap().push(code(bytes));
             meddling.lock().unwrap().as_mut().and_then(|meddle| meddle(bytes))
         });
         forward(second, port + 1, |_| None);
-        Self { tcti, commands, meddler }
+        Self { tcti, commands, meddler, tpm }
+    }
+
+    /// Lets go of the TPM, which serves one at a time, until the next command. Whoever uses this does not notice.
+    pub fn let_go(&self) {
+        *self.tpm.connection.lock().unwrap() = None;
     }
 
     /// The codes of the commands since this was asked last.
@@ -63,31 +69,48 @@ pub fn refusal(code: u32) -> Vec<u8> {
     [&[0x80, 0x01, 0, 0, 0, 10][..], &code.to_be_bytes()].concat()
 }
 
-/// Passes on what comes to `listener`; each command is sent in one piece, and answered before the next.
-fn forward(listener: TcpListener, port: u16, meddle: impl Fn(&mut [u8]) -> Option<Vec<u8>> + Send + Sync + 'static) {
-    let meddle = Arc::new(meddle);
-    std::thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let (to, from) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            let meddle = Arc::clone(&meddle);
-            std::thread::spawn(move || pump(from, to, |bytes| meddle(bytes)));
-            std::thread::spawn(move || pump(server, client, |_| None));
-        }
-    });
+/// What commands are passed on to, and what it is connected by.
+struct Tpm {
+    port: u16,
+    connection: Mutex<Option<TcpStream>>,
 }
 
-/// What `answer` gives goes back.
-fn pump(mut from: TcpStream, mut to: TcpStream, answer: impl Fn(&mut [u8]) -> Option<Vec<u8>>) {
-    let mut buffer = [0; 8192];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        let sent = match answer(&mut buffer[..length]) {
-            Some(answer) => from.write_all(&answer),
-            None => to.write_all(&buffer[..length]),
-        };
-        if sent.is_err() {
-            break;
+impl Tpm {
+    /// Its answer; each command is sent in one piece, and so is what is answered.
+    fn ask(&self, command: &[u8]) -> io::Result<Vec<u8>> {
+        let mut connection = self.connection.lock().unwrap();
+        if connection.is_none() {
+            *connection = Some(TcpStream::connect(("127.0.0.1", self.port))?);
         }
+        let stream = connection.as_mut().unwrap();
+        stream.write_all(command)?;
+        let mut answer = vec![0; 8192];
+        let length = stream.read(&mut answer)?;
+        answer.truncate(length);
+        Ok(answer)
     }
-    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Passes on what comes to `listener` from one client after the other. What `meddle` gives goes back.
+fn forward(
+    listener: TcpListener,
+    port: u16,
+    meddle: impl Fn(&mut [u8]) -> Option<Vec<u8>> + Send + 'static,
+) -> Arc<Tpm> {
+    let tpm = Arc::new(Tpm { port, connection: Mutex::new(None) });
+    let passing = Arc::clone(&tpm);
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut buffer = [0; 8192];
+            while let Ok(length @ 1..) = client.read(&mut buffer) {
+                let command = &mut buffer[..length];
+                let answer = meddle(command).map_or_else(|| passing.ask(command), Ok);
+                if !answer.is_ok_and(|answer| !answer.is_empty() && client.write_all(&answer).is_ok()) {
+                    break;
+                }
+            }
+            *passing.connection.lock().unwrap() = None;
+        }
+    });
+    tpm
 }
