@@ -1,6 +1,8 @@
 //! Time as a value that is passed in. Nothing else in mintkeep reads a clock.
 
 use std::fmt;
+#[cfg(test)]
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +86,37 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+}
+
+/// A clock that a test moves.
+#[cfg(test)]
+pub(crate) struct FrozenClock {
+    start: (Timestamp, Instant),
+    elapsed: Mutex<Duration>,
+}
+
+#[cfg(test)]
+impl FrozenClock {
+    /// One at `now`, until it is moved.
+    pub(crate) fn at(now: Timestamp) -> Arc<Self> {
+        Arc::new(Self { start: (now, SystemClock.instant()), elapsed: Mutex::default() })
+    }
+
+    /// Moves it by `time`.
+    pub(crate) fn advance(&self, time: Duration) {
+        *self.elapsed.lock().unwrap() += time;
+    }
+}
+
+#[cfg(test)]
+impl Clock for FrozenClock {
+    fn now(&self) -> Timestamp {
+        self.start.0.plus(*self.elapsed.lock().unwrap())
+    }
+
+    fn instant(&self) -> Instant {
+        self.start.1 + *self.elapsed.lock().unwrap()
     }
 }
 

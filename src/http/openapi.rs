@@ -124,9 +124,7 @@ impl Description {
     /// where it is not a success.
     pub(super) fn form(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
         let parameters = parameters.into_iter().chain(Parameter::credentials());
-        let body = RequestBodyBuilder::new()
-            .content(FORM, Content::new(Some(parameter::form(parameters))))
-            .required(Some(Required::True));
+        let body = RequestBodyBuilder::new().content(FORM, parameter::form(parameters)).required(Some(Required::True));
         self.operation = self
             .operation
             .request_body(Some(body.build()))
@@ -139,7 +137,7 @@ impl Description {
     /// It takes a form of `parameters`, from anybody.
     pub(super) fn plain_form(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
         let body = RequestBodyBuilder::new()
-            .content(FORM, Content::new(Some(parameter::form(parameters.into_iter()))))
+            .content(FORM, parameter::form(parameters.into_iter()))
             .required(Some(Required::True));
         self.operation = self.operation.request_body(Some(body.build()));
         self

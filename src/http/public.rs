@@ -12,11 +12,12 @@ mod revocation;
 mod token;
 mod userinfo;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
-use axum::http::HeaderMap;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use utoipa::openapi::HttpMethod;
@@ -82,10 +83,15 @@ pub struct PublicApi {
     pub issuer_path: String,
 }
 
-impl PublicApi {
-    /// Where a request of `peer` with `headers` comes from.
-    fn source(&self, peer: &Peer, headers: &HeaderMap) -> Option<Source> {
-        peer.address.map(|address| self.trusted_proxies.source(address, headers))
+/// Where a request comes from, where that is known.
+struct RequestSource(Option<Source>);
+
+impl FromRequestParts<Arc<PublicApi>> for RequestSource {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<PublicApi>) -> Result<Self, Infallible> {
+        let address = parts.extensions.get::<Peer>().and_then(|peer| peer.address);
+        Ok(Self(address.map(|address| api.trusted_proxies.source(address, &parts.headers))))
     }
 }
 

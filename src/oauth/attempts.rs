@@ -212,37 +212,18 @@ fn is_counted(error: &OAuthError) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::{SystemClock, Timestamp};
+    use crate::clock::{FrozenClock, Timestamp};
     use crate::oauth::client::ClientAuthentication;
     use crate::oauth::client::tests::client;
     use crate::oauth::resource_server::ResourceServer;
 
     const ERROR: OAuthError = OAuthError::InvalidGrant("");
 
-    struct FrozenClock(Mutex<Instant>);
-
-    impl FrozenClock {
-        fn advance(&self, by: Duration) {
-            *self.0.lock().unwrap() += by;
-        }
-    }
-
-    impl Clock for FrozenClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_unix_seconds(0)
-        }
-
-        fn instant(&self) -> Instant {
-            *self.0.lock().unwrap()
-        }
-    }
-
     fn attempts(per_source: u32, per_client: u32) -> (FailedAttempts, Arc<FrozenClock>) {
-        let clock = Arc::new(FrozenClock(Mutex::new(SystemClock.instant())));
+        let clock = FrozenClock::at(Timestamp::from_unix_seconds(0));
         let limits = AttemptLimits {
             per_source: NonZeroU32::new(per_source).unwrap(),
             per_client: NonZeroU32::new(per_client).unwrap(),

@@ -66,28 +66,14 @@ impl Beginnings {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::Mutex;
-    use std::time::Instant;
 
     use super::*;
-    use crate::clock::{SystemClock, Timestamp};
-
-    struct FrozenClock(Mutex<Instant>);
-
-    impl Clock for FrozenClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_unix_seconds(0)
-        }
-
-        fn instant(&self) -> Instant {
-            *self.0.lock().unwrap()
-        }
-    }
+    use crate::clock::{FrozenClock, Timestamp};
 
     #[test]
     fn who_comes_again_when_told_to_may_begin_one_more() {
         for (per_source, seconds) in [(1, 60), (7, 9), (59, 2), (60, 1), (600, 1)] {
-            let clock = Arc::new(FrozenClock(Mutex::new(SystemClock.instant())));
+            let clock = FrozenClock::at(Timestamp::from_unix_seconds(0));
             let number = NonZeroU32::new(per_source).unwrap();
             let beginnings = Beginnings::new(number, &(Arc::clone(&clock) as Arc<dyn Clock>));
             let admit = |last| beginnings.admit(Some(Source::V4(Ipv4Addr::new(192, 0, 2, last))));
@@ -95,7 +81,7 @@ mod tests {
             let retry_after = Duration::from_secs(seconds);
             assert_eq!(admit(1), Err(OAuthError::TooManyBegun { retry_after }));
             assert_eq!(admit(2), Ok(()));
-            *clock.0.lock().unwrap() += retry_after;
+            clock.advance(retry_after);
             assert_eq!(admit(1), Ok(()), "{per_source}");
             assert_eq!(beginnings.refused(), 1);
         }

@@ -62,31 +62,12 @@ impl ClientLimits {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::*;
-    use crate::clock::{SystemClock, Timestamp};
+    use crate::clock::{FrozenClock, Timestamp};
     use crate::oauth::client::tests::client;
     use crate::oauth::client::{Client, RequestLimits};
-
-    struct FrozenClock(Mutex<Instant>);
-
-    impl FrozenClock {
-        fn advance(&self, by: Duration) {
-            *self.0.lock().unwrap() += by;
-        }
-    }
-
-    impl Clock for FrozenClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_unix_seconds(0)
-        }
-
-        fn instant(&self) -> Instant {
-            *self.0.lock().unwrap()
-        }
-    }
 
     /// A client that has these limits, and one that has none.
     fn registered(per_second: u32, concurrent: u32) -> Registrations {
@@ -96,7 +77,7 @@ mod tests {
     }
 
     fn limits(per_second: u32, concurrent: u32) -> (ClientLimits, Arc<FrozenClock>) {
-        let clock = Arc::new(FrozenClock(Mutex::new(SystemClock.instant())));
+        let clock = FrozenClock::at(Timestamp::from_unix_seconds(0));
         (ClientLimits::new(&registered(per_second, concurrent), Arc::clone(&clock) as _), clock)
     }
 

@@ -127,23 +127,10 @@ fn id(purpose: &str, owner: &[u8], jti: &str) -> ClaimId {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
 
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::FrozenClock;
     use crate::store::sqlite::SqliteStore;
-
-    struct FrozenClock(Mutex<Timestamp>);
-
-    impl Clock for FrozenClock {
-        fn now(&self) -> Timestamp {
-            *self.0.lock().unwrap()
-        }
-
-        fn instant(&self) -> Instant {
-            SystemClock.instant()
-        }
-    }
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
@@ -155,7 +142,7 @@ mod tests {
     async fn what_is_full_refuses_and_forgets_nothing_that_lives() {
         let folder = tempfile::tempdir().unwrap();
         let store = || Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
-        let clock = Arc::new(FrozenClock(Mutex::new(START)));
+        let clock = FrozenClock::at(START);
         let open = async |most| UsedOnce { most, ..UsedOnce::new(store(), clock.clone()).await.unwrap() };
         let used = open(2).await;
         let claim = async |used: &UsedOnce, owner: &str, jti: &str, end| match used
@@ -172,7 +159,7 @@ mod tests {
         assert_eq!(claim(&used, "a", "1", 10).await, "replayed");
         assert_eq!(claim(&used, "b", "1", 20).await, "used");
         assert_eq!(claim(&used, "c", "1", 10).await, "full");
-        *clock.0.lock().unwrap() = later(10);
+        clock.advance(Duration::from_secs(10));
         assert_eq!(claim(&used, "b", "1", 20).await, "replayed", "it lives");
         assert_eq!(claim(&used, "c", "1", 30).await, "used");
         assert_eq!(claim(&used, "d", "1", 30).await, "full");

@@ -52,28 +52,15 @@ impl SourceBudgets {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::{SystemClock, Timestamp};
-
-    struct FrozenClock(Mutex<Instant>);
-
-    impl Clock for FrozenClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_unix_seconds(0)
-        }
-
-        fn instant(&self) -> Instant {
-            *self.0.lock().unwrap()
-        }
-    }
+    use crate::clock::{FrozenClock, Timestamp};
 
     #[test]
     fn sources_take_bounded_room_and_those_beyond_share_one_budget() {
-        let clock = Arc::new(FrozenClock(Mutex::new(SystemClock.instant())));
-        let pass = |time| *clock.0.lock().unwrap() += time;
+        let clock = FrozenClock::at(Timestamp::from_unix_seconds(0));
+        let pass = |time| clock.advance(time);
         let budgets = SourceBudgets::per_minute(NonZeroU32::MIN, &(Arc::clone(&clock) as Arc<dyn Clock>));
         let take = |number| budgets.take(Source::V4(Ipv4Addr::from_bits(number)));
         let most = u32::try_from(MOST).unwrap();

@@ -1,7 +1,8 @@
 //! The parameters of the forms.
 
+use serde_json::{Map, Value};
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
-use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, Required, Schema, Type};
+use utoipa::openapi::{ArrayBuilder, Content, ContentBuilder, ObjectBuilder, Required, Schema, Type};
 
 use crate::oauth::authentication::ASSERTION_TYPE;
 
@@ -13,12 +14,13 @@ pub(in crate::http) struct Parameter {
     is_required: bool,
     is_repeatable: bool,
     values: Vec<&'static str>,
+    example: Option<&'static str>,
 }
 
 impl Parameter {
     /// One that has to be there.
     pub(in crate::http) fn required(name: &'static str, description: &'static str) -> Self {
-        Self { name, description, is_required: true, is_repeatable: false, values: Vec::new() }
+        Self { name, description, is_required: true, is_repeatable: false, values: Vec::new(), example: None }
     }
 
     /// One that may be left out.
@@ -29,6 +31,11 @@ impl Parameter {
     /// It has one of `values`.
     pub(in crate::http) fn one_of(self, values: impl IntoIterator<Item = &'static str>) -> Self {
         Self { values: values.into_iter().collect(), ..self }
+    }
+
+    /// What it is in a request that works, with the others that have an example.
+    pub(in crate::http) fn example(self, value: &'static str) -> Self {
+        Self { example: Some(value), ..self }
     }
 
     /// It may be there several times.
@@ -75,13 +82,17 @@ impl Parameter {
     }
 }
 
-/// The schema of a form of `parameters`.
-pub(super) fn form(parameters: impl Iterator<Item = Parameter>) -> Object {
-    parameters
-        .fold(ObjectBuilder::new().schema_type(Type::Object), |form, parameter| {
-            let (name, is_required) = (parameter.name, parameter.is_required);
-            let form = form.property(name, parameter.schema());
-            if is_required { form.required(name) } else { form }
-        })
-        .build()
+/// A form of `parameters`.
+pub(super) fn form(parameters: impl Iterator<Item = Parameter>) -> Content {
+    let (mut schema, mut example) = (ObjectBuilder::new().schema_type(Type::Object), Map::new());
+    for parameter in parameters {
+        let name = parameter.name;
+        example.extend(parameter.example.map(|value| (name.to_owned(), value.into())));
+        if parameter.is_required {
+            schema = schema.required(name);
+        }
+        schema = schema.property(name, parameter.schema());
+    }
+    let example = (!example.is_empty()).then_some(Value::Object(example));
+    ContentBuilder::new().schema(Some(schema.build())).example(example).build()
 }

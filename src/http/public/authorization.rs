@@ -10,44 +10,43 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::{Content, Object, ResponseBuilder, Type};
 
-use super::PublicApi;
 use super::form::{Body, DPOP, FORM, Form, is_of_type};
 use super::token::with_nonce;
+use super::{PublicApi, RequestSource};
 use crate::http::listener::Peer;
 use crate::http::openapi::{Description, JSON, Parameter, uncached};
 use crate::http::render::{not_stored, oauth_error};
 use crate::oauth::OAuthError;
 use crate::oauth::attempts::Claimed;
 use crate::oauth::authorization::{AuthorizationError, PushedAnswer};
-use crate::oauth::source::Source;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) async fn authorize(
     State(api): State<Arc<PublicApi>>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
+    source: RequestSource,
     RawQuery(query): RawQuery,
 ) -> Response {
-    begin(&api, query.unwrap_or_default().as_bytes(), api.source(&peer, &headers)).await
+    begin(&api, query.unwrap_or_default().as_bytes(), source).await
 }
 
 /// OpenID Connect Core §3.1.2.1: also as a form, with the same content.
 pub(super) async fn authorize_by_form(
     State(api): State<Arc<PublicApi>>,
-    Extension(peer): Extension<Peer>,
+    source: RequestSource,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     if !is_of_type(&headers, FORM) {
         return page(&OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
     }
-    begin(&api, body.bytes(), api.source(&peer, &headers)).await
+    begin(&api, body.bytes(), source).await
 }
 
 pub(super) async fn push(
     State(api): State<Arc<PublicApi>>,
     Extension(peer): Extension<Peer>,
+    source: RequestSource,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -55,7 +54,7 @@ pub(super) async fn push(
         Ok(form) => form,
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
-    let response = match api.authorization_endpoint.push(&form.0, api.source(&peer, &headers)).await {
+    let response = match api.authorization_endpoint.push(&form.0, source.0).await {
         Ok(pushed) => not_stored(StatusCode::CREATED, &pushed),
         Err(error) => {
             let id = form.claimed_id();
@@ -65,8 +64,8 @@ pub(super) async fn push(
     with_nonce(&api, &form, response)
 }
 
-async fn begin(api: &PublicApi, presented: &[u8], source: Option<Source>) -> Response {
-    let location = match api.authorization_endpoint.begin(presented, source).await {
+async fn begin(api: &PublicApi, presented: &[u8], source: RequestSource) -> Response {
+    let location = match api.authorization_endpoint.begin(presented, source.0).await {
         Ok(location) => location,
         Err(AuthorizationError::Redirect { location, error }) => {
             tracing::debug!(%error, "an authorization request was refused");

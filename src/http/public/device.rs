@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::PublicApi;
 use super::form::{Body, Form};
+use super::{PublicApi, RequestSource};
 use crate::http::listener::Peer;
 use crate::http::openapi::{Description, JSON, Parameter, uncached};
 use crate::http::render::not_stored;
@@ -18,6 +18,7 @@ use crate::oauth::device::DeviceAuthorization;
 pub(super) async fn begin(
     State(api): State<Arc<PublicApi>>,
     Extension(peer): Extension<Peer>,
+    source: RequestSource,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -25,7 +26,7 @@ pub(super) async fn begin(
         Ok(form) => form,
         Err(error) => return api.failures.answer(&peer, &headers, None, &error).await,
     };
-    match api.device_endpoint.begin(&form.0, api.source(&peer, &headers)).await {
+    match api.device_endpoint.begin(&form.0, source.0).await {
         Ok(begun) => not_stored(StatusCode::OK, &begun),
         Err(error) => {
             let id = form.claimed_id();

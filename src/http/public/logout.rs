@@ -2,42 +2,38 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::PublicApi;
 use super::authorization::{page, page_answers, redirect};
 use super::form::{Body, FORM, is_of_type};
-use crate::http::listener::Peer;
+use super::{PublicApi, RequestSource};
 use crate::http::openapi::{Description, Parameter, uncached};
 use crate::oauth::OAuthError;
-use crate::oauth::source::Source;
 
 pub(super) async fn logout(
     State(api): State<Arc<PublicApi>>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
+    source: RequestSource,
     RawQuery(query): RawQuery,
 ) -> Response {
-    begin(&api, query.unwrap_or_default().as_bytes(), api.source(&peer, &headers)).await
+    begin(&api, query.unwrap_or_default().as_bytes(), source).await
 }
 
 pub(super) async fn logout_by_form(
     State(api): State<Arc<PublicApi>>,
-    Extension(peer): Extension<Peer>,
+    source: RequestSource,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     if !is_of_type(&headers, FORM) {
         return page(&OAuthError::InvalidRequest("expected Content-Type: application/x-www-form-urlencoded"));
     }
-    begin(&api, body.bytes(), api.source(&peer, &headers)).await
+    begin(&api, body.bytes(), source).await
 }
 
-async fn begin(api: &PublicApi, presented: &[u8], source: Option<Source>) -> Response {
-    match api.logout_endpoint.begin(presented, source).await {
+async fn begin(api: &PublicApi, presented: &[u8], source: RequestSource) -> Response {
+    match api.logout_endpoint.begin(presented, source.0).await {
         Ok(location) => redirect(location),
         Err(error) => {
             tracing::debug!(%error, "a logout request was refused");

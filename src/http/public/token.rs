@@ -70,7 +70,9 @@ const TOKEN_KINDS: [&str; 3] = {
 pub(super) fn description() -> Description {
     Description::new("token", "A grant, for an access token (RFC 6749)")
         .form([
-            Parameter::required("grant_type", "The grant.").one_of(GrantType::ALL.map(GrantType::as_str)),
+            Parameter::required("grant_type", "The grant.")
+                .one_of(GrantType::ALL.map(GrantType::as_str))
+                .example(GrantType::ClientCredentials.as_str()),
             Parameter::optional("scope", "Values separated by spaces; all that is granted where it is left out."),
             Parameter::optional("resource", "Who the token is to be for (RFC 8707).").repeatable(),
             Parameter::optional("audience", "The same for token exchange (RFC 8693 §2.1).").repeatable(),

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::*;
-use crate::clock::{SystemClock, Timestamp};
+use crate::clock::{FrozenClock, Timestamp};
 use crate::fetch::{FetchError, Fetching};
 use crate::jose::base64url;
 
@@ -23,18 +23,6 @@ const UNKNOWN: RemoteKeysError = RemoteKeysError::NotVerified(NotVerified::Unkno
 
 /// Fetches that the network answers at a time; whoever holds all of it holds up everybody.
 const AT_ONCE: u32 = 100;
-
-struct FrozenClock(Mutex<Instant>);
-
-impl Clock for FrozenClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_seconds(0)
-    }
-
-    fn instant(&self) -> Instant {
-        *self.0.lock().unwrap()
-    }
-}
 
 /// The documents of a small network, which answers when it may.
 struct Network {
@@ -61,7 +49,7 @@ struct Bench {
 
 impl Bench {
     fn new(source: KeySource) -> Self {
-        let clock = Arc::new(FrozenClock(Mutex::new(SystemClock.instant())));
+        let clock = FrozenClock::at(Timestamp::from_unix_seconds(0));
         let network = Arc::new(Network {
             documents: Mutex::default(),
             fetches: AtomicUsize::new(0),
@@ -80,7 +68,7 @@ impl Bench {
     }
 
     fn advance(&self, by: Duration) {
-        *self.clock.0.lock().unwrap() += by;
+        self.clock.advance(by);
     }
 
     fn fetches(&self) -> usize {

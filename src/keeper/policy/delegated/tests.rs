@@ -1,33 +1,19 @@
 //! Each rule of the profiles for front-ends, broken.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::time::Instant;
 
 use serde_json::json;
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, FrozenClock};
 use crate::jose::base64url;
 use crate::keeper::policy::{ACCESS_TOKEN_PROFILE, ClaimRules, Policy, Profile};
 
 const NOW: i64 = 1_800_000_000;
 const KID: &str = "its-key";
 
-struct FrozenClock(Mutex<Instant>);
-
-impl Clock for FrozenClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_seconds(NOW)
-    }
-
-    fn instant(&self) -> Instant {
-        *self.0.lock().unwrap()
-    }
-}
-
 fn frozen() -> Arc<FrozenClock> {
-    Arc::new(FrozenClock(Mutex::new(crate::clock::SystemClock.instant())))
+    FrozenClock::at(Timestamp::from_unix_seconds(NOW))
 }
 
 fn name(text: &str) -> KeyName {
@@ -267,7 +253,7 @@ fn digests_are_signed_where_that_is_allowed_and_as_many_as_are() {
     for _ in 0..3 {
         let answers = [(); 3].map(|()| check("any", delegated("any")));
         assert_eq!(answers, [Ok(()), Ok(()), Err(Rule::Rate)]);
-        *clock.0.lock().unwrap() += Duration::from_secs(1);
+        clock.advance(Duration::from_secs(1));
     }
 }
 
