@@ -1,7 +1,8 @@
 # run    sets everything up and serves a development mint on SoftHSM2, or on a TPM in software, and SQLite
 # test   sets everything up and passes the tests
 # crash  kills mints, keepers and the database at random under load, for longer than the tests do
-# faults has every call into the hardware go wrong in every way, where the tests take a sample
+# faults has every call into the hardware go wrong in every way, where the tests take a sample; STAGE names one of
+#        Start, Restart, Exchange, Rotation
 # bench  measures throughput, latency and memory against the raw rate of the hardware; PART names one of
 #        its parts: tokens, sessions, floods, kubernetes, transit, logins, proofs, tls,
 #        tpm, devices
@@ -38,7 +39,7 @@ crash:
 faults:
 	scripts/install-packages test
 	cargo build --locked --bins --examples
-	MINTKEEP_FAULTS_EVERY=$(or $(EVERY),1) cargo test --locked --test it sweep:: -- --nocapture
+	MINTKEEP_FAULTS_EVERY=$(or $(EVERY),1) $(if $(STAGE),MINTKEEP_FAULTS_STAGE=$(STAGE)) cargo test --locked --test it sweep:: -- --nocapture
 
 bench:
 	scripts/install-packages test

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Failure, Kind, admin_client, device, environment, keys, public_key_file};
-use crate::config::Config;
+use crate::config::{Config, Hardware};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::hardware::attestation::{Attestation, Expected, Flaw, Nonce, Verified};
 use crate::hardware::{Error, PinTrust, Provenance};
@@ -58,6 +58,10 @@ pub async fn through_mint(config: &Config, wanted: &Wanted) -> Result<Option<Vec
 pub fn on_device(config: &Config, name: Option<&str>, wanted: &Wanted) -> Result<Vec<Attestation>, Failure> {
     let hardware = device::only(config, name)?;
     environment::ensure(hardware.environment())?;
+    device::within(keys::patience(config), hardware, || attest_on(hardware, wanted))
+}
+
+fn attest_on(hardware: &Hardware, wanted: &Wanted) -> Result<Vec<Attestation>, Failure> {
     let (clock, entropy) = keys::system();
     let device = device::open(hardware, PinTrust::Unproven, &mut |_| {}, &clock, &entropy)?;
     let mut session = device.open_session()?;

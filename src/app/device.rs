@@ -1,6 +1,14 @@
 //! Opening a device that the configuration names: where a kind of device becomes a [`Device`].
 
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::{Failure, Kind};
 use crate::clock::Clock;
@@ -71,4 +79,35 @@ pub(super) fn destroy(hardware: &Hardware, kid: &str, entropy: &Arc<dyn Entropy>
         #[cfg(feature = "tpm")]
         Hardware::Tpm(tpm) => TpmDevice::destroy_key(&tpm.device, kid),
     }
+}
+
+/// Has a command `work` with the device that `hardware` is, in this process, for as long as `limit`. A call that does not
+/// return by then cannot be called off, so the command ends: it says so, and exits as where hardware fails.
+pub(super) fn within<Value>(
+    limit: Duration,
+    hardware: &Hardware,
+    work: impl FnOnce() -> Result<Value, Failure>,
+) -> Result<Value, Failure> {
+    let (working, watched) = mpsc::channel::<Infallible>();
+    let name = hardware.name().to_owned();
+    let watch = std::thread::Builder::new().name("device-watch".to_owned()).spawn(move || {
+        if watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            let seconds = limit.as_secs();
+            eprintln!(
+                "mintkeep: hardware.{name} does not answer: a call into it did not return within {seconds} s; see what else uses the device, or raise keeper.start_timeout, a quarter of that"
+            );
+            end_by(Kind::Hardware);
+        }
+    });
+    watch.map_err(Failure::while_doing("cannot start a thread"))?;
+    let outcome = work();
+    drop(working);
+    outcome
+}
+
+/// Ends this process by the exit code of `kind` while a call into the module is under way. An orderly exit would run the
+/// module's destructors, which take away what that call uses, or wait for it; another program does not have them.
+fn end_by(kind: Kind) {
+    let _ = Command::new("/bin/sh").args(["-c", &format!("exit {}", kind.exit_code())]).exec();
+    let _ = kill(Pid::this(), Signal::SIGKILL);
 }

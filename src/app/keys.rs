@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +55,10 @@ pub fn init(config_path: &Path, config: &Config, name: Option<&str>) -> Result<V
     let hardware = device::only(config, name)?;
     environment::ensure(hardware.environment())?;
     let (clock, entropy) = system();
-    let (device, generated) = device::open_with_new_keys(hardware, &clock, &entropy)?;
-    Ok(vec![describe(hardware, device.as_ref(), generated)])
+    device::within(patience(config), hardware, || {
+        let (device, generated) = device::open_with_new_keys(hardware, &clock, &entropy)?;
+        Ok(vec![describe(hardware, device.as_ref(), generated)])
+    })
 }
 
 /// Checks the keys of the device called `name`, or of each device, and lists them.
@@ -70,8 +73,10 @@ pub fn list(config_path: &Path, config: &Config, name: Option<&str>, trust: PinT
     let hardware = device::only(config, name)?;
     environment::ensure(hardware.environment())?;
     let (clock, entropy) = system();
-    let device = device::open(hardware, trust, &mut |_| {}, &clock, &entropy)?;
-    Ok(vec![describe(hardware, device.as_ref(), Generated::default())])
+    device::within(patience(config), hardware, || {
+        let device = device::open(hardware, trust, &mut |_| {}, &clock, &entropy)?;
+        Ok(vec![describe(hardware, device.as_ref(), Generated::default())])
+    })
 }
 
 /// The life of each key: of the running mint where there is one; from the store otherwise.
@@ -122,7 +127,13 @@ pub fn destroy(config: &Config, name: Option<&str>, kid: &str) -> Result<(), Fai
     let hardware = device::only(config, name)?;
     environment::ensure(hardware.environment())?;
     let (_, entropy) = system();
-    Ok(device::destroy(hardware, kid, &entropy)?)
+    device::within(patience(config), hardware, || Ok(device::destroy(hardware, kid, &entropy)?))
+}
+
+/// How long a command may be with its device: longer than a keeper that opens it, because keys take time to make, and a
+/// person to type a PIN.
+pub(super) fn patience(config: &Config) -> Duration {
+    config.keeper.start_limit * 4
 }
 
 /// Refuses where the store says that what the key `kid` made may be good.

@@ -98,6 +98,28 @@ fn a_slow_device_releases_no_wrong_signature_either_and_is_given_up_after_five()
 }
 
 #[test]
+fn a_command_whose_device_hangs_ends_and_says_so() {
+    let deployment = Deployment::new();
+    deployment.edit(|config| config["keeper"]["start_timeout"] = value("1s"));
+    let listed = deployment.run_json(&["keys", "list"]);
+    let kid = listed["keys"][0]["kid"].as_str().unwrap().to_owned();
+    let faulty = FaultyModule::before(&deployment);
+    for (command, function) in [
+        (&["keys", "list"][..], "C_Initialize"),
+        (&["keys", "init"], "C_OpenSession"),
+        (&["keys", "destroy", &kid], "C_FindObjects"),
+        (&["keys", "attest"], "C_GetAttributeValue"),
+    ] {
+        faulty.script(&format!("{function} 1 hang"));
+        let error = one_line_of_error(&deployment.run(command), 4);
+        assert!(error.contains("hardware.softhsm does not answer"), "{error}");
+        assert!(faulty.has_happened(), "{function}");
+    }
+    // What was not done is still there, and no watch is left behind.
+    assert_eq!(deployment.run_json(&["keys", "list"]), listed);
+}
+
+#[test]
 fn a_handle_that_means_another_key_releases_nothing() {
     let deployment = Deployment::new();
     let generate = ["--keypairgen", "--key-type", "EC:prime256v1", "--label", "other", "--id", "0f", "--usage-sign"];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use toml_edit::value;
 
 use super::{Case, Stage};
@@ -19,6 +20,7 @@ pub struct Scene {
     faulty: FaultyModule,
     mint: Option<RunningMint>,
     refresh_token: String,
+    rotations: u32,
 }
 
 /// The functions that each stage calls, in order.
@@ -41,7 +43,7 @@ impl Scene {
         });
         let faulty = FaultyModule::before(&deployment);
         let refresh_token = deployment.grant();
-        Self { deployment, faulty, mint: None, refresh_token }
+        Self { deployment, faulty, mint: None, refresh_token, rotations: 0 }
     }
 
     pub fn calls(mut self) -> Calls {
@@ -75,6 +77,11 @@ impl Scene {
         assert!(is_missed || self.faulty.has_happened(), "the fault did not happen");
         let log = self.mint.as_ref().map_or_else(String::new, RunningMint::log);
         assert!(!log.contains("panicked"), "a panic: {log}");
+        if case.stage == Stage::Rotation {
+            // Whatever did not happen by now is not for what follows.
+            self.faulty.script("");
+            self.give_up_next_keys();
+        }
     }
 
     fn running(&mut self) -> &RunningMint {
@@ -125,14 +132,13 @@ impl Scene {
     }
 
     /// The next keys, asked for until they are published: nothing but that the device did not do it comes before it.
-    /// They are given up again, so that the token is not full one day.
     fn rotation(&mut self) {
         self.running();
         let mut refusal = String::new();
         for _ in 0..TRIES {
             let output = self.deployment.run(&["keys", "rotate"]);
             if output.status.success() {
-                return self.give_up_next_keys();
+                return;
             }
             refusal = one_line_of_error(&output, 1);
             std::thread::sleep(Duration::from_millis(100));
@@ -140,14 +146,22 @@ impl Scene {
         panic!("{refusal}: {}", self.running().log());
     }
 
-    fn give_up_next_keys(&self) {
-        let report = self.deployment.run_json(&["keys", "states"]);
-        for key in report["keys"].as_array().expect("a list") {
-            let (kid, state) = (key["kid"].as_str().expect("a kid"), key["state"].as_str().expect("a state"));
-            if matches!(state, "pending" | "published") {
-                self.deployment.run_json(&["keys", "remove", kid]);
-                // Where it is there: a key whose device failed may have been taken back by it.
-                self.deployment.run(&["keys", "destroy", kid]);
+    /// The next keys are given up again, so that the token is not full one day; from time to time also those that a fault
+    /// left in the device alone.
+    fn give_up_next_keys(&mut self) {
+        let states = || self.deployment.run_json(&["keys", "states"])["keys"].as_array().expect("a list").clone();
+        let kid = |key: &Value| key["kid"].as_str().expect("a kid").to_owned();
+        for key in states().iter().filter(|key| key["state"] == "pending" || key["state"] == "published") {
+            self.deployment.run_json(&["keys", "remove", &kid(key)]);
+            // Where it is there: a key whose device failed may have been taken back by it.
+            self.deployment.run(&["keys", "destroy", &kid(key)]);
+        }
+        self.rotations += 1;
+        if self.rotations.is_multiple_of(8) {
+            let needed: Vec<String> = states().iter().filter(|key| key["state"] == "active").map(kid).collect();
+            let there = self.deployment.run_json(&["keys", "list"])["keys"].as_array().expect("a list").clone();
+            for key in there.iter().map(kid).filter(|key| !needed.contains(key)) {
+                self.deployment.run(&["keys", "destroy", &key]);
             }
         }
     }
