@@ -238,11 +238,14 @@ fn load(file: &ConfigFile) -> Result<Config, Failure> {
     load_service(file, Some("warn".to_owned()))
 }
 
+/// How many threads a mint answers on: one core is left to the keepers, which it waits for.
+pub fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1)
+}
+
 fn block_on<Value>(work: impl Future<Output = Result<Value, Failure>>) -> Result<Value, Failure> {
-    // One core is left to the keepers, which the mint waits for.
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(worker_threads())
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Other, format!("cannot start the runtime: {error}")))?;

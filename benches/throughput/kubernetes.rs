@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use hyper_util::rt::TokioIo;
 use mintkeep::app::services::Services;
+use mintkeep::cli::worker_threads;
 use mintkeep::clock::{Clock as _, SystemClock};
 use mintkeep::config::Config;
 use mintkeep::hardware::KeyName;
@@ -154,7 +155,8 @@ pub fn generate() {
     let measured = match signing.asked {
         // As many threads as the mint has.
         Asked::Library => {
-            let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            let runtime = Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build();
+            let runtime = runtime.expect("a runtime");
             runtime.block_on(of_library(&signing.config, span))
         }
         Asked::Socket => {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use self::answering::{Answering, Job};
-use self::outbox::Outbox;
+use self::outbox::{Asker, Outbox};
 use self::release::ReleaseThreads;
 use super::wire::{GREETING_ID, Greeting, Inbox, PREAMBLE, Refusal, Reply, Request, WireError, append_frame, decode};
 use super::worker::Worker;
@@ -233,10 +233,10 @@ impl Connection {
                     self.outbox.cancel(frame.id);
                     continue;
                 }
-                let (outbox, message) = (Arc::clone(&self.outbox), frame.message.to_vec());
-                let job = Job { outbox, id: frame.id, deadline, message };
+                let asker = Asker { outbox: Arc::clone(&self.outbox), id: frame.id };
+                let job = Job { asker, deadline, message: frame.message.to_vec() };
                 if let Err(job) = self.sessions.submit(job) {
-                    let _ = job.queue(&Reply::Refused(Refusal::Busy)).and_then(|()| job.outbox.flush());
+                    let _ = job.asker.queue(&Reply::Refused(Refusal::Busy)).and_then(|()| self.outbox.flush());
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mintkeep::app::services::KeptKeys;
+use mintkeep::cli::worker_threads;
 use mintkeep::clock::{Clock as _, SystemClock};
 use mintkeep::config::Config;
 use mintkeep::jose::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims, Audience};
@@ -36,9 +37,8 @@ pub fn offer(state: &Path, per_second: f64) -> Outcome {
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 pub fn generate() {
     let inside: Inside = serde_json::from_reader(std::io::stdin().lock()).expect("a pace in JSON");
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(cores.saturating_sub(1).max(1)).enable_all().build().expect("a runtime");
+    let runtime = runtime.worker_threads(worker_threads()).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let config = Config::load(&inside.config).expect("a good configuration");
         let kept = KeptKeys::start(&inside.config, &config).await.expect("the keeper starts");

@@ -1,5 +1,5 @@
-//! What a session thread does with its jobs: carry out, answer, and notice when its device is no good any
-//! more.
+//! What a session thread does with its jobs: has the device do them, and releases what was made, or hands it over where
+//! the device is a slow one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::Event;
-use super::outbox::Outbox;
+use super::outbox::Asker;
 use super::release::{Done, FaultsInARow, Release, ReleaseThreads};
 use crate::clock::Clock;
 use crate::hardware::Session;
 use crate::hardware::sessions::Work;
-use crate::keeper::wire::{Refusal, Reply, append_frame, decode};
+use crate::keeper::wire::{Refusal, decode};
 use crate::keeper::worker::{Made, Worker};
 
 /// A job that keeps the device for longer is answered at once. After a quick one the next is expected to be quick too;
@@ -25,8 +25,7 @@ const SLOW_IN_A_ROW: u32 = 3;
 
 /// A request that waits for a session.
 pub(super) struct Job {
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) id: u64,
+    pub(super) asker: Asker,
     pub(super) deadline: Instant,
     pub(super) message: Vec<u8>,
 }
@@ -35,21 +34,17 @@ impl Job {
     /// What the device makes of the job; nothing where its connection is gone. One that was taken back is refused, and
     /// not passed over in silence: a keeper that is asked and does not answer is taken for one that hangs.
     fn done(&self, worker: &Worker, session: &mut dyn Session, now: Instant) -> Option<Made> {
-        if self.outbox.is_closed() {
+        let Asker { outbox, id } = &self.asker;
+        if outbox.is_closed() {
             return None;
         }
-        if now >= self.deadline || self.outbox.is_cancelled(self.id) {
+        if now >= self.deadline || outbox.is_cancelled(*id) {
             return Some(Made::refused(Refusal::TooLate));
         }
         Some(match decode(&self.message) {
             Ok(request) => worker.ask(session, &request),
             Err(_) => Made::refused(Refusal::Malformed),
         })
-    }
-
-    /// Queues `reply` on its connection.
-    pub(super) fn queue(&self, reply: &Reply) -> std::io::Result<()> {
-        self.outbox.queue(|buffer| append_frame(buffer, self.id, 0, reply))
     }
 }
 
@@ -85,7 +80,7 @@ impl Work<Job> for Answering {
         let Some(made) = job.done(&self.worker, session, begun) else { return };
         let is_quick = self.clock.instant() - begun < QUICK;
         self.slow_in_a_row = if is_quick { 0 } else { self.slow_in_a_row.saturating_add(1) };
-        let done = Done { outbox: job.outbox, id: job.id, made, faults: Arc::clone(&self.faults) };
+        let done = Done { asker: job.asker, made, faults: Arc::clone(&self.faults) };
         if self.slow_in_a_row >= SLOW_IN_A_ROW {
             self.threads.hand_over(self.number, done);
         } else {

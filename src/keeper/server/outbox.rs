@@ -6,10 +6,10 @@ use std::io::{self, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::keeper::wire::WireError;
+use crate::keeper::wire::{Reply, WireError, append_frame};
 
 /// A mint that takes no answers for this long is treated as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +27,19 @@ pub(super) struct Outbox {
     is_closed: AtomicBool,
     any_cancelled: AtomicBool,
     cancelled: Mutex<VecDeque<u64>>,
+}
+
+/// Where the answer to one request goes.
+pub(super) struct Asker {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) id: u64,
+}
+
+impl Asker {
+    /// Queues `reply`; it leaves with the next [`Outbox::flush`].
+    pub(super) fn queue(&self, reply: &Reply) -> io::Result<()> {
+        self.outbox.queue(|buffer| append_frame(buffer, self.id, 0, reply))
+    }
 }
 
 #[derive(Default)]

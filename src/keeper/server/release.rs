@@ -12,9 +12,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use secrecy::zeroize::Zeroize as _;
 
 use super::Event;
-use super::outbox::Outbox;
+use super::outbox::{Asker, Outbox};
 use crate::hardware::Error;
-use crate::keeper::wire::{Reply, append_frame};
+use crate::keeper::wire::Reply;
 use crate::keeper::worker::{Answer, Made, Verdict};
 
 /// How many answers of one thread may wait for each other.
@@ -29,8 +29,7 @@ const MOST_DONE: usize = 64;
 
 /// A job that the device has done.
 pub(super) struct Done {
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) id: u64,
+    pub(super) asker: Asker,
     pub(super) made: Made,
     /// Of the session that did it.
     pub(super) faults: Arc<FaultsInARow>,
@@ -82,18 +81,18 @@ impl Release {
     pub(super) fn put(&mut self, done: Done) -> bool {
         let Answer { mut reply, verdict } = done.made.released();
         // A failed write means that the mint is gone; its reader notices.
-        let _ = done.outbox.queue(|buffer| append_frame(buffer, done.id, 0, &reply));
+        let _ = done.asker.queue(&reply);
         if let Reply::Opened(plaintext) = &mut reply {
             plaintext.zeroize();
         }
         let answers = match &self.put_off {
-            Some(waiting) if Arc::ptr_eq(&waiting.outbox, &done.outbox) => waiting.answers + 1,
+            Some(waiting) if Arc::ptr_eq(&waiting.outbox, &done.asker.outbox) => waiting.answers + 1,
             Some(_) | None => {
                 self.flush();
                 1
             }
         };
-        self.put_off = Some(PutOff { outbox: done.outbox, answers });
+        self.put_off = Some(PutOff { outbox: done.asker.outbox, answers });
         if let Some(error) = done.faults.count(verdict) {
             self.flush();
             let _ = self.events.send(Event::Lost(error));
